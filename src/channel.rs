@@ -1,0 +1,1 @@
+//! What init and the supervisor say to each other over one SOCK_SEQPACKET pair.

@@ -1,0 +1,161 @@
+//! The event schema, version 1: one JSON object a line, in the order of `seq`.
+//!
+//! A container's events carry numbers without holes, so a reader sees a loss as a gap. Text that
+//! comes from the container (names, paths, arguments) is untrusted: it is escaped by JSON here and
+//! for terminals where it is shown.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of this schema. A reader refuses a line with a larger one.
+pub const VERSION: u32 = 1;
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// [`VERSION`].
+    pub version: u32,
+    /// 1, 2, 3, … for one container; a hole is a loss.
+    pub seq: u64,
+    /// RFC 3339, UTC, microseconds.
+    pub time: String,
+    /// Which container.
+    pub container: Identity,
+    /// Name of the handler it was created through.
+    pub handler: String,
+    /// Names of the profiles in force, outermost layer first.
+    pub profiles: Vec<String>,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// Who a container is, as far as its annotations tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Identity {
+    /// The runtime's container id.
+    pub id: String,
+    /// `io.kubernetes.cri.container-name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `io.kubernetes.cri.sandbox-name`: the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// `io.kubernetes.cri.sandbox-namespace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// `io.kubernetes.cri.image-name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
+/// What happened, tagged by `type`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum What {
+    /// Init applied the sandbox and the workload (or an exec session) was let go.
+    Start {
+        /// The process that became the workload.
+        process: Process,
+        /// `workload` or `exec`.
+        session: Session,
+        /// What init attested and the supervisor checked.
+        report: Report,
+    },
+    /// A call that the profile lists as a tripwire was refused.
+    Tripwire {
+        /// The caller, as the kernel and /proc tell.
+        process: Process,
+        /// System call name, `syscall_<nr>` where unknown.
+        syscall: String,
+        /// System call number on `arch`.
+        number: i64,
+        /// Architecture name as in linux/audit.h, lower case: `x86_64`.
+        arch: String,
+        /// Arguments as registers, hexadecimal.
+        args: Vec<String>,
+        /// Errno name answered, such as `EPERM`.
+        errno: String,
+        /// The profile line that would allow it.
+        fix: String,
+    },
+    /// Events that a container caused faster than the journal takes them.
+    Suppressed {
+        /// How many were left out since the last line of this kind.
+        count: u64,
+        /// What they were, such as `tripwire mount`.
+        of: String,
+    },
+    /// The workload could not be executed, or init refused to go on.
+    Failed {
+        /// `workload` or `exec`.
+        session: Session,
+        /// The runtime error people know.
+        message: String,
+    },
+    /// A watched process ended: the container's first process, an exec session, or a caller of a
+    /// tripwire.
+    Exit {
+        /// The process.
+        process: Process,
+        /// Exit code where the kernel tells (6.15 and later), 128 + signal where killed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<i32>,
+    },
+    /// The container is gone; the last line.
+    End {
+        /// Tripwires refused in its life, those suppressed included.
+        tripwires: u64,
+    },
+}
+
+/// Which kind of process init became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Session {
+    /// The container's own first process.
+    Workload,
+    /// A process added by `exec`.
+    Exec,
+}
+
+/// A process as seen from the host at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Process {
+    /// Pid in the host's namespace.
+    pub pid: i32,
+    /// Parent's pid, 0 where unknown.
+    #[serde(default)]
+    pub ppid: i32,
+    /// Real user id in the host's namespace.
+    #[serde(default)]
+    pub uid: u32,
+    /// `comm`, untrusted.
+    #[serde(default)]
+    pub comm: String,
+    /// Target of `/proc/PID/exe`, untrusted path inside the container.
+    #[serde(default)]
+    pub exe: String,
+}
+
+/// What took effect in one session, as init attested it and the supervisor saw it in /proc.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Landlock ABI of the kernel, 0 where it has none.
+    pub landlock_abi: u32,
+    /// Landlock domains entered.
+    pub landlock_layers: u32,
+    /// Landlock rules added.
+    pub landlock_rules: u32,
+    /// Optional paths that did not exist.
+    pub skipped_paths: Vec<String>,
+    /// Instructions of the exact filter.
+    pub filter_instructions: u32,
+    /// `Seccomp_filters:` of /proc/PID/status, the runtime's filter included.
+    pub seccomp_filters: u32,
+    /// The listener is held by the supervisor.
+    pub listener: bool,
+    /// `NoNewPrivs:` of /proc/PID/status.
+    pub no_new_privs: bool,
+    /// `CapEff:` of /proc/PID/status, hexadecimal.
+    pub effective_capabilities: String,
+}

@@ -1,0 +1,38 @@
+//! mantlet: an OCI runtime wrapper that stands between containerd's runc shim and runc.
+//!
+//! One `create`, top to bottom: [`runtime`] (the front door) reads the command line
+//! ([`oci::invocation`]) and config.json ([`oci::document`]), asks [`policy`] for a plan, starts
+//! [`supervisor`], writes the patched config.json and becomes the real runtime. Inside the
+//! container the runtime's last act is to run [`init`], which applies what only the process
+//! itself can apply, reports to the supervisor, waits for its word, and becomes the workload.
+//!
+//! # Floors
+//!
+//! A module imports only from lower floors, and modules of floor 3 do not import each other;
+//! `tests/floors.rs` keeps it so.
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 0 | [`sys`]: raw kernel interfaces; the only `unsafe` |
+//! | 1 | [`oci`], [`profile`], [`event`], [`seal`], [`channel`], [`control`], [`state`], [`config`], [`host`] |
+//! | 2 | [`policy`] (pure), [`init`] (imports `sys`, `seal` and `channel` only) |
+//! | 3 | [`supervisor`], [`runtime`], [`cli`] |
+//! | top | `src/bin`: one thin `main` per program |
+#![deny(unsafe_code)]
+
+pub mod channel;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod event;
+pub mod host;
+pub mod init;
+pub mod oci;
+pub mod policy;
+pub mod profile;
+pub mod runtime;
+pub mod seal;
+pub mod state;
+pub mod supervisor;
+#[allow(unsafe_code)]
+pub mod sys;

@@ -1,0 +1,122 @@
+//! What mantlet keeps about one container while it lives: `STATE/containers/ROOT/ID/`, root only.
+//!
+//! | file | writer | holds |
+//! |---|---|---|
+//! | `record.json` | front door, once, at `create` | [`Record`] |
+//! | `policy` | front door, once | the sealed policy ([`crate::seal`]) |
+//! | `control.sock` | front door binds, supervisor listens | [`crate::control`] |
+//! | `status.json` | supervisor | [`Status`] |
+//!
+//! ROOT is a digest of the runtime's `--root`, because ids are unique only within one root. Ids are
+//! reused, so a reader compares [`Status::pid`] with [`Status::start_time`] before it believes.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Identity, Report};
+
+/// Version of the files here. An exec through a newer front door accepts the same major number.
+pub const VERSION: u32 = 1;
+
+/// What the front door decided at `create`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Version of the front door that made it, such as `0.1.0`.
+    pub mantlet: String,
+    /// Who the container is.
+    pub container: Identity,
+    /// The handler's name.
+    pub handler: String,
+    /// Names of the profiles in force, outermost layer first.
+    pub profiles: Vec<String>,
+    /// The runtime's `--root`, absolute.
+    pub root: PathBuf,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// The original config.json, kept beside the rewritten one.
+    pub original: PathBuf,
+    /// `--pid-file` of `create`, absolute, where given.
+    pub pid_file: Option<PathBuf>,
+    /// The real runtime that owns the container.
+    pub runtime: PathBuf,
+    /// Whether a supervisor watches it; false for pause containers.
+    pub supervised: bool,
+    /// SHA-256 of the sealed policy, hexadecimal.
+    pub policy_digest: String,
+    /// SHA-256 of the init binary that was handed over, hexadecimal.
+    pub init_digest: String,
+    /// What an exec session is held to.
+    pub exec: ExecRules,
+    /// Calls that the supervisor answers, by name, with the errno's number.
+    pub tripwires: Vec<Tripwire>,
+    /// The effective policy, for people (`mantlet inspect`).
+    pub effective: serde_json::Value,
+    /// RFC 3339, UTC.
+    pub created: String,
+}
+
+/// What an exec session is held to; decided at `create` so that a probe compiles nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ExecRules {
+    /// Capabilities that a session may keep, `CAP_` names.
+    pub capabilities: Vec<String>,
+    /// Whether the policy enters a Landlock domain. Without one, a container whose processes hold
+    /// DAC_OVERRIDE, DAC_READ_SEARCH or SYS_PTRACE cannot be exec'd into (DESIGN §5).
+    pub landlock: bool,
+    /// Refused with this reason, where the profile or the kernel forbids sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// Mounts under /proc that the node's admin permits.
+    #[serde(default)]
+    pub proc_mounts: Vec<PathBuf>,
+}
+
+/// One call that is refused and reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tripwire {
+    /// System call name.
+    pub syscall: String,
+    /// Errno to answer, as a number.
+    pub errno: i32,
+}
+
+/// What the supervisor saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The supervisor's pid.
+    pub supervisor: i32,
+    /// The container's first process, host pid; 0 before init reported.
+    pub pid: i32,
+    /// Its `starttime` (proc_pid_stat(5), field 22), in clock ticks since boot.
+    pub start_time: u64,
+    /// What took effect for the workload.
+    pub report: Option<Report>,
+    /// Where the journal of this container is.
+    pub journal: PathBuf,
+    /// Events written so far.
+    pub events: u64,
+    /// Tripwires refused so far.
+    pub tripwires: u64,
+    /// Exec sessions let go so far.
+    pub sessions: u64,
+}
+
+/// The directory of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// `STATE/containers/ROOT/ID`.
+    pub path: PathBuf,
+}
+
+impl Home {
+    /// The directory for container `id` of the runtime root `root` under the state directory.
+    pub fn new(state_dir: &Path, root: &Path, id: &str) -> Home {
+        let _ = (state_dir, root, id);
+        todo!()
+    }
+}
