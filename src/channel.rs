@@ -1,1 +1,214 @@
-//! What init and the supervisor say to each other over one SOCK_SEQPACKET pair.
+//! What init and the supervisor say to each other over one SOCK_SEQPACKET pair: one message a
+//! packet, in this order and no other.
+//!
+//! | from | message | meaning |
+//! |---|---|---|
+//! | init | [`Hello`] | running inside the container; the kernel adds its pid |
+//! | supervisor | [`Welcome`] | with the write end of a CLOEXEC pipe, whose end without a byte means *executed* |
+//! | init | [`Attest`] | what took effect, and where the listener will be |
+//! | init | [`INSTALLED`] | the exact filter is on |
+//! | supervisor | [`GO`] | the listener is held, the process is as it should be: execute |
+//!
+//! Instead of `Attest`, init may send [`Failure`]; afterwards it writes the same text into the pipe.
+//! A closed channel means *refused* to either side. Every wait has [`DEADLINE`].
+
+use std::time::Duration;
+
+use crate::seal::{DecodeError, Decoder, Encoder, Rlimit, decode_rlimits, encode_rlimits};
+
+/// The one deadline of every wait in front door, init and supervisor: containerd cannot kill a
+/// container while its `start` hangs.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Largest packet, bytes.
+pub const LARGEST: usize = 64 * 1024;
+
+/// Sent by init once its exact filter is on, when it may only read, write, execve and exit.
+pub const INSTALLED: &[u8] = b"installed";
+
+/// The supervisor's word.
+pub const GO: &[u8] = b"go";
+
+const HELLO: [u8; 4] = *b"hi\x00\x01";
+const WELCOME: [u8; 4] = *b"wc\x00\x01";
+const ATTEST: [u8; 4] = *b"at\x00\x01";
+const FAILURE: [u8; 4] = *b"no\x00\x01";
+
+/// Init's first message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello;
+
+impl Hello {
+    /// The packet.
+    pub fn encode(self) -> Vec<u8> {
+        HELLO.to_vec()
+    }
+
+    /// # Errors
+    /// [`DecodeError`] for any other packet.
+    pub fn decode(packet: &[u8]) -> Result<Hello, DecodeError> {
+        let mut input = Decoder::new(packet);
+        input.expect(&HELLO)?;
+        input.end()?;
+        Ok(Hello)
+    }
+}
+
+/// The supervisor's answer; it carries one descriptor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// Nobody waits for the outcome, so init prints its own failure to standard error.
+    pub print_errors: bool,
+    /// An exec session's own limits; absent for the workload, whose limits are in the policy.
+    pub rlimits: Option<Vec<Rlimit>>,
+}
+
+impl Welcome {
+    /// The packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.raw(&WELCOME);
+        out.flag(self.print_errors);
+        out.flag(self.rlimits.is_some());
+        encode_rlimits(self.rlimits.as_deref().unwrap_or_default(), &mut out);
+        out.finish()
+    }
+
+    /// # Errors
+    /// [`DecodeError`] for any other packet.
+    pub fn decode(packet: &[u8]) -> Result<Welcome, DecodeError> {
+        let mut input = Decoder::new(packet);
+        input.expect(&WELCOME)?;
+        let print_errors = input.flag()?;
+        let own = input.flag()?;
+        let rlimits = decode_rlimits(&mut input)?;
+        input.end()?;
+        Ok(Welcome {
+            print_errors,
+            rlimits: own.then_some(rlimits),
+        })
+    }
+}
+
+/// What init applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attest {
+    /// Landlock ABI of the kernel, 0 where it has none.
+    pub landlock_abi: u32,
+    /// Domains entered.
+    pub layers: u32,
+    /// Rules added, over all layers.
+    pub rules: u32,
+    /// Optional paths that did not exist.
+    pub skipped: Vec<Vec<u8>>,
+    /// Descriptor number that the listener will have; the kernel gives the lowest free one.
+    pub slot: Option<u32>,
+}
+
+/// What init has to say in place of the workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// One line, for people.
+    pub message: String,
+}
+
+/// Init's second message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It went well so far.
+    Attest(Attest),
+    /// It did not.
+    Failure(Failure),
+}
+
+impl Outcome {
+    /// The packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        match self {
+            Outcome::Attest(attest) => {
+                out.raw(&ATTEST);
+                out.u32(attest.landlock_abi);
+                out.u32(attest.layers);
+                out.u32(attest.rules);
+                out.list(&attest.skipped, |out, path| out.bytes(path));
+                out.flag(attest.slot.is_some());
+                out.u32(attest.slot.unwrap_or_default());
+            }
+            Outcome::Failure(failure) => {
+                out.raw(&FAILURE);
+                out.bytes(failure.message.as_bytes());
+            }
+        }
+        out.finish()
+    }
+
+    /// # Errors
+    /// [`DecodeError`] for any other packet.
+    pub fn decode(packet: &[u8]) -> Result<Outcome, DecodeError> {
+        let mut input = Decoder::new(packet);
+        if packet.starts_with(&FAILURE) {
+            input.expect(&FAILURE)?;
+            let message = String::from_utf8_lossy(input.bytes()?).into_owned();
+            input.end()?;
+            return Ok(Outcome::Failure(Failure { message }));
+        }
+        input.expect(&ATTEST)?;
+        let (landlock_abi, layers, rules) = (input.u32()?, input.u32()?, input.u32()?);
+        let skipped = input.list(|input| Ok(input.bytes()?.to_vec()))?;
+        let (has_slot, slot) = (input.flag()?, input.u32()?);
+        input.end()?;
+        Ok(Outcome::Attest(Attest {
+            landlock_abi,
+            layers,
+            rules,
+            skipped,
+            slot: has_slot.then_some(slot),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_survives_the_round_trip_and_no_prefix_of_it_is_a_message() {
+        let welcome = Welcome {
+            print_errors: true,
+            rlimits: Some(vec![Rlimit {
+                resource: 7,
+                soft: 1,
+                hard: 2,
+            }]),
+        };
+        assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome.clone()));
+        let outcome = Outcome::Attest(Attest {
+            landlock_abi: 7,
+            layers: 1,
+            rules: 12,
+            skipped: vec![b"/srv".to_vec()],
+            slot: Some(3),
+        });
+        assert_eq!(Outcome::decode(&outcome.encode()), Ok(outcome.clone()));
+        assert_eq!(Hello::decode(&Hello.encode()), Ok(Hello));
+        for packet in [welcome.encode(), outcome.encode(), Hello.encode()] {
+            for end in 0..packet.len() {
+                assert!(Welcome::decode(&packet[..end]).is_err());
+                assert!(Outcome::decode(&packet[..end]).is_err());
+                assert!(Hello::decode(&packet[..end]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_with_broken_utf8_is_still_a_failure() {
+        let mut packet = Outcome::Failure(Failure {
+            message: "ab".into(),
+        })
+        .encode();
+        let last = packet.len() - 1;
+        packet[last] = 0xff;
+        assert!(matches!(Outcome::decode(&packet), Ok(Outcome::Failure(_))));
+    }
+}

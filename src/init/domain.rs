@@ -1,0 +1,130 @@
+//! Entering the Landlock domains of a policy: all of it or nothing.
+//!
+//! Which rights are handled was decided by the plan, from the ABI that the node's kernel has; here
+//! everything is a hard requirement, so that a kernel that knows less is an error, never a gap.
+
+use landlock::{
+    ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
+    PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+};
+
+use super::paths::{self, PathError};
+use crate::seal::Layer;
+
+/// What was entered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entered {
+    /// ABI of the kernel.
+    pub abi: u32,
+    /// Domains.
+    pub layers: u32,
+    /// Rules, over all domains.
+    pub rules: u32,
+    /// Optional paths that did not exist.
+    pub skipped: Vec<Vec<u8>>,
+}
+
+/// Why a domain could not be entered.
+#[derive(Debug, thiserror::Error)]
+pub enum DomainError {
+    /// A path of the policy.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The kernel or the crate.
+    #[error("cannot enter a landlock domain: {0}")]
+    Ruleset(#[from] landlock::RulesetError),
+    /// A right this build does not know.
+    #[error(
+        "the policy handles landlock right {0:#x}, which this init does not know: init and front door differ in version"
+    )]
+    Right(u64),
+    /// Something less than everything was enforced.
+    #[error("the kernel enforces only a part of the landlock domain")]
+    Partial,
+}
+
+/// Enters one domain per layer, outermost first.
+///
+/// # Errors
+/// [`DomainError`]; the process may then be in some of the domains and must not go on.
+pub fn enter(layers: &[Layer]) -> Result<Entered, DomainError> {
+    let mut entered = Entered::default();
+    for layer in layers {
+        one(layer, &mut entered)?;
+        entered.layers += 1;
+    }
+    Ok(entered)
+}
+
+fn one(layer: &Layer, entered: &mut Entered) -> Result<(), DomainError> {
+    let handled_fs = fs(layer.handled_fs)?;
+    let handled_net = net(layer.handled_net)?;
+    let scoped =
+        BitFlags::<Scope>::from_bits(layer.scoped).map_err(|_| DomainError::Right(layer.scoped))?;
+    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    if !handled_fs.is_empty() {
+        ruleset = ruleset.handle_access(handled_fs)?;
+    }
+    if !handled_net.is_empty() {
+        ruleset = ruleset.handle_access(handled_net)?;
+    }
+    if !scoped.is_empty() {
+        ruleset = ruleset.scope(scoped)?;
+    }
+    let mut created = ruleset.create()?;
+    let file_rights = AccessFs::from_file(ABI::V10);
+    for rule in &layer.paths {
+        let Some(grants) = paths::resolve(rule)? else {
+            entered.skipped.push(rule.path.clone());
+            continue;
+        };
+        let access = fs(rule.access)?;
+        for grant in grants {
+            let access = if grant.directory {
+                access
+            } else {
+                access & file_rights
+            };
+            if access.is_empty() {
+                continue;
+            }
+            created = created.add_rule(PathBeneath::new(grant.fd, access))?;
+            entered.rules += 1;
+        }
+    }
+    for rule in &layer.ports {
+        created = created.add_rule(NetPort::new(rule.port, net(rule.access)?))?;
+        entered.rules += 1;
+    }
+    // Denials of the workload are logged too, not only those up to execve: kernel audit is the only
+    // witness of a Landlock denial. Kernels before ABI 7 log nothing either way.
+    let status = created
+        .set_compatibility(CompatLevel::BestEffort)
+        .log_new_exec(true)?
+        .restrict_self()?;
+    entered.abi = abi_of(&status.landlock);
+    let whole = status.no_new_privs && status.ruleset != RulesetStatus::NotEnforced;
+    if whole {
+        Ok(())
+    } else {
+        Err(DomainError::Partial)
+    }
+}
+
+fn fs(bits: u64) -> Result<BitFlags<AccessFs>, DomainError> {
+    BitFlags::from_bits(bits).map_err(|_| DomainError::Right(bits))
+}
+
+fn net(bits: u64) -> Result<BitFlags<AccessNet>, DomainError> {
+    BitFlags::from_bits(bits).map_err(|_| DomainError::Right(bits))
+}
+
+fn abi_of(status: &LandlockStatus) -> u32 {
+    match status {
+        LandlockStatus::Available {
+            effective_abi,
+            kernel_abi,
+        } => kernel_abi.unwrap_or(*effective_abi as i32) as u32,
+        _ => 0,
+    }
+}

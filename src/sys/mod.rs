@@ -1,0 +1,33 @@
+//! Raw kernel interfaces that no crate offers, or offers without the flag that matters here.
+//!
+//! The only floor with `unsafe`. Each function is a thin, typed cover over one call: no policy, no
+//! retry beyond EINTR, no logging. Errors are [`std::io::Error`]; the caller names the object.
+
+pub mod fds;
+pub mod memfd;
+pub mod pidfd;
+pub mod process;
+pub mod seccomp;
+pub mod socket;
+pub mod spawn;
+
+use std::io;
+
+/// The result of a call that answers -1 and errno.
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Repeats a call for as long as a signal interrupts it.
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a process does to itself on the way to being another program.
+
+use std::ffi::{CStr, CString};
+use std::io;
+
+use super::check;
+
+/// Keeps other processes of the same user from reading this one's memory (PR_SET_DUMPABLE).
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn set_undumpable() -> io::Result<()> {
+    // SAFETY: prctl(2) PR_SET_DUMPABLE takes an integer.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into())?;
+    Ok(())
+}
+
+/// Gives up gaining privileges by execve, for good (PR_SET_NO_NEW_PRIVS).
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn set_no_new_privs() -> io::Result<()> {
+    // SAFETY: prctl(2) PR_SET_NO_NEW_PRIVS takes an integer, the other arguments must be 0.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+    Ok(())
+}
+
+/// Ends this process with SIGKILL when its parent's thread ends (PR_SET_PDEATHSIG).
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: prctl(2) PR_SET_PDEATHSIG takes a signal number.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }.into())?;
+    Ok(())
+}
+
+/// Gives SIGPIPE its default action back, which Rust's start-up code set to ignore.
+pub fn restore_sigpipe() {
+    // SAFETY: signal(2) with SIG_DFL installs no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Sets one resource limit of this process.
+///
+/// # Errors
+/// EPERM where the hard limit would rise without CAP_SYS_RESOURCE, EINVAL for an unknown one.
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    let old = std::ptr::null_mut::<libc::rlimit64>();
+    // SAFETY: prlimit64(2) reads `limit` and, with a null pointer, writes nothing.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, old) })?;
+    Ok(())
+}
+
+/// A program, its arguments, and pointers to them, made ready while memory may still be asked for.
+#[derive(Debug)]
+pub struct Command {
+    path: CString,
+    _words: Vec<CString>,
+    argv: Vec<*const libc::c_char>,
+}
+
+impl Command {
+    /// Prepares `path` with the argument vector `words`, `words[0]` included.
+    pub fn new(path: CString, words: Vec<CString>) -> Command {
+        let mut argv: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
+        argv.push(std::ptr::null());
+        Command {
+            path,
+            _words: words,
+            argv,
+        }
+    }
+
+    /// The program's path.
+    pub fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// Becomes that program, with this process's own environment. Makes one system call and asks
+    /// for no memory. Returns only the error.
+    pub fn become_it(&self) -> io::Error {
+        unsafe extern "C" {
+            static environ: *const *const libc::c_char;
+        }
+        // SAFETY: execve(2) reads the three arrays: `path` and the words are NUL-terminated strings
+        // owned by `self`, `argv` ends with a null pointer, and `environ` is the C library's own
+        // array, which no other thread of this single-threaded process changes.
+        unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), environ) };
+        io::Error::last_os_error()
+    }
+}
+
+/// Ends this process at once: no destructors, no buffers, one system call.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) takes an integer and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Whether a file is a directory, and its hard-link count and mode, without following the path
+/// again.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn stat(fd: impl std::os::fd::AsFd) -> io::Result<libc::stat> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the structure is plain integers, for which zero is a value.
+    let mut out: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: fstat(2) writes one `struct stat`, which `out` is.
+    check(unsafe { libc::fstat(fd.as_fd().as_raw_fd(), &raw mut out) }.into())?;
+    Ok(out)
+}
+
+/// One read(2) into `buffer`: the bytes read, 0 at the end, on an error or after the timeout.
+/// Makes no other system call.
+pub fn read_some(fd: std::os::fd::BorrowedFd<'_>, buffer: &mut [u8]) -> usize {
+    use std::os::fd::AsRawFd;
+    loop {
+        // SAFETY: read(2) writes at most `buffer.len()` bytes into `buffer`.
+        let count = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        match usize::try_from(count) {
+            Ok(count) => return count,
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return 0,
+        }
+    }
+}
+
+/// Writes all of `bytes` with write(2) alone; whether it worked.
+pub fn write_all(fd: std::os::fd::RawFd, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        // SAFETY: write(2) reads at most `bytes.len()` bytes; a closed number answers EBADF.
+        let count = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(count) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}

@@ -1,0 +1,113 @@
+//! Installing a compiled filter and answering its notifications (seccomp(2), seccomp_unotify(2)).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use super::check;
+
+/// seccomp(2), 5.19: a notified call waits in a state that only a fatal signal ends.
+pub const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
+/// linux/seccomp.h, 6.6: the answer wakes the caller on this very CPU.
+const FD_SYNC_WAKE_UP: libc::c_ulong = 1;
+
+const IOCTL_RECV: libc::Ioctl = 0xC050_2100_u32 as libc::Ioctl;
+const IOCTL_SEND: libc::Ioctl = 0xC018_2101_u32 as libc::Ioctl;
+const IOCTL_SET_FLAGS: libc::Ioctl = 0x4008_2104_u32 as libc::Ioctl;
+
+const _: () = assert!(size_of::<libc::seccomp_notif>() == 0x50);
+const _: () = assert!(size_of::<libc::seccomp_notif_resp>() == 0x18);
+
+/// Installs `program` for this thread and, where asked, returns its listener, which has the lowest
+/// free number and is close-on-exec.
+///
+/// # Errors
+/// EINVAL for a program that the kernel's checker refuses, EACCES without no_new_privs, EBUSY where
+/// a listener is already in the chain, EMFILE where no number is free.
+pub fn install(
+    program: &[libc::sock_filter],
+    flags: u32,
+    listener: bool,
+) -> io::Result<Option<OwnedFd>> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let fprog = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast_mut(),
+    };
+    let mut flags = libc::c_ulong::from(flags);
+    if listener {
+        flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    }
+    // SAFETY: seccomp(2) reads `fprog` and the instructions it points to, both alive here, and
+    // writes neither.
+    let raw = check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const fprog,
+        )
+    })?;
+    // SAFETY: with NEW_LISTENER the result is a descriptor the kernel just made.
+    Ok(listener.then(|| unsafe { OwnedFd::from_raw_fd(raw as RawFd) }))
+}
+
+/// A call that waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notification {
+    /// Names the call in the answer.
+    pub id: u64,
+    /// The caller's thread id, in this process's pid namespace; 0 where it cannot be seen from here.
+    pub tid: u32,
+    /// System call number.
+    pub number: i32,
+    /// AUDIT_ARCH_* value.
+    pub arch: u32,
+    /// Argument registers.
+    pub args: [u64; 6],
+}
+
+/// Takes the next notification. Blocks where there is none, O_NONBLOCK or not: poll first.
+///
+/// # Errors
+/// ENOENT where the caller was killed meanwhile, which is normal; EINTR.
+pub fn receive(listener: impl AsFd) -> io::Result<Notification> {
+    // SAFETY: the structure is plain integers, for which zero is a value, and must be zero (5.5).
+    let mut raw: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the ioctl writes the 80 bytes its number encodes, which `raw` has.
+    check(unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), IOCTL_RECV, &raw mut raw) }.into())?;
+    Ok(Notification {
+        id: raw.id,
+        tid: raw.pid,
+        number: raw.data.nr,
+        arch: raw.data.arch,
+        args: raw.data.args,
+    })
+}
+
+/// Answers a notification with an errno (positive, as in errno(3)).
+///
+/// # Errors
+/// ENOENT where the caller was killed meanwhile, which is normal.
+pub fn deny(listener: impl AsFd, id: u64, errno: i32) -> io::Result<()> {
+    let mut answer = libc::seccomp_notif_resp {
+        id,
+        val: 0,
+        error: -errno,
+        flags: 0,
+    };
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: the ioctl reads the 24 bytes its number encodes, which `answer` has.
+    check(unsafe { libc::ioctl(fd, IOCTL_SEND, &raw mut answer) }.into())?;
+    Ok(())
+}
+
+/// Asks for synchronous wake-ups; kernels before 6.6 refuse, which costs only time.
+///
+/// # Errors
+/// EINVAL on those kernels.
+pub fn wake_synchronously(listener: impl AsFd) -> io::Result<()> {
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: the ioctl takes its flags by value.
+    check(unsafe { libc::ioctl(fd, IOCTL_SET_FLAGS, FD_SYNC_WAKE_UP) }.into())?;
+    Ok(())
+}
