@@ -1,24 +1,60 @@
 //! What the front door and the command ask of a running supervisor, over `control.sock`
-//! (SOCK_SEQPACKET, root only): one JSON message a packet, versioned.
+//! (SOCK_SEQPACKET, root only): one JSON message a packet.
+//!
+//! `Exec` is asked with the supervisor's end of the session's channel as SCM_RIGHTS, and
+//! `Accepted` answers with init's program and the policy, both sealed memfds that the supervisor
+//! keeps for the container's life: a session is held to the very bytes the workload is.
 
 use serde::{Deserialize, Serialize};
 
-/// A request. `Exec` carries the supervisor's end of the session's channel as SCM_RIGHTS.
+use crate::state::Status;
+
+/// Version of these messages; a message with another one is refused.
+pub const VERSION: u32 = 1;
+
+/// Largest packet, bytes.
+pub const LARGEST: usize = 64 * 1024;
+
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+impl Request {
+    /// A request of this version.
+    pub fn new(ask: Ask) -> Request {
+        Request { version: VERSION, ask }
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Ask {
     /// Answered when the workload has been executed, or could not be.
     Started,
     /// A new exec session; answered at once with `Accepted`, and again with the outcome once the
     /// session has been executed or could not be.
-    Exec,
+    Exec {
+        /// Nobody waits for the outcome, so init prints its own failure.
+        print_errors: bool,
+        /// The session's own low limits: (resource, soft, hard).
+        rlimits: Vec<(u32, u64, u64)>,
+    },
+    /// What the supervisor counts and knows.
+    Status,
     /// Processes of the container now, by cgroup.
     Processes,
 }
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// The channel of an exec session was taken.
     Accepted,
@@ -32,9 +68,16 @@ pub enum Answer {
         /// The runtime error people know, in the runtime's wording.
         message: String,
     },
+    /// The supervisor's own view.
+    Status(Box<Status>),
     /// Pids of the container.
     Processes {
         /// Host pids.
         pids: Vec<i32>,
+    },
+    /// The request could not be read.
+    Refused {
+        /// Why.
+        message: String,
     },
 }

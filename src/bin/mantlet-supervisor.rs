@@ -1,1 +1,1 @@
-fn main() { println!("{}", landlock::ABI::V1 as i32); println!("{:?}", libseccomp::ScmpVersion::current()); }
+fn main() {}

@@ -1,0 +1,111 @@
+//! Requests of the front door and of `mantlet`, on the control socket (see [`crate::control`]).
+//!
+//! The socket lies in a directory that only root may enter. A request that is not understood is
+//! answered and forgotten; it never ends the loop.
+
+use std::os::fd::{AsRawFd, RawFd};
+
+use nix::sys::epoll::EpollFlags;
+
+use super::session::{Session, prepare};
+use super::{Source, Supervisor, Workload, look};
+use crate::control::{Answer, Ask, LARGEST, Request, VERSION};
+use crate::event;
+use crate::seal::Rlimit;
+use crate::sys::socket::{self, Packet};
+
+/// Most clients at a time; more wait in the kernel's queue.
+const MOST_CLIENTS: usize = 64;
+
+impl Supervisor {
+    pub(super) fn accept(&mut self, token: u64) {
+        let Some(Source::Control(listener)) = self.sources.get(&token) else { return };
+        let Ok(client) = socket::accept(listener) else { return };
+        let clients = self.sources.values().filter(|source| matches!(source, Source::Client(_))).count();
+        if clients < MOST_CLIENTS {
+            self.add(Source::Client(client), EpollFlags::EPOLLIN);
+        }
+    }
+
+    pub(super) fn client_asked(&mut self, token: u64) {
+        let Some(Source::Client(client)) = self.sources.get(&token) else { return };
+        match socket::receive(client, LARGEST) {
+            Ok(packet) if !packet.bytes.is_empty() => match read(&packet) {
+                Ok(ask) => self.serve(token, ask, packet),
+                Err(message) => self.send(token, &Answer::Refused { message }, &[]),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            _ => self.hang_up(token),
+        }
+    }
+
+    fn hang_up(&mut self, token: u64) {
+        self.remove(token);
+        if let Workload::Awaited { clients } = &mut self.workload {
+            clients.retain(|client| *client != token);
+        }
+    }
+
+    fn serve(&mut self, token: u64, ask: Ask, packet: Packet) {
+        match ask {
+            Ask::Started => match &mut self.workload {
+                Workload::Awaited { clients } => clients.push(token),
+                Workload::Known(answer) => {
+                    let answer = answer.clone();
+                    self.send(token, &answer, &[]);
+                    // Told: a failed workload's supervisor has nothing left to wait for.
+                    self.finished |= self.lingering.is_some();
+                }
+            },
+            Ask::Status => {
+                let status = Box::new(self.status.clone());
+                self.send(token, &Answer::Status(status), &[]);
+            }
+            Ask::Processes => {
+                let pids = look::members(self.cgroup.as_deref());
+                self.send(token, &Answer::Processes { pids }, &[]);
+            }
+            Ask::Exec { print_errors, rlimits } => self.open_session(token, print_errors, &rlimits, packet),
+        }
+    }
+
+    fn open_session(&mut self, token: u64, print_errors: bool, rlimits: &[(u32, u64, u64)], mut packet: Packet) {
+        let refuse = |message: &str| Answer::Refused { message: message.into() };
+        if self.status.report.is_none() || self.status.pid == 0 {
+            return self.send(token, &refuse("the container is not running"), &[]);
+        }
+        let Some(channel) = packet.fds.pop() else {
+            return self.send(token, &refuse("the request carries no channel"), &[]);
+        };
+        if prepare(&channel).is_err() {
+            return self.send(token, &refuse("the channel is not a socket"), &[]);
+        }
+        let own = |&(resource, soft, hard): &(u32, u64, u64)| Rlimit { resource, soft, hard };
+        let rlimits = rlimits.iter().map(own).collect();
+        let session = Session::exec(channel, token, print_errors, rlimits);
+        debug_assert_eq!(session.kind, event::Session::Exec);
+        self.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
+        let lent: [RawFd; 2] = [self.program.as_raw_fd(), self.policy_fd.as_raw_fd()];
+        self.send(token, &Answer::Accepted, &lent);
+    }
+
+    /// Sends an answer; a client that has gone or does not read is dropped.
+    pub(super) fn send(&mut self, token: u64, answer: &Answer, fds: &[RawFd]) {
+        let Some(Source::Client(client)) = self.sources.get(&token) else { return };
+        let sent = serde_json::to_vec(answer)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| socket::send(client, &bytes, fds));
+        if sent.is_err() {
+            self.hang_up(token);
+        }
+    }
+}
+
+fn read(packet: &Packet) -> Result<Ask, String> {
+    let request: Request =
+        serde_json::from_slice(&packet.bytes).map_err(|error| format!("the request cannot be read: {error}"))?;
+    if request.version != VERSION {
+        return Err(format!("the request has version {}, this supervisor speaks {VERSION}", request.version));
+    }
+    Ok(request.ask)
+}

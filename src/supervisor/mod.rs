@@ -1,0 +1,291 @@
+//! One per workload container, outside it: gives init its word, answers tripwires, keeps the
+//! journal, and leaves when the container is gone.
+//!
+//! It was started by the front door before the runtime was called, holds nothing of the shim's, and
+//! sleeps in one epoll_wait: nothing is polled, and nothing that is allowed waits for it. If it
+//! dies, the kernel-enforced parts hold, tripwires answer ENOSYS (still a denial), and a session
+//! that has not had its word never runs.
+//!
+//! Descriptors, by number (see [`FIRST_FD`]): the control listener, the workload's channel, init's
+//! program, the sealed policy.
+
+mod control;
+mod journal;
+mod look;
+mod session;
+mod tripwire;
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::time::Instant;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::control::Answer;
+use crate::event::{Process, What};
+use crate::seal::Policy;
+use crate::state::{self, Home, Record, Status};
+use crate::sys::{fds, pidfd};
+use journal::Journal;
+use session::Session;
+use tripwire::Tripwires;
+
+/// Number of the first descriptor that the front door passes; the others follow it.
+pub const FIRST_FD: RawFd = 3;
+
+/// Why a supervisor could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A descriptor, the policy's bytes or epoll.
+    #[error("cannot {0}: {1}")]
+    System(&'static str, #[source] std::io::Error),
+    /// The record or the home.
+    #[error(transparent)]
+    State(#[from] state::StateError),
+    /// The policy does not decode.
+    #[error("the sealed policy {0}")]
+    Policy(#[from] crate::seal::DecodeError),
+}
+
+/// What an epoll token stands for.
+enum Source {
+    Control(OwnedFd),
+    Client(OwnedFd),
+    Session(Box<Session>),
+    /// The pipe whose silent end means *executed*, and its session.
+    Pipe(OwnedFd, u64),
+    Listener(OwnedFd),
+    Watched(Watched),
+}
+
+/// A process whose end is waited for.
+struct Watched {
+    pidfd: OwnedFd,
+    process: Process,
+    /// The container ends with it.
+    first: bool,
+    /// Its end is worth a line in the journal.
+    told: bool,
+}
+
+/// How the workload came out, for those who ask `Started`.
+enum Workload {
+    Awaited { clients: Vec<u64> },
+    Known(Answer),
+}
+
+/// The whole of it.
+pub struct Supervisor {
+    home: Home,
+    record: Record,
+    policy: Policy,
+    program: OwnedFd,
+    policy_fd: OwnedFd,
+    epoll: Epoll,
+    sources: BTreeMap<u64, Source>,
+    next_token: u64,
+    journal: Journal,
+    status: Status,
+    tripwires: Tripwires,
+    workload: Workload,
+    cgroup: Option<std::path::PathBuf>,
+    finished: bool,
+}
+
+/// Supervises the container whose home is `path` until it is gone.
+///
+/// # Errors
+/// [`StartError`] where it could not begin; the container then never gets its word.
+pub fn run(path: &Path) -> Result<(), StartError> {
+    let mut supervisor = Supervisor::begin(path)?;
+    while !supervisor.finished {
+        supervisor.turn();
+    }
+    supervisor.leave();
+    Ok(())
+}
+
+impl Supervisor {
+    fn begin(path: &Path) -> Result<Supervisor, StartError> {
+        let take = |offset| {
+            fds::inherited(FIRST_FD + offset).map_err(|error| StartError::System("find a descriptor", error))
+        };
+        let (control, channel, program, policy_fd) = (take(0)?, take(1)?, take(2)?, take(3)?);
+        fds::cloexec_from(FIRST_FD).map_err(|error| StartError::System("keep descriptors", error))?;
+        let home = Home::open(path)?;
+        let record = home.read_record()?;
+        let policy = Policy::decode(&look::read_all(&policy_fd).map_err(|error| {
+            StartError::System("read the policy", error)
+        })?)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+            .map_err(|error| StartError::System("make an epoll instance", error.into()))?;
+        let status = Status {
+            version: state::VERSION,
+            supervisor: std::process::id() as i32,
+            supervisor_start_time: look::start_time(std::process::id() as i32).unwrap_or(0),
+            pid: 0,
+            start_time: 0,
+            report: None,
+            journal: record.journal.clone(),
+            events: 0,
+            tripwires: 0,
+            sessions: 0,
+        };
+        home.write_status(&status)?;
+        let mut supervisor = Supervisor {
+            tripwires: Tripwires::new(&record),
+            journal: Journal::new(&record),
+            home,
+            record,
+            policy,
+            program,
+            policy_fd,
+            epoll,
+            sources: BTreeMap::new(),
+            next_token: 1,
+            status,
+            workload: Workload::Awaited { clients: Vec::new() },
+            cgroup: None,
+            finished: false,
+        };
+        supervisor.add(Source::Control(control), EpollFlags::EPOLLIN);
+        let session = Session::workload(channel, !supervisor.record.parked);
+        supervisor.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
+        Ok(supervisor)
+    }
+
+    /// Waits for something to happen, and answers it.
+    fn turn(&mut self) {
+        let mut events = [EpollEvent::empty(); 16];
+        let count = match self.epoll.wait(&mut events, self.patience()) {
+            Ok(count) => count,
+            Err(nix::Error::EINTR) => 0,
+            // epoll_wait fails otherwise only for a broken descriptor; without it nothing can be
+            // answered, and leaving closes the listeners, which keeps every denial a denial.
+            Err(_) => {
+                self.finished = true;
+                return;
+            }
+        };
+        for event in &events[..count] {
+            self.answer(event.data());
+        }
+        self.expire(Instant::now());
+    }
+
+    fn answer(&mut self, token: u64) {
+        match self.sources.get(&token) {
+            Some(Source::Listener(_)) => self.notified(token),
+            Some(Source::Session(_)) => self.session_spoke(token),
+            Some(Source::Pipe(..)) => self.pipe_ended(token),
+            Some(Source::Watched(_)) => self.process_ended(token),
+            Some(Source::Control(_)) => self.accept(token),
+            Some(Source::Client(_)) => self.client_asked(token),
+            // Removed earlier in the same batch of events.
+            None => {}
+        }
+    }
+
+    fn add(&mut self, source: Source, flags: EpollFlags) -> u64 {
+        let token = self.next_token;
+        self.next_token += 1;
+        // A source that cannot be watched is dropped, and so closed: its peer sees the end.
+        if self.epoll.add(source.fd(), EpollEvent::new(flags, token)).is_ok() {
+            self.sources.insert(token, source);
+        }
+        token
+    }
+
+    fn remove(&mut self, token: u64) -> Option<Source> {
+        let source = self.sources.remove(&token)?;
+        // Closing would do, but a copy of the open file may live in another process.
+        let _ = self.epoll.delete(source.fd());
+        Some(source)
+    }
+
+    fn patience(&self) -> EpollTimeout {
+        let next = self.sources.values().filter_map(|source| match source {
+            Source::Session(session) => session.deadline,
+            _ => None,
+        });
+        match next.min() {
+            None => EpollTimeout::NONE,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
+                EpollTimeout::try_from(left.min(60_000) as i32).unwrap_or(EpollTimeout::ZERO)
+            }
+        }
+    }
+
+    fn tell(&mut self, what: What) {
+        self.journal.write(what);
+        self.status.events = self.journal.written();
+    }
+
+    fn watch(&mut self, pidfd: OwnedFd, process: Process, first: bool, told: bool) {
+        let watched = Watched { pidfd, process, first, told };
+        self.add(Source::Watched(watched), EpollFlags::EPOLLIN);
+    }
+
+    fn process_ended(&mut self, token: u64) {
+        let Some(Source::Watched(ended)) = self.remove(token) else { return };
+        self.tripwires.forget(ended.process.pid);
+        if ended.told {
+            let code = pidfd::exit_code(&ended.pidfd)
+                .or_else(|| look::zombie_code(ended.process.pid));
+            self.tell(What::Exit { process: ended.process.clone(), code });
+        }
+        if ended.first {
+            self.status.pid = 0;
+        }
+        let sessions_wait = self.sources.values().any(|source| {
+            matches!(source, Source::Session(session) if session.is_talking())
+        });
+        if self.status.pid == 0 && !sessions_wait && !matches!(self.workload, Workload::Awaited { .. }) {
+            self.wait_for_the_rest();
+        }
+    }
+
+    /// The first process has ended. With a pid namespace of its own all others have too; with a
+    /// shared one, the container lasts until its cgroup is empty.
+    fn wait_for_the_rest(&mut self) {
+        for pid in look::members(self.cgroup.as_deref()) {
+            let watched = self.sources.values().any(|source| {
+                matches!(source, Source::Watched(watched) if watched.process.pid == pid)
+            });
+            let Ok(pidfd) = pidfd::open(pid) else { continue };
+            if watched || look::has_ended(pid) {
+                continue;
+            }
+            self.watch(pidfd, Process { pid, ..Process::default() }, false, false);
+        }
+        let any = self.sources.values().any(|source| matches!(source, Source::Watched(_)));
+        self.finished = !any;
+    }
+
+    fn leave(&mut self) {
+        if self.status.report.is_some() {
+            self.journal.end(self.status.tripwires);
+        }
+        // What cannot be removed is swept by the next supervisor; there is nobody to tell.
+        let _ = self.home.remove();
+        let _ = state::sweep(self.home.state_dir());
+    }
+}
+
+impl Source {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Source::Control(fd) | Source::Client(fd) | Source::Listener(fd) | Source::Pipe(fd, _) => fd.as_fd(),
+            Source::Session(session) => session.channel.as_fd(),
+            Source::Watched(watched) => watched.pidfd.as_fd(),
+        }
+    }
+}
+
+/// Whether the descriptor is a seccomp listener: what init left in the agreed slot.
+fn is_listener(fd: &OwnedFd) -> bool {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    std::fs::read_link(link).is_ok_and(|name| name.as_os_str() == "anon_inode:seccomp notify")
+}

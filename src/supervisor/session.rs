@@ -1,0 +1,356 @@
+//! Init's talk with the supervisor, from hello to execve: the workload's, and one for each exec
+//! session (see [`crate::channel`] for the messages).
+//!
+//! A step out of order, a peer that is not the program that was handed over, an attestation that
+//! /proc contradicts, a deadline: each ends the process with SIGKILL and the session as failed.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Instant;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::epoll::EpollFlags;
+
+use super::{Source, Supervisor, Workload, is_listener, look};
+use crate::channel::{Attest, DEADLINE, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
+use crate::control::Answer;
+use crate::event::{self, Report, What};
+use crate::seal::Rlimit;
+use crate::sys::{pidfd, seccomp, socket};
+
+/// One talk.
+pub(super) struct Session {
+    pub(super) channel: OwnedFd,
+    pub(super) kind: event::Session,
+    /// Absent while the container is parked, which may be for ever.
+    pub(super) deadline: Option<Instant>,
+    /// Who asked for this exec session and waits for the outcome.
+    pub(super) client: Option<u64>,
+    pub(super) print_errors: bool,
+    pub(super) rlimits: Option<Vec<Rlimit>>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Not a word yet.
+    Silent,
+    /// Said hello; applies the sandbox.
+    Applying(Peer),
+    /// Attested; installs the filter.
+    Attested(Peer, Attest),
+    /// Has the word; the pipe tells what becomes of it.
+    Released(Peer, Report),
+}
+
+struct Peer {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Session {
+    pub(super) fn workload(channel: OwnedFd, print_errors: bool) -> Session {
+        Session {
+            channel,
+            kind: event::Session::Workload,
+            deadline: None,
+            client: None,
+            print_errors,
+            rlimits: None,
+            stage: Stage::Silent,
+        }
+    }
+
+    pub(super) fn exec(channel: OwnedFd, client: u64, print_errors: bool, rlimits: Vec<Rlimit>) -> Session {
+        Session {
+            channel,
+            kind: event::Session::Exec,
+            deadline: Some(Instant::now() + DEADLINE),
+            client: Some(client),
+            print_errors,
+            rlimits: Some(rlimits),
+            stage: Stage::Silent,
+        }
+    }
+
+    /// Whether init has begun and not yet been executed or failed.
+    pub(super) fn is_talking(&self) -> bool {
+        !matches!(self.stage, Stage::Silent)
+    }
+
+    fn peer(&self) -> Option<&Peer> {
+        match &self.stage {
+            Stage::Silent => None,
+            Stage::Applying(peer) | Stage::Attested(peer, _) | Stage::Released(peer, _) => Some(peer),
+        }
+    }
+}
+
+/// The supervisor's end never blocks the loop, and the kernel tells who speaks.
+pub(super) fn prepare(channel: &OwnedFd) -> std::io::Result<()> {
+    socket::pass_credentials(channel)?;
+    fcntl(channel, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+impl Supervisor {
+    /// A packet, or the end, on a session's channel.
+    pub(super) fn session_spoke(&mut self, token: u64) {
+        let Some(Source::Session(mut session)) = self.sources.remove(&token) else { return };
+        let packet = match socket::receive(&session.channel, LARGEST) {
+            Ok(packet) => packet,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                self.sources.insert(token, Source::Session(session));
+                return;
+            }
+            Err(error) => {
+                self.sources.insert(token, Source::Session(session));
+                return self.fail(token, format!("mantlet-init's message cannot be read: {error}"));
+            }
+        };
+        let released = matches!(session.stage, Stage::Released(..));
+        let step = if packet.bytes.is_empty() {
+            // After the word the channel closes with execve; the pipe tells the outcome.
+            if released { Ok(()) } else { Err(self.closed_early(&session)) }
+        } else {
+            self.step(token, &mut session, &packet)
+        };
+        self.sources.insert(token, Source::Session(session));
+        if released && packet.bytes.is_empty() {
+            self.silence(token);
+        }
+        if let Err(message) = step {
+            self.fail(token, message);
+        }
+    }
+
+    /// Stops watching a channel that has ended, so that its hang-up is not reported for ever.
+    fn silence(&mut self, token: u64) {
+        if let Some(Source::Session(session)) = self.sources.get(&token) {
+            let _ = self.epoll.delete(&session.channel);
+        }
+    }
+
+    fn closed_early(&self, session: &Session) -> String {
+        match session.stage {
+            Stage::Silent => "mantlet-init did not run: the runtime ended before it".into(),
+            _ => "mantlet-init ended before the workload could be executed".into(),
+        }
+    }
+
+    fn step(&mut self, token: u64, session: &mut Session, packet: &socket::Packet) -> Result<(), String> {
+        match std::mem::replace(&mut session.stage, Stage::Silent) {
+            Stage::Silent => {
+                Hello::decode(&packet.bytes).map_err(|error| format!("mantlet-init's hello {error}"))?;
+                let peer = self.recognise(packet.pid)?;
+                if session.kind == event::Session::Workload {
+                    session.deadline = Some(Instant::now() + DEADLINE);
+                    self.cgroup = look::cgroup(peer.pid);
+                }
+                session.stage = Stage::Applying(peer);
+                self.welcome(token, session)
+            }
+            Stage::Applying(peer) => {
+                let outcome = Outcome::decode(&packet.bytes);
+                match outcome.map_err(|error| format!("mantlet-init's report {error}"))? {
+                    Outcome::Attest(attest) => session.stage = Stage::Attested(peer, attest),
+                    Outcome::Failure(failure) => {
+                        session.stage = Stage::Applying(peer);
+                        return Err(failure.message);
+                    }
+                }
+                Ok(())
+            }
+            Stage::Attested(peer, attest) if packet.bytes == INSTALLED => {
+                let checked = self.attested(&peer, &attest);
+                session.stage = Stage::Attested(peer, attest);
+                let (report, listener) = checked?;
+                self.release(session, report, listener)
+            }
+            stage => {
+                session.stage = stage;
+                Err("mantlet-init spoke out of turn".into())
+            }
+        }
+    }
+
+    /// The peer by the kernel's word, and only if it runs the program that was handed over.
+    fn recognise(&self, pid: Option<i32>) -> Result<Peer, String> {
+        let pid = pid.filter(|pid| *pid > 0).ok_or("the kernel does not tell who speaks on the channel")?;
+        let pidfd = pidfd::open(pid).map_err(|error| format!("cannot hold process {pid}: {error}"))?;
+        match look::runs(pid, &self.program) {
+            Ok(true) => Ok(Peer { pid, pidfd }),
+            Ok(false) => {
+                // Not ours: whatever got hold of the channel is not spoken with, and does not run on.
+                let _ = pidfd::send_signal(&pidfd, libc::SIGKILL);
+                Err(format!("process {pid} speaks on mantlet-init's channel but is another program: something in the container stands in for /proc"))
+            }
+            Err(error) => Err(format!("cannot look at process {pid}: {error}")),
+        }
+    }
+
+    fn welcome(&mut self, token: u64, session: &Session) -> Result<(), String> {
+        let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let (read, write) = nix::unistd::pipe2(flags).map_err(|error| format!("cannot make a pipe: {error}"))?;
+        // Only the supervisor's end may not block: init's one write has to arrive whole.
+        let _ = fcntl(&write, FcntlArg::F_SETFL(OFlag::empty()));
+        let welcome = Welcome {
+            print_errors: session.print_errors,
+            rlimits: session.rlimits.clone(),
+        };
+        let end: [RawFd; 1] = [write.as_raw_fd()];
+        socket::send(&session.channel, &welcome.encode(), &end)
+            .map_err(|error| format!("cannot answer mantlet-init: {error}"))?;
+        self.add(Source::Pipe(read, token), EpollFlags::EPOLLIN);
+        Ok(())
+    }
+
+    /// Compares what init says with what the policy asks and what /proc shows.
+    fn attested(&self, peer: &Peer, attest: &Attest) -> Result<(Report, Option<OwnedFd>), String> {
+        let wanted = self.policy.layers.len() as u32;
+        if attest.layers != wanted {
+            return Err(format!("mantlet-init entered {} of {wanted} landlock domains", attest.layers));
+        }
+        let seen = look::status(peer.pid).map_err(|error| format!("cannot look at process {}: {error}", peer.pid))?;
+        if !seen.no_new_privs || seen.seccomp_mode != 2 || seen.seccomp_filters == Some(0) {
+            return Err("mantlet-init attested a sandbox that /proc does not show".into());
+        }
+        let listener = match (self.policy.filter.listener, attest.slot) {
+            (false, None) => None,
+            (true, Some(slot)) => {
+                let fd = pidfd::get_fd(&peer.pidfd, slot as RawFd)
+                    .map_err(|error| format!("cannot take the seccomp listener: {error}"))?;
+                if !is_listener(&fd) {
+                    return Err("mantlet-init left something else than its seccomp listener".into());
+                }
+                Some(fd)
+            }
+            _ => return Err("mantlet-init and the policy differ about the seccomp listener".into()),
+        };
+        let report = Report {
+            landlock_abi: attest.landlock_abi,
+            landlock_layers: attest.layers,
+            landlock_rules: attest.rules,
+            skipped_paths: attest.skipped.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect(),
+            filter_instructions: (self.policy.filter.program.len() / 8) as u32,
+            seccomp_filters: seen.seccomp_filters.unwrap_or(0),
+            listener: listener.is_some(),
+            no_new_privs: seen.no_new_privs,
+            effective_capabilities: seen.effective_capabilities,
+        };
+        Ok((report, listener))
+    }
+
+    fn release(&mut self, session: &mut Session, report: Report, listener: Option<OwnedFd>) -> Result<(), String> {
+        if let Some(listener) = listener {
+            // Kernels before 6.6 refuse, and answer a little later.
+            let _ = seccomp::wake_synchronously(&listener);
+            self.add(Source::Listener(listener), EpollFlags::EPOLLIN);
+        }
+        let stage = std::mem::replace(&mut session.stage, Stage::Silent);
+        if let Stage::Attested(peer, _) = stage {
+            session.stage = Stage::Released(peer, report);
+        }
+        socket::send(&session.channel, GO, &[]).map_err(|error| format!("cannot give mantlet-init its word: {error}"))
+    }
+
+    /// Something on the pipe: nothing but its end means executed.
+    pub(super) fn pipe_ended(&mut self, token: u64) {
+        let Some(Source::Pipe(pipe, session)) = self.remove(token) else { return };
+        let mut text = [0; 4096];
+        let length = match nix::unistd::read(&pipe, &mut text) {
+            Ok(length) => length,
+            Err(_) => {
+                self.fail(session, "mantlet-init's pipe cannot be read".into());
+                return;
+            }
+        };
+        if length > 0 {
+            let message = String::from_utf8_lossy(&text[..length]).into_owned();
+            return self.fail(session, message);
+        }
+        let Some(Source::Session(session)) = self.remove(session) else { return };
+        let Session { kind, client, stage, .. } = *session;
+        match stage {
+            Stage::Released(peer, report) => self.executed(kind, client, peer, report),
+            // The end of the pipe without a word given: init died. Its channel says so as well, but
+            // the order of the two is the kernel's.
+            _ => self.conclude(kind, client, Answer::Failed {
+                message: "mantlet-init ended before the workload could be executed".into(),
+            }),
+        }
+    }
+
+    fn executed(&mut self, kind: event::Session, client: Option<u64>, peer: Peer, report: Report) {
+        let process = look::process(peer.pid);
+        let first = kind == event::Session::Workload;
+        if first {
+            self.status.pid = peer.pid;
+            self.status.start_time = look::start_time(peer.pid).unwrap_or(0);
+            self.status.report = Some(report.clone());
+        } else {
+            self.status.sessions += 1;
+        }
+        self.tell(What::Start { process: process.clone(), session: kind, report });
+        // What cannot be written is told by `mantlet ps`, which asks the supervisor itself.
+        let _ = self.home.write_status(&self.status);
+        self.watch(peer.pidfd, process, first, true);
+        self.conclude(kind, client, Answer::Running { pid: peer.pid });
+    }
+
+    /// Ends a session that must not go on.
+    pub(super) fn fail(&mut self, token: u64, message: String) {
+        let Some(Source::Session(session)) = self.remove(token) else { return };
+        if let Some(peer) = session.peer() {
+            // ESRCH: it has ended already.
+            let _ = pidfd::send_signal(&peer.pidfd, libc::SIGKILL);
+        }
+        let started = session.is_talking();
+        if started || session.kind == event::Session::Exec {
+            self.tell(What::Failed { session: session.kind, message: message.clone() });
+        }
+        self.conclude(session.kind, session.client, Answer::Failed { message });
+    }
+
+    /// Tells those who wait, and leaves where there is no container to wait for.
+    fn conclude(&mut self, kind: event::Session, client: Option<u64>, answer: Answer) {
+        if kind == event::Session::Exec {
+            if let Some(client) = client {
+                self.send(client, &answer, &[]);
+            }
+            return;
+        }
+        let failed = matches!(answer, Answer::Failed { .. });
+        let waiting = std::mem::replace(&mut self.workload, Workload::Known(answer.clone()));
+        if let Workload::Awaited { clients } = waiting {
+            for client in clients {
+                self.send(client, &answer, &[]);
+            }
+        }
+        if failed {
+            self.linger();
+        }
+    }
+
+    /// A failed workload's container is no more, but the front door of `start` may still be about
+    /// to ask what happened: the runtime's `start` returns before it does.
+    fn linger(&mut self) {
+        self.lingering = Some(Instant::now() + DEADLINE);
+    }
+
+    /// Ends what has had its time.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let late: Vec<u64> = self
+            .sources
+            .iter()
+            .filter(|(_, source)| {
+                matches!(source, Source::Session(session) if session.deadline.is_some_and(|at| at <= now))
+            })
+            .map(|(token, _)| *token)
+            .collect();
+        for token in late {
+            self.fail(token, format!("mantlet-init did not get the workload executed within {} s", DEADLINE.as_secs()));
+        }
+        if self.lingering.is_some_and(|at| at <= now) {
+            self.finished = true;
+        }
+    }
+}
