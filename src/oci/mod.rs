@@ -6,6 +6,7 @@
 //! rather than guesses: a sandbox computed from another reading than the runtime's is none.
 
 pub mod document;
+pub mod errorlog;
 pub mod invocation;
 pub mod patch;
 #[cfg(test)]
