@@ -9,5 +9,6 @@ pub mod document;
 pub mod errorlog;
 pub mod invocation;
 pub mod patch;
+pub mod procmounts;
 #[cfg(test)]
 pub(crate) mod testdir;
