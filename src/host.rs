@@ -15,6 +15,7 @@ mod find;
 mod version;
 
 pub use find::resolve;
+pub use version::first_output as output_of;
 
 /// One node's abilities, as seen at one moment. Plain values, so that `policy` stays pure and
 /// tests describe older kernels by writing them down.
@@ -196,6 +197,14 @@ impl Runtime {
         let asked = version::ask(&path)?;
         cache::write(state_dir, &key, &asked);
         Ok(asked)
+    }
+
+    /// As [`Runtime::probe`], asking the runtime itself and keeping nothing.
+    ///
+    /// # Errors
+    /// There is no usable runtime of that name or path.
+    pub fn ask(runtime: &Path) -> Result<Runtime, HostError> {
+        version::ask(&resolve(runtime)?)
     }
 
     /// Refuses versions known to be unsafe under mantlet: runc before 1.1.5 (DESIGN §5).

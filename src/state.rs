@@ -13,7 +13,7 @@
 //! Files appear whole or not at all (temporary name, rename). They are not synced: the state
 //! directory is on tmpfs, and what it describes does not outlive the kernel either.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ pub use error::StateError;
 pub use files::{digest, digest_file, write_atomic};
 pub use home::{Home, journal_path, runtime_of};
 pub use process::{is_alive, start_time};
-pub use sweep::{list, sweep};
+pub use sweep::{Listed, list, sweep};
 
 /// Version of the files here. An exec through a newer front door accepts the same major number.
 pub const VERSION: u32 = 1;

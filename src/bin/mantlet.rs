@@ -1,1 +1,7 @@
-fn main() { println!("{}", landlock::ABI::V1 as i32); println!("{:?}", libseccomp::ScmpVersion::current()); }
+//! The command for people: see [`mantlet::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mantlet::cli::run(std::env::args_os())
+}

@@ -1,6 +1,6 @@
 //! The directory of one container.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -72,16 +72,12 @@ impl Home {
     /// container still lives), [`StateError::Untrusted`] where others can write to a folder above.
     pub fn create(&self) -> Result<(), StateError> {
         let root = self.path.parent().unwrap_or(&self.path);
-        let containers = root.parent().unwrap_or(root);
-        let state = containers.parent().unwrap_or(containers);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(root)
             .map_err(StateError::io("create", root))?;
-        for folder in [state, containers, root] {
-            check_private(folder)?;
-        }
+        self.check_above()?;
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(StateError::Exists {
                 id: self.id(),
@@ -89,6 +85,19 @@ impl Home {
             }),
             created => created.map_err(StateError::io("create", &self.path)),
         }
+    }
+
+    /// Refuses to believe what others than the caller could have put there: the three folders above
+    /// decide which runtime is called and which policy a session gets.
+    fn check_above(&self) -> Result<(), StateError> {
+        let mut above = self.path.ancestors().skip(1);
+        for folder in above.by_ref().take(2) {
+            check_private(folder, fs::symlink_metadata(folder))?;
+        }
+        // The state directory itself may be a link of the admin's; what it leads to counts.
+        above
+            .next()
+            .map_or(Ok(()), |state| check_private(state, fs::metadata(state)))
     }
 
     /// Removes the directory and what is in it; it is no error if it is gone.
@@ -159,6 +168,7 @@ impl Home {
     /// # Errors
     /// It is not there or cannot be read.
     pub fn read_policy(&self) -> Result<Vec<u8>, StateError> {
+        self.check_above()?;
         files::read(&self.path.join(POLICY))
     }
 
@@ -177,6 +187,7 @@ impl Home {
         struct Versioned {
             version: u64,
         }
+        self.check_above()?;
         let path = self.path.join(name);
         let bytes = files::read(&path)?;
         let content = |source| StateError::Content {
@@ -216,6 +227,7 @@ pub fn runtime_of(state_dir: &Path, root: &Path, id: &str) -> Option<PathBuf> {
         runtime: PathBuf,
     }
     let home = Home::new(state_dir, root, id).ok()?;
+    home.check_above().ok()?;
     let bytes = files::read(&home.path.join(RECORD)).ok()?;
     let hint: Hint = serde_json::from_slice(&bytes).ok()?;
     hint.runtime.is_absolute().then_some(hint.runtime)
@@ -261,15 +273,9 @@ fn is_name(id: &str) -> bool {
     !id.is_empty() && id.len() <= 255 && !id.contains(['/', '\0']) && id != "." && id != ".."
 }
 
-/// A folder that belongs to the caller and that nobody else can write to.
-fn check_private(folder: &Path) -> Result<(), StateError> {
-    let meta = fs::symlink_metadata(folder).map_err(StateError::io("examine", folder))?;
-    // The state directory itself may be a link of the admin's; what it leads to counts.
-    let meta = if meta.is_symlink() && !folder.ends_with("containers") {
-        fs::metadata(folder).map_err(StateError::io("examine", folder))?
-    } else {
-        meta
-    };
+/// Refuses a folder that does not belong to the caller or that others can write to.
+fn check_private(folder: &Path, meta: io::Result<Metadata>) -> Result<(), StateError> {
+    let meta = meta.map_err(StateError::io("examine", folder))?;
     let own = meta.uid() == nix::unistd::geteuid().as_raw();
     if !own || !meta.is_dir() || meta.mode() & 0o022 != 0 {
         return Err(StateError::Untrusted {

@@ -13,12 +13,15 @@ use super::{Home, Record, StateError};
 /// 10 s): not everything is in place yet, and nothing of it is removed.
 const YOUNG: Duration = Duration::from_secs(60);
 
+/// A container's home, and its record or why that cannot be read.
+pub type Listed = (Home, Result<Record, StateError>);
+
 /// Every container's home with its record, ordered by path; none where there is no state yet.
 /// A home whose record cannot be read is listed with its error: it may be a living container.
 ///
 /// # Errors
 /// The state directory is there but cannot be read.
-pub fn list(state_dir: &Path) -> Result<Vec<(Home, Result<Record, StateError>)>, StateError> {
+pub fn list(state_dir: &Path) -> Result<Vec<Listed>, StateError> {
     let mut homes = Vec::new();
     for root in folders(&containers(state_dir))? {
         homes.extend(folders(&root)?.into_iter().map(|path| Home { path }));

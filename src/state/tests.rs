@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::*;
@@ -160,6 +161,12 @@ fn folders_are_private_and_an_open_one_is_refused() {
     let other = Home::new(&state, Path::new("/r"), "d").unwrap();
     assert!(matches!(other.create(), Err(StateError::Untrusted { .. })));
     assert!(!other.exists());
+    home.write_record(&record(Path::new("/r"))).unwrap();
+    assert!(matches!(
+        home.read_record(),
+        Err(StateError::Untrusted { .. })
+    ));
+    assert_eq!(runtime_of(&state, Path::new("/r"), "c"), None);
 }
 
 #[test]
