@@ -247,14 +247,15 @@ fn user_notif() -> Result<bool, HostError> {
     }
 }
 
-/// Whether this process is under a seccomp filter already; without one there is no listener, and
-/// the question by fork is spared.
+/// Whether this thread (filters are per thread) is under a seccomp filter already; without one there
+/// is no listener, and the question by fork is spared.
 fn filtered() -> Result<bool, HostError> {
-    let status =
-        std::fs::read_to_string("/proc/self/status").map_err(|source| HostError::Kernel {
-            what: "this process (/proc/self/status)",
+    let status = std::fs::read_to_string("/proc/thread-self/status").map_err(|source| {
+        HostError::Kernel {
+            what: "this process (/proc/thread-self/status)",
             source,
-        })?;
+        }
+    })?;
     Ok(status.lines().any(|line| {
         line.strip_prefix("Seccomp:")
             .is_some_and(|mode| mode.trim() == "2")
@@ -296,7 +297,7 @@ mod tests {
         let kernel = Kernel::probe().unwrap();
         let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap();
         assert_eq!(kernel.user_notif, actions.contains("user_notif"));
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         if status.contains("Seccomp:\t0") {
             assert!(!kernel.listener_taken);
         }

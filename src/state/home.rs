@@ -100,7 +100,8 @@ impl Home {
             .map_or(Ok(()), |state| check_private(state, fs::metadata(state)))
     }
 
-    /// Removes the directory and what is in it; it is no error if it is gone.
+    /// Removes the directory and what is in it; it is no error if it is gone. The root's folder stays,
+    /// even if empty: another container may be about to be created in it.
     ///
     /// # Errors
     /// rmdir(2) or unlink(2) failed.
@@ -109,13 +110,7 @@ impl Home {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StateError::io("remove", &self.path)(error))
             }
-            _ => {
-                // The root's folder goes with its last container; otherwise it is not empty.
-                if let Some(root) = self.path.parent() {
-                    let _ = fs::remove_dir(root);
-                }
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
