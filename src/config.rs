@@ -1,18 +1,61 @@
 //! Node configuration, `/etc/mantlet/config.yaml`: the admin's file. Strict keys; without a file
-//! the embedded default holds.
+//! the embedded default holds. A file that exists but cannot be read or understood is an error:
+//! there is no falling back to the default, which would be somebody else's policy.
 //!
 //! The path can be overridden by `MANTLET_CONFIG` only where the process is not privileged beyond
 //! its caller (AT_SECURE, getauxval(3)): the front door's environment is the daemon's, never a
-//! pod's.
+//! pod's. A file named that way has to exist.
+//!
+//! # The file
+//!
+//! Every key may be left out; this is the embedded default, written down:
+//!
+//! ```yaml
+//! version: 1
+//! state_dir: /run/mantlet              # records of living containers; root only
+//! log_dir: /var/log/mantlet            # journals
+//! profiles_dir: /etc/mantlet/profiles  # searched before the embedded profiles
+//! libexec_dir: null                    # mantlet-init, mantlet-supervisor; null: beside the front door
+//! default_handler: baseline            # when the program is called as mantlet-runtime
+//! handlers:                            # mantlet-NAME is the program's name for handler NAME
+//!   baseline: {profile: baseline, runtime: runc}
+//!   restricted: {profile: restricted, runtime: runc}
+//! proc_mounts: []                      # permitted mounts under /proc, such as lxcfs's
+//! start_container_hooks: false         # hooks that run in the container before init
+//! ```
+//!
+//! `handlers` *adds to* the embedded two: a handler of the same name replaces that one, the other
+//! stays. A handler that no program name points to does nothing, so there is no way (and no need)
+//! to remove one. Within a handler, `profile` defaults to the handler's own name and `runtime` to
+//! `runc`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::sys::auxv;
+
+mod nearest;
+
+use nearest::{nearest, suggestion};
+
+/// Version of the file's form.
+pub const VERSION: u32 = 1;
+/// Where the file is unless `MANTLET_CONFIG` says otherwise.
+pub const PATH: &str = "/etc/mantlet/config.yaml";
+/// Names another file; ignored in a process privileged beyond its caller.
+pub const PATH_VARIABLE: &str = "MANTLET_CONFIG";
+/// No real configuration comes near; a larger file is a mistake such as a device or a log.
+const MAX_SIZE: u64 = 1 << 20;
+/// `mantlet-NAME` is taken by a program of ours.
+const RESERVED: [&str; 4] = ["runtime", "init", "supervisor", "agent"];
+
 /// The whole file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Version of the file's form: 1.
     pub version: u32,
@@ -35,11 +78,346 @@ pub struct Config {
 }
 
 /// One handler.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handler {
     /// Profile name: `NAME.yaml` in `profiles_dir`, else the embedded one of that name.
     pub profile: String,
     /// The real runtime: a name searched on PATH, or an absolute path; default `runc`.
     pub runtime: PathBuf,
 }
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is there (or was named by the environment) but cannot be read.
+    #[error("cannot read {}: {source}; mend or remove the file", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Anyone but the owner could have written it.
+    #[error(
+        "refusing {}: it is writable by everyone or not owned by root or the caller; \
+         chown root and chmod 0644 it", path.display()
+    )]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not what it should be at one place.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1; 0 where unknown.
+        line: u64,
+        /// Column, from 1; 0 where unknown.
+        column: u64,
+        /// What is wrong and what to write instead.
+        message: String,
+    },
+    /// A value that parses but cannot be meant.
+    #[error("{}: {key}: {problem}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Dotted key.
+        key: String,
+        /// What is wrong and what to write instead.
+        problem: String,
+    },
+    /// The program's name names no handler.
+    #[error(
+        "no handler named {name:?}{}; add it under `handlers:` in {PATH} or call one of: {known}",
+        suggestion(suggested.as_deref())
+    )]
+    NoHandler {
+        /// The name asked for.
+        name: String,
+        /// A handler with a similar name.
+        suggested: Option<String>,
+        /// Names that exist, comma-separated.
+        known: String,
+    },
+}
+
+/// The file as written: what is absent stays absent until the defaults are filled in.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    version: Option<u32>,
+    state_dir: Option<PathBuf>,
+    log_dir: Option<PathBuf>,
+    profiles_dir: Option<PathBuf>,
+    libexec_dir: Option<PathBuf>,
+    default_handler: Option<String>,
+    handlers: Option<BTreeMap<String, Option<WrittenHandler>>>,
+    proc_mounts: Option<Vec<PathBuf>>,
+    start_container_hooks: Option<bool>,
+}
+
+/// One handler as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenHandler {
+    profile: Option<String>,
+    runtime: Option<PathBuf>,
+}
+
+impl Config {
+    /// What holds where no file exists.
+    pub fn embedded() -> Config {
+        Written::default().complete()
+    }
+
+    /// The node's configuration: the file where there is one, else the embedded default.
+    ///
+    /// # Errors
+    /// A file that exists, or that `MANTLET_CONFIG` names, cannot be read, trusted or understood.
+    pub fn load() -> Result<Config, ConfigError> {
+        match overriding_path() {
+            Some(path) => Config::load_from(&path),
+            None => match Config::load_from(Path::new(PATH)) {
+                Err(ConfigError::Read { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    Ok(Config::embedded())
+                }
+                loaded => loaded,
+            },
+        }
+    }
+
+    /// The file that [`Config::load`] looks for.
+    pub fn path() -> PathBuf {
+        overriding_path().unwrap_or_else(|| PathBuf::from(PATH))
+    }
+
+    /// Reads one file, which has to exist.
+    ///
+    /// # Errors
+    /// It cannot be read, trusted or understood.
+    pub fn load_from(path: &Path) -> Result<Config, ConfigError> {
+        let text = read(path)?;
+        Config::parse(&text, path)
+    }
+
+    /// Understands a file's text; `path` is for messages only.
+    ///
+    /// # Errors
+    /// The text is not YAML, holds an unknown key, a wrong type, or a value that cannot be meant.
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        // An empty document is YAML's null, which is no mapping: every key left out.
+        let written: Option<Written> =
+            serde_saphyr::from_str(text).map_err(|error| parse_error(&error, path))?;
+        let config = written.unwrap_or_default().complete();
+        config
+            .check()
+            .map_err(|(key, problem)| ConfigError::Value {
+                path: path.to_owned(),
+                key,
+                problem,
+            })?;
+        Ok(config)
+    }
+
+    /// The handler that a program's name (the last component of argv[0]) stands for: NAME for
+    /// `mantlet-NAME`, the default handler for `mantlet-runtime` and for any name that is not ours,
+    /// such as a link called `runc`.
+    ///
+    /// # Errors
+    /// `mantlet-NAME` without a handler NAME.
+    pub fn handler_for(&self, program: &str) -> Result<(&str, &Handler), ConfigError> {
+        let name = match program.strip_prefix("mantlet-") {
+            None | Some("runtime") => self.default_handler.as_str(),
+            Some(name) => name,
+        };
+        match self.handlers.get_key_value(name) {
+            Some((name, handler)) => Ok((name, handler)),
+            None => Err(ConfigError::NoHandler {
+                name: name.to_owned(),
+                suggested: nearest(name, self.handlers.keys().map(String::as_str)),
+                known: self.handlers.keys().cloned().collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+
+    /// What the types cannot say: (key, problem) of the first value that cannot be meant.
+    fn check(&self) -> Result<(), (String, String)> {
+        let fail = |key: &str, problem: String| Err((key.to_owned(), problem));
+        if self.version != VERSION {
+            return fail(
+                "version",
+                format!("{} is not known here; write {VERSION}", self.version),
+            );
+        }
+        let folders = [
+            ("state_dir", Some(&self.state_dir)),
+            ("log_dir", Some(&self.log_dir)),
+            ("profiles_dir", Some(&self.profiles_dir)),
+            ("libexec_dir", self.libexec_dir.as_ref()),
+        ];
+        for (key, folder) in folders {
+            if folder.is_some_and(|f| !f.is_absolute()) {
+                return fail(
+                    key,
+                    "write an absolute path: the working directory is the bundle".into(),
+                );
+            }
+        }
+        for (name, handler) in &self.handlers {
+            check_handler(name, handler).map_err(|p| (format!("handlers.{name}"), p))?;
+        }
+        for mount in &self.proc_mounts {
+            let inside = mount
+                .strip_prefix("/proc")
+                .is_ok_and(|rest| rest != Path::new(""));
+            if !inside || mount.components().any(|c| c.as_os_str() == "..") {
+                let problem = format!(
+                    "{} is not below /proc; write it like /proc/meminfo",
+                    mount.display()
+                );
+                return fail("proc_mounts", problem);
+            }
+        }
+        if !self.handlers.contains_key(&self.default_handler) {
+            let near = nearest(
+                &self.default_handler,
+                self.handlers.keys().map(String::as_str),
+            );
+            let problem = format!(
+                "no handler named {:?}{}; define it under `handlers:`",
+                self.default_handler,
+                suggestion(near.as_deref())
+            );
+            return fail("default_handler", problem);
+        }
+        Ok(())
+    }
+}
+
+impl Written {
+    /// Fills in what was left out.
+    fn complete(self) -> Config {
+        let or = |given: Option<PathBuf>, default: &str| given.unwrap_or_else(|| default.into());
+        let mut handlers: BTreeMap<String, Handler> = ["baseline", "restricted"]
+            .map(|name| (name.to_owned(), WrittenHandler::default().complete(name)))
+            .into();
+        for (name, written) in self.handlers.unwrap_or_default() {
+            let handler = written.unwrap_or_default().complete(&name);
+            handlers.insert(name, handler);
+        }
+        Config {
+            version: self.version.unwrap_or(VERSION),
+            state_dir: or(self.state_dir, "/run/mantlet"),
+            log_dir: or(self.log_dir, "/var/log/mantlet"),
+            profiles_dir: or(self.profiles_dir, "/etc/mantlet/profiles"),
+            libexec_dir: self.libexec_dir,
+            default_handler: self.default_handler.unwrap_or_else(|| "baseline".into()),
+            handlers,
+            proc_mounts: self.proc_mounts.unwrap_or_default(),
+            start_container_hooks: self.start_container_hooks.unwrap_or(false),
+        }
+    }
+}
+
+impl WrittenHandler {
+    /// Fills in what was left out of handler `name`.
+    fn complete(self, name: &str) -> Handler {
+        Handler {
+            profile: self.profile.unwrap_or_else(|| name.to_owned()),
+            runtime: self.runtime.unwrap_or_else(|| "runc".into()),
+        }
+    }
+}
+
+/// The file named by the environment, where the environment may be believed.
+fn overriding_path() -> Option<PathBuf> {
+    if auxv::at_secure() {
+        return None;
+    }
+    std::env::var_os(PATH_VARIABLE)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}
+
+/// The file's text, where nobody but root or the caller could have written it.
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
+    let caller = nix::unistd::geteuid().as_raw();
+    if meta.mode() & 0o002 != 0 || (meta.uid() != 0 && meta.uid() != caller) {
+        return Err(ConfigError::Untrusted {
+            path: path.to_owned(),
+        });
+    }
+    if !meta.is_file() || meta.len() > MAX_SIZE {
+        return Err(failed(io::Error::other(
+            "not a regular file of at most 1 MiB",
+        )));
+    }
+    let mut text = String::new();
+    file.take(MAX_SIZE)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    Ok(text)
+}
+
+/// One handler's own rules; the problem in words.
+fn check_handler(name: &str, handler: &Handler) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err("a handler's name has lower-case letters, digits and hyphens only".into());
+    }
+    if RESERVED.contains(&name) {
+        return Err(format!(
+            "mantlet-{name} is a program of mantlet's own; choose another name"
+        ));
+    }
+    if handler.profile.is_empty()
+        || handler.profile.contains('/')
+        || handler.profile.starts_with('.')
+    {
+        return Err("profile is a name, not a path; put NAME.yaml into profiles_dir".into());
+    }
+    let named = handler.runtime.components().count() == 1;
+    if !(handler.runtime.is_absolute() || named) {
+        return Err("runtime is a name on PATH such as runc, or an absolute path".into());
+    }
+    Ok(())
+}
+
+/// A parser's complaint with its place, and with a suggestion where a key is merely misspelt.
+fn parse_error(error: &serde_saphyr::Error, path: &Path) -> ConfigError {
+    let error = error.without_snippet();
+    let (line, column) = error.location().map_or((0, 0), |l| (l.line(), l.column()));
+    let message = match error {
+        serde_saphyr::Error::SerdeUnknownField {
+            field, expected, ..
+        } => {
+            let near = nearest(field, expected.iter().copied());
+            format!(
+                "unknown key {field:?}{}; known here: {}",
+                suggestion(near.as_deref()),
+                expected.join(", ")
+            )
+        }
+        other => other.to_string(),
+    };
+    ConfigError::Parse {
+        path: path.to_owned(),
+        line,
+        column,
+        message,
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

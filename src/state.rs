@@ -9,12 +9,30 @@
 //!
 //! ROOT is a digest of the runtime's `--root`, because ids are unique only within one root. Ids are
 //! reused, so a reader compares [`Status::pid`] with [`Status::start_time`] before it believes.
+//!
+//! Files appear whole or not at all (temporary name, rename). They are not synced: the state
+//! directory is on tmpfs, and what it describes does not outlive the kernel either.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Identity, Report};
+
+mod error;
+mod files;
+mod home;
+mod process;
+mod socket;
+mod sweep;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use error::StateError;
+pub use files::{digest, digest_file, write_atomic};
+pub use home::{Home, journal_path, runtime_of};
+pub use process::{is_alive, start_time};
+pub use sweep::{Listed, list, sweep};
 
 /// Version of the files here. An exec through a newer front door accepts the same major number.
 pub const VERSION: u32 = 1;
@@ -90,6 +108,9 @@ pub struct Status {
     pub version: u32,
     /// The supervisor's pid.
     pub supervisor: i32,
+    /// The supervisor's own `starttime`, as [`start_time`] tells; 0 where it did not say.
+    #[serde(default)]
+    pub supervisor_start_time: u64,
     /// The container's first process, host pid; 0 before init reported.
     pub pid: i32,
     /// Its `starttime` (proc_pid_stat(5), field 22), in clock ticks since boot.
@@ -106,17 +127,14 @@ pub struct Status {
     pub sessions: u64,
 }
 
-/// The directory of one container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Home {
-    /// `STATE/containers/ROOT/ID`.
-    pub path: PathBuf,
-}
+impl Status {
+    /// Whether the supervisor that wrote this still runs.
+    pub fn supervisor_alive(&self) -> bool {
+        is_alive(self.supervisor, self.supervisor_start_time)
+    }
 
-impl Home {
-    /// The directory for container `id` of the runtime root `root` under the state directory.
-    pub fn new(state_dir: &Path, root: &Path, id: &str) -> Home {
-        let _ = (state_dir, root, id);
-        todo!()
+    /// Whether the container's first process still runs; false before init reported.
+    pub fn container_alive(&self) -> bool {
+        self.pid != 0 && is_alive(self.pid, self.start_time)
     }
 }

@@ -1,0 +1,202 @@
+//! What the kernel can enforce.
+
+use std::fs;
+
+use super::Check;
+use crate::host::Kernel;
+
+/// What each Landlock ABI added (landlock(7)): a kernel below it cannot restrict this.
+const ADDED: [(u32, &str, &str); 6] = [
+    (2, "5.19", "moving and linking files between folders"),
+    (3, "6.2", "truncating files"),
+    (4, "6.7", "TCP bind and connect"),
+    (5, "6.10", "ioctl on devices"),
+    (
+        6,
+        "6.12",
+        "signals and abstract unix sockets across the sandbox",
+    ),
+    (7, "6.15", "(audit records of denials)"),
+];
+
+/// All checks of the kernel.
+pub fn checks() -> Vec<Check> {
+    let mut checks = match Kernel::probe() {
+        Ok(kernel) => {
+            vec![
+                landlock(kernel.landlock_abi),
+                user_notif(&kernel),
+                killable(&kernel),
+                nested(&kernel),
+            ]
+        }
+        Err(error) => vec![Check::fail(
+            "kernel",
+            error.to_string(),
+            "run doctor on the node, as root",
+        )],
+    };
+    checks.extend([cgroup(), lsm(), fanotify()]);
+    checks
+}
+
+fn landlock(abi: u32) -> Check {
+    let name = "landlock";
+    if abi == 0 {
+        return Check::fail(
+            name,
+            "the kernel has no Landlock, or it is not enabled",
+            "boot with `landlock` in the lsm= parameter (CONFIG_LANDLOCK, kernel 5.13 or later)",
+        );
+    }
+    let lacks: Vec<String> = ADDED
+        .iter()
+        .filter(|(since, ..)| abi < *since)
+        .map(|(since, kernel, what)| format!("{what} (ABI {since}, kernel {kernel})"))
+        .collect();
+    if lacks.is_empty() {
+        return Check::ok(name, format!("ABI {abi}"));
+    }
+    Check::warn(
+        name,
+        format!("ABI {abi}; cannot restrict: {}", lacks.join(", ")),
+        "a newer kernel; profiles that require more are refused here",
+    )
+}
+
+fn user_notif(kernel: &Kernel) -> Check {
+    if kernel.user_notif {
+        return Check::ok("seccomp notification", "known (tripwires are reported)");
+    }
+    Check::fail(
+        "seccomp notification",
+        "the kernel does not know user_notif",
+        "kernel 5.0 or later",
+    )
+}
+
+fn killable(kernel: &Kernel) -> Check {
+    let name = "seccomp wait-killable";
+    if kernel.wait_killable {
+        return Check::ok(name, "known");
+    }
+    Check::warn(
+        name,
+        "not known: a signal may restart a refused call, which is then reported twice",
+        "kernel 5.19 or later",
+    )
+}
+
+fn nested(kernel: &Kernel) -> Check {
+    let name = "seccomp listener";
+    if !kernel.listener_taken {
+        return Check::ok(name, "free");
+    }
+    Check::fail(
+        name,
+        "a filter above this process has a listener already; the kernel allows one in a chain",
+        "run the engine outside of the container that notifies (a nested node)",
+    )
+}
+
+/// Which hierarchy the runtimes find. Both work; crun needs a pure one.
+fn cgroup() -> Check {
+    let name = "cgroup";
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut kinds = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let (place, kind) = (words.next()?, words.next()?);
+        place.starts_with("/sys/fs/cgroup").then_some((place, kind))
+    });
+    let kinds: Vec<_> = kinds.by_ref().collect();
+    let pure = kinds
+        .iter()
+        .any(|&(place, kind)| place == "/sys/fs/cgroup" && kind == "cgroup2");
+    let two = kinds.iter().any(|(_, kind)| *kind == "cgroup2");
+    let one = kinds.iter().any(|(_, kind)| *kind == "cgroup");
+    match (pure, two, one) {
+        (true, ..) => Check::ok(name, "version 2"),
+        (_, true, true) => Check::warn(
+            name,
+            "version 1 with version 2 beside it (hybrid); crun refuses to work with it",
+            "boot with systemd.unified_cgroup_hierarchy=1, or keep to runc",
+        ),
+        (_, _, true) => Check::ok(name, "version 1"),
+        _ => Check::fail(
+            name,
+            "none mounted at /sys/fs/cgroup",
+            "mount cgroup2 at /sys/fs/cgroup",
+        ),
+    }
+}
+
+/// Other security modules look at the exec of mantlet-init.
+fn lsm() -> Check {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let apparmor = read("/sys/module/apparmor/parameters/enabled").trim() == "Y";
+    let selinux = read("/sys/fs/selinux/enforce").trim() == "1";
+    let name = "AppArmor, SELinux";
+    match (apparmor, selinux) {
+        (false, false) => Check::ok(name, "not active"),
+        (true, _) => Check::warn(
+            name,
+            "AppArmor is active: a container's profile attaches when mantlet-init is executed",
+            "give custom profiles `/ rm,` with flags=(attach_disconnected) if containers fail to start",
+        ),
+        (_, true) => Check::warn(
+            name,
+            "SELinux is enforcing: the policy may forbid to execute mantlet-init from memory",
+            "look for `avc: denied { execute } … memfd` in the audit log if containers fail to start",
+        ),
+    }
+}
+
+/// Supervisors take a group each where a profile watches executions.
+fn fanotify() -> Check {
+    let path = "/proc/sys/fs/fanotify/max_user_groups";
+    let name = "fanotify groups";
+    match fs::read_to_string(path)
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+    {
+        Some(groups) if groups >= 1024 => Check::ok(name, format!("{groups} per user")),
+        Some(groups) => Check::warn(
+            name,
+            format!("{groups} per user: more containers than that cannot watch executions"),
+            "sysctl -w fs.fanotify.max_user_groups=1024, and keep it in /etc/sysctl.d",
+        ),
+        None => Check::warn(
+            name,
+            format!("{path} cannot be read"),
+            "kernel 5.13 or later",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn an_older_kernel_is_told_what_it_cannot_restrict() {
+        assert_eq!(landlock(0).level, Level::Fail);
+        assert_eq!(landlock(7).level, Level::Ok);
+        let three = landlock(3);
+        assert_eq!(three.level, Level::Warn);
+        assert!(three.finding.contains("TCP bind") && !three.finding.contains("truncating"));
+    }
+
+    #[test]
+    fn a_taken_listener_and_a_missing_notification_fail() {
+        let kernel = Kernel {
+            landlock_abi: 7,
+            user_notif: false,
+            listener_taken: true,
+            wait_killable: false,
+        };
+        assert_eq!(nested(&kernel).level, Level::Fail);
+        assert_eq!(user_notif(&kernel).level, Level::Fail);
+        assert_eq!(killable(&kernel).level, Level::Warn);
+    }
+}

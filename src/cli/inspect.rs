@@ -1,0 +1,237 @@
+//! `mantlet inspect`: everything about one container.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use super::select::{self, Known};
+use super::text::{Ink, escape, ink, name};
+use super::{CliError, print_json, ps, warn};
+use crate::config::Config;
+use crate::state::Record;
+
+/// Arguments of `inspect`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The container's id, or its beginning where no other id begins so
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows one container. Exit code 1 where its record cannot be read.
+pub fn inspect(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
+    let known = select::one(&config.state_dir, &args.id)?;
+    if let Some(alarm) = known.alarm() {
+        warn(&alarm);
+    }
+    let Ok(record) = &known.record else {
+        return Ok(ExitCode::FAILURE);
+    };
+    if args.json {
+        print_json(&whole(&known, record))?;
+    } else {
+        io::stdout()
+            .lock()
+            .write_all(page(&known, record).as_bytes())?;
+    }
+    Ok(if known.status.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// config.json as the engine wrote it and as the runtime got it, or why not.
+struct Documents {
+    before: Result<Value, String>,
+    after: Result<Value, String>,
+}
+
+impl Documents {
+    fn of(record: &Record) -> Documents {
+        Documents {
+            before: document(&record.original),
+            after: document(&record.bundle.join("config.json")),
+        }
+    }
+
+    /// A line diff of both, indented alike, so that only meaning differs; or what is missing.
+    fn diff(&self) -> Result<String, String> {
+        let (before, after) = (self.before.as_ref()?, self.after.as_ref()?);
+        let pretty = |value| serde_json::to_string_pretty(value).map_err(|error| error.to_string());
+        let (before, after) = (pretty(before)? + "\n", pretty(after)? + "\n");
+        let diff = TextDiff::from_lines(&before, &after);
+        let mut unified = diff.unified_diff();
+        Ok(unified
+            .context_radius(3)
+            .header("config.json (engine)", "config.json (mantlet)")
+            .to_string())
+    }
+}
+
+fn document(path: &Path) -> Result<Value, String> {
+    let failed = |problem: String| format!("cannot read {}: {problem}", path.display());
+    let bytes = fs::read(path).map_err(|error| failed(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
+}
+
+fn whole(known: &Known, record: &Record) -> Value {
+    let documents = Documents::of(record);
+    let or_error = |result: &Result<Value, String>| match result {
+        Ok(value) => value.clone(),
+        Err(problem) => json!({ "error": problem }),
+    };
+    json!({
+        "id": known.home.id(),
+        "home": known.home.path,
+        "record": record,
+        "status": known.status.as_ref().ok(),
+        "supervisor": known.watch(),
+        "config": {
+            "before": or_error(&documents.before),
+            "after": or_error(&documents.after),
+            "diff": documents.diff().ok(),
+        },
+    })
+}
+
+fn page(known: &Known, record: &Record) -> String {
+    let effective = serde_json::to_string_pretty(&record.effective).unwrap_or_default();
+    let diff = match Documents::of(record).diff() {
+        Ok(diff) if diff.is_empty() => "(unchanged)\n".to_owned(),
+        Ok(diff) => diff.lines().map(|line| coloured(line) + "\n").collect(),
+        Err(problem) => format!(
+            "(no comparison: {}; a deleted container has no bundle)\n",
+            escape(&problem)
+        ),
+    };
+    let mut page = pairs("Container", &identity(known, record));
+    page += &pairs("Took effect", &attested(known));
+    page += &format!("\nEffective policy\n{}", indented(&effective));
+    page += &format!("\nconfig.json\n{diff}");
+    page
+}
+
+fn identity(known: &Known, record: &Record) -> Vec<(&'static str, String)> {
+    let path = |path: &Path| escape(&path.display().to_string());
+    vec![
+        ("id", escape(&known.home.id())),
+        ("name", name(&record.container)),
+        (
+            "image",
+            escape(record.container.image.as_deref().unwrap_or("-")),
+        ),
+        ("handler", escape(&record.handler)),
+        ("profiles", escape(&record.profiles.join(" + "))),
+        ("runtime", path(&record.runtime)),
+        ("root", path(&record.root)),
+        ("bundle", path(&record.bundle)),
+        (
+            "created",
+            format!(
+                "{} by mantlet {}",
+                escape(&record.created),
+                escape(&record.mantlet)
+            ),
+        ),
+        (
+            "policy",
+            format!("sha256:{}", escape(&record.policy_digest)),
+        ),
+        ("init", format!("sha256:{}", escape(&record.init_digest))),
+        (
+            "exec",
+            record.exec.refused.as_ref().map_or_else(
+                || "same policy as the workload".to_owned(),
+                |reason| format!("refused: {}", escape(reason)),
+            ),
+        ),
+        ("supervisor", known.watch().word().to_owned()),
+        ("state", path(&known.home.path)),
+    ]
+}
+
+/// What init attested and the supervisor checked; never what was merely planned.
+fn attested(known: &Known) -> Vec<(&'static str, String)> {
+    let Ok(Some(status)) = &known.status else {
+        return vec![(
+            "",
+            "nothing attested: no supervisor wrote a status".to_owned(),
+        )];
+    };
+    let mut rows = vec![
+        (
+            "events",
+            format!(
+                "{}, {} denials, {} exec sessions",
+                status.events, status.tripwires, status.sessions
+            ),
+        ),
+        ("journal", escape(&status.journal.display().to_string())),
+        ("pid", status.pid.to_string()),
+    ];
+    let Some(report) = &status.report else {
+        rows.push((
+            "",
+            "nothing attested yet: the workload was not started".to_owned(),
+        ));
+        return rows;
+    };
+    let skipped = escape(&report.skipped_paths.join(", "));
+    rows.extend([
+        (
+            "landlock",
+            format!("{}, {} rules", ps::landlock(report), report.landlock_rules),
+        ),
+        (
+            "skipped",
+            if skipped.is_empty() {
+                "-".to_owned()
+            } else {
+                skipped
+            },
+        ),
+        (
+            "seccomp",
+            format!(
+                "{}, {} instructions",
+                ps::seccomp(report),
+                report.filter_instructions
+            ),
+        ),
+        ("no new privs", report.no_new_privs.to_string()),
+        ("capabilities", escape(&report.effective_capabilities)),
+    ]);
+    rows
+}
+
+fn pairs(title: &str, rows: &[(&str, String)]) -> String {
+    let lines: String = rows
+        .iter()
+        .map(|(key, value)| format!("  {key:<13} {value}\n"))
+        .collect();
+    let gap = if title == "Container" { "" } else { "\n" };
+    format!("{gap}{title}\n{lines}")
+}
+
+fn indented(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("  {}\n", escape(line)))
+        .collect()
+}
+
+fn coloured(line: &str) -> String {
+    let safe = escape(line);
+    match line.as_bytes().first() {
+        Some(b'+') => ink(&safe, Ink::Good),
+        Some(b'-') => ink(&safe, Ink::Bad),
+        _ => safe,
+    }
+}

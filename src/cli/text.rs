@@ -1,0 +1,136 @@
+//! Text for people: hostile strings made harmless, tables, colours only where they are welcome.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+
+use crate::event::Identity;
+
+/// Makes text from a container harmless for a terminal and for line-oriented tools: control
+/// characters (line ends and escape sequences among them), and characters that reorder or hide
+/// text, become `\u{…}`.
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => safe.push_str("\\n"),
+            '\t' => safe.push_str("\\t"),
+            '\r' => safe.push_str("\\r"),
+            c if c.is_control() || is_invisible(c) => {
+                // Writing to a String cannot fail.
+                let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// Zero-width, directional and separator characters, and tags (Unicode's Cf where it matters).
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Who a container is, in one word: `namespace/pod/name` as far as known, else the id.
+pub fn name(container: &Identity) -> String {
+    let parts = [&container.namespace, &container.pod, &container.name];
+    let known: Vec<&str> = parts
+        .into_iter()
+        .filter_map(|part| part.as_deref())
+        .collect();
+    if known.is_empty() {
+        escape(&container.id)
+    } else {
+        escape(&known.join("/"))
+    }
+}
+
+/// Whether a person sits at standard output.
+pub fn on_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// An id as it is shown in a column: short on a terminal, whole in a pipe.
+pub fn short(id: &str) -> String {
+    if on_terminal() {
+        escape(&id.chars().take(13).collect::<String>())
+    } else {
+        escape(id)
+    }
+}
+
+/// How text may stand out.
+#[derive(Debug, Clone, Copy)]
+pub enum Ink {
+    /// As it should be.
+    Good,
+    /// Needs a look.
+    Odd,
+    /// Needs action.
+    Bad,
+}
+
+/// Colours the text where standard output is a terminal and NO_COLOR is unset (no-color.org).
+pub fn ink(text: &str, ink: Ink) -> String {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if unwanted || !on_terminal() {
+        return text.to_owned();
+    }
+    let code = match ink {
+        Ink::Good => 32,
+        Ink::Odd => 33,
+        Ink::Bad => 31,
+    };
+    format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}
+
+/// Lays out rows in columns, two spaces apart; the last column is not padded. Cells are escaped
+/// text already.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|c| c.chars().count());
+        cells
+            .chain([head[column].chars().count()])
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    for row in [&head].into_iter().chain(rows) {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("{cell:<width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_sequences_and_reordering_become_visible() {
+        assert_eq!(escape("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(escape("x\ny\r\tz\u{9b}"), "x\\ny\\r\\tz\\u{9b}");
+        assert_eq!(escape("gpj\u{202e}exe"), "gpj\\u{202e}exe");
+        assert_eq!(escape("Grüße 日本"), "Grüße 日本");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [
+            vec!["a".to_owned(), "b".into()],
+            vec!["long".into(), "c".into()],
+        ];
+        assert_eq!(table(&["X", "Y"], &rows), "X     Y\na     b\nlong  c\n");
+    }
+}
