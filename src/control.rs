@@ -28,7 +28,10 @@ pub struct Request {
 impl Request {
     /// A request of this version.
     pub fn new(ask: Ask) -> Request {
-        Request { version: VERSION, ask }
+        Request {
+            version: VERSION,
+            ask,
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Identity, Report};
+use crate::event::{self, Report};
 
 mod error;
 mod files;
@@ -30,7 +30,7 @@ pub(crate) mod tests;
 
 pub use error::StateError;
 pub use files::{digest, digest_file, write_atomic};
-pub use home::{Home, journal_path, runtime_of};
+pub use home::{Home, Identity, journal_path, runtime_of};
 pub use process::{is_alive, start_time};
 pub use sweep::{Listed, list, sweep};
 
@@ -45,7 +45,7 @@ pub struct Record {
     /// Version of the front door that made it, such as `0.1.0`.
     pub mantlet: String,
     /// Who the container is.
-    pub container: Identity,
+    pub container: event::Identity,
     /// The handler's name.
     pub handler: String,
     /// Names of the profiles in force, outermost layer first.
@@ -56,6 +56,11 @@ pub struct Record {
     pub bundle: PathBuf,
     /// The original config.json, kept beside the rewritten one.
     pub original: PathBuf,
+    /// The event journal.
+    pub journal: PathBuf,
+    /// The container was made by `create`, which parks it until `start`; false for `run`, where
+    /// nobody waits to be told that the workload could not be executed.
+    pub parked: bool,
     /// `--pid-file` of `create`, absolute, where given.
     pub pid_file: Option<PathBuf>,
     /// The real runtime that owns the container.

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -21,6 +22,10 @@ pub struct Home {
     /// `STATE/containers/ROOT/ID`.
     pub path: PathBuf,
 }
+
+/// Tells a directory from a later one of the same name: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity(u64, u64);
 
 impl Home {
     /// The directory for container `id` of the runtime root `root` under the state directory.
@@ -39,6 +44,44 @@ impl Home {
         Ok(Home {
             path: containers(state_dir).join(root_key(root)).join(id),
         })
+    }
+
+    /// The directory at `path`, which the front door made.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn open(path: &Path) -> Result<(Home, Identity), StateError> {
+        let meta = fs::symlink_metadata(path).map_err(StateError::io("examine", path))?;
+        let home = Home {
+            path: path.to_owned(),
+        };
+        Ok((home, Identity(meta.dev(), meta.ino())))
+    }
+
+    /// The state directory that it lies in.
+    pub fn state_dir(&self) -> &Path {
+        self.path.ancestors().nth(3).unwrap_or(&self.path)
+    }
+
+    /// Removes the directory if it is still the one of that identity: ids are reused, and a new
+    /// container of the same id may have its home here by now.
+    ///
+    /// # Errors
+    /// flock(2), rmdir(2) or unlink(2) failed.
+    pub fn remove_own(&self, own: Identity) -> Result<(), StateError> {
+        let _lock = self.lock()?;
+        match Home::open(&self.path) {
+            Ok((_, found)) if found == own => self.remove(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps others from creating or removing homes of this root while it is held.
+    fn lock(&self) -> Result<Flock<fs::File>, StateError> {
+        let root = self.path.parent().unwrap_or(&self.path);
+        let folder = fs::File::open(root).map_err(StateError::io("open", root))?;
+        Flock::lock(folder, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| StateError::io("lock", root)(errno.into()))
     }
 
     /// The container's id.
@@ -78,6 +121,7 @@ impl Home {
             .create(root)
             .map_err(StateError::io("create", root))?;
         self.check_above()?;
+        let _lock = self.lock()?;
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(StateError::Exists {
                 id: self.id(),

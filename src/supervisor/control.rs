@@ -19,16 +19,26 @@ const MOST_CLIENTS: usize = 64;
 
 impl Supervisor {
     pub(super) fn accept(&mut self, token: u64) {
-        let Some(Source::Control(listener)) = self.sources.get(&token) else { return };
-        let Ok(client) = socket::accept(listener) else { return };
-        let clients = self.sources.values().filter(|source| matches!(source, Source::Client(_))).count();
+        let Some(Source::Control(listener)) = self.sources.get(&token) else {
+            return;
+        };
+        let Ok(client) = socket::accept(listener) else {
+            return;
+        };
+        let clients = self
+            .sources
+            .values()
+            .filter(|source| matches!(source, Source::Client(_)))
+            .count();
         if clients < MOST_CLIENTS {
             self.add(Source::Client(client), EpollFlags::EPOLLIN);
         }
     }
 
     pub(super) fn client_asked(&mut self, token: u64) {
-        let Some(Source::Client(client)) = self.sources.get(&token) else { return };
+        let Some(Source::Client(client)) = self.sources.get(&token) else {
+            return;
+        };
         match socket::receive(client, LARGEST) {
             Ok(packet) if !packet.bytes.is_empty() => match read(&packet) {
                 Ok(ask) => self.serve(token, ask, packet),
@@ -65,12 +75,23 @@ impl Supervisor {
                 let pids = look::members(self.cgroup.as_deref());
                 self.send(token, &Answer::Processes { pids }, &[]);
             }
-            Ask::Exec { print_errors, rlimits } => self.open_session(token, print_errors, &rlimits, packet),
+            Ask::Exec {
+                print_errors,
+                rlimits,
+            } => self.open_session(token, print_errors, &rlimits, packet),
         }
     }
 
-    fn open_session(&mut self, token: u64, print_errors: bool, rlimits: &[(u32, u64, u64)], mut packet: Packet) {
-        let refuse = |message: &str| Answer::Refused { message: message.into() };
+    fn open_session(
+        &mut self,
+        token: u64,
+        print_errors: bool,
+        rlimits: &[(u32, u64, u64)],
+        mut packet: Packet,
+    ) {
+        let refuse = |message: &str| Answer::Refused {
+            message: message.into(),
+        };
         if self.status.report.is_none() || self.status.pid == 0 {
             return self.send(token, &refuse("the container is not running"), &[]);
         }
@@ -80,7 +101,11 @@ impl Supervisor {
         if prepare(&channel).is_err() {
             return self.send(token, &refuse("the channel is not a socket"), &[]);
         }
-        let own = |&(resource, soft, hard): &(u32, u64, u64)| Rlimit { resource, soft, hard };
+        let own = |&(resource, soft, hard): &(u32, u64, u64)| Rlimit {
+            resource,
+            soft,
+            hard,
+        };
         let rlimits = rlimits.iter().map(own).collect();
         let session = Session::exec(channel, token, print_errors, rlimits);
         debug_assert_eq!(session.kind, event::Session::Exec);
@@ -91,7 +116,9 @@ impl Supervisor {
 
     /// Sends an answer; a client that has gone or does not read is dropped.
     pub(super) fn send(&mut self, token: u64, answer: &Answer, fds: &[RawFd]) {
-        let Some(Source::Client(client)) = self.sources.get(&token) else { return };
+        let Some(Source::Client(client)) = self.sources.get(&token) else {
+            return;
+        };
         let sent = serde_json::to_vec(answer)
             .map_err(std::io::Error::from)
             .and_then(|bytes| socket::send(client, &bytes, fds));
@@ -102,10 +129,13 @@ impl Supervisor {
 }
 
 fn read(packet: &Packet) -> Result<Ask, String> {
-    let request: Request =
-        serde_json::from_slice(&packet.bytes).map_err(|error| format!("the request cannot be read: {error}"))?;
+    let request: Request = serde_json::from_slice(&packet.bytes)
+        .map_err(|error| format!("the request cannot be read: {error}"))?;
     if request.version != VERSION {
-        return Err(format!("the request has version {}, this supervisor speaks {VERSION}", request.version));
+        return Err(format!(
+            "the request has version {}, this supervisor speaks {VERSION}",
+            request.version
+        ));
     }
     Ok(request.ask)
 }

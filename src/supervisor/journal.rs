@@ -70,7 +70,10 @@ impl Journal {
 
     fn flush_suppressed(&mut self) {
         for (syscall, count) in std::mem::take(&mut self.suppressed) {
-            self.write(What::Suppressed { count, of: format!("tripwire {syscall}") });
+            self.write(What::Suppressed {
+                count,
+                of: format!("tripwire {syscall}"),
+            });
         }
     }
 
@@ -91,7 +94,9 @@ impl Journal {
             profiles: self.profiles.clone(),
             what,
         };
-        let Ok(mut line) = serde_json::to_vec(&event) else { return };
+        let Ok(mut line) = serde_json::to_vec(&event) else {
+            return;
+        };
         line.push(b'\n');
         if let Some(file) = self.open() {
             // One write(2) a line, so that readers and other writers never see half of one. What
@@ -106,7 +111,11 @@ impl Journal {
     fn open(&mut self) -> Option<&mut File> {
         let resting = self.failed_at.is_some_and(|at| at.elapsed() < RETRY);
         if self.file.is_none() && !resting {
-            let made = File::options().append(true).create(true).mode(0o600).open(&self.path);
+            let made = File::options()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(&self.path);
             self.failed_at = made.is_err().then(Instant::now);
             self.file = made.ok();
         }

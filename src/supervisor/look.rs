@@ -36,13 +36,17 @@ pub(super) fn runs(pid: i32, program: &OwnedFd) -> io::Result<bool> {
 }
 
 pub(super) fn status(pid: i32) -> io::Result<Seen> {
-    Ok(parse_status(&fs::read_to_string(format!("/proc/{pid}/status"))?))
+    Ok(parse_status(&fs::read_to_string(format!(
+        "/proc/{pid}/status"
+    ))?))
 }
 
 fn parse_status(text: &str) -> Seen {
     Seen {
         no_new_privs: field(text, "NoNewPrivs") == Some("1"),
-        seccomp_mode: field(text, "Seccomp").and_then(|value| value.parse().ok()).unwrap_or(0),
+        seccomp_mode: field(text, "Seccomp")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0),
         seccomp_filters: field(text, "Seccomp_filters").and_then(|value| value.parse().ok()),
         effective_capabilities: field(text, "CapEff").unwrap_or_default().to_owned(),
     }
@@ -51,7 +55,10 @@ fn parse_status(text: &str) -> Seen {
 /// The last line of that name: `Name:` comes first and holds what the process calls itself, which
 /// the kernel escapes, so it cannot make up a line.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    text.lines()
+        .rev()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
 }
 
 /// The process that thread `tid` belongs to.
@@ -62,7 +69,11 @@ pub(super) fn thread_group(tid: i32) -> Option<i32> {
 
 pub(super) fn comm(pid: i32) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    Some(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
+    Some(
+        String::from_utf8_lossy(&bytes)
+            .trim_end_matches('\n')
+            .to_owned(),
+    )
 }
 
 /// What can be told of a process; of one that has ended, its pid.
@@ -71,12 +82,16 @@ pub(super) fn process(pid: i32) -> Process {
     let exe = fs::read_link(format!("/proc/{pid}/exe"));
     Process {
         pid,
-        ppid: field(&status, "PPid").and_then(|value| value.parse().ok()).unwrap_or(0),
+        ppid: field(&status, "PPid")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0),
         uid: field(&status, "Uid")
             .and_then(|value| value.split_whitespace().next()?.parse().ok())
             .unwrap_or(0),
         comm: comm(pid).unwrap_or_default(),
-        exe: exe.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
+        exe: exe
+            .map(|path| path.to_string_lossy().into_owned())
+            .unwrap_or_default(),
     }
 }
 
@@ -113,13 +128,16 @@ pub(super) fn cgroup(pid: i32) -> Option<PathBuf> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let own = pid.to_string();
     text.lines().flat_map(candidates).find(|path| {
-        fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|pids| pids.lines().any(|line| line == own))
+        fs::read_to_string(path.join("cgroup.procs"))
+            .is_ok_and(|pids| pids.lines().any(|line| line == own))
     })
 }
 
 fn candidates(line: &str) -> Vec<PathBuf> {
     let mut parts = line.splitn(3, ':').skip(1);
-    let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
+    let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+        return Vec::new();
+    };
     if path == "/" {
         return Vec::new();
     }
@@ -128,13 +146,18 @@ fn candidates(line: &str) -> Vec<PathBuf> {
     if controllers.is_empty() {
         vec![root.join(inside), root.join("unified").join(inside)]
     } else {
-        vec![root.join(controllers.trim_start_matches("name=")).join(inside)]
+        vec![
+            root.join(controllers.trim_start_matches("name="))
+                .join(inside),
+        ]
     }
 }
 
 /// Host pids of the cgroup's processes.
 pub(super) fn members(cgroup: Option<&Path>) -> Vec<i32> {
-    let Some(path) = cgroup else { return Vec::new() };
+    let Some(path) = cgroup else {
+        return Vec::new();
+    };
     let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
@@ -145,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_process_that_calls_itself_a_status_line_is_not_believed() {
-        let text = "Name:\tSeccomp:\\t2\nUmask:\t0022\nNoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n";
+        let text =
+            "Name:\tSeccomp:\\t2\nUmask:\t0022\nNoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n";
         let seen = parse_status(text);
         assert_eq!(seen.seccomp_mode, 0);
         assert_eq!(seen.seccomp_filters, Some(0));
@@ -163,7 +187,10 @@ mod tests {
 
     #[test]
     fn a_cgroup_line_names_its_directory_in_either_hierarchy() {
-        assert_eq!(candidates("5:pids:/k8s/x"), [PathBuf::from("/sys/fs/cgroup/pids/k8s/x")]);
+        assert_eq!(
+            candidates("5:pids:/k8s/x"),
+            [PathBuf::from("/sys/fs/cgroup/pids/k8s/x")]
+        );
         let unified = ["/sys/fs/cgroup/a", "/sys/fs/cgroup/unified/a"].map(PathBuf::from);
         assert_eq!(candidates("0::/a"), unified);
         assert!(candidates("0::/").is_empty());
@@ -172,10 +199,16 @@ mod tests {
 
     #[test]
     fn an_ended_process_is_known_as_ended() {
-        let mut child = std::process::Command::new("/bin/sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", "exit 3"])
+            .spawn()
+            .unwrap();
         let pid = child.id() as i32;
         let pidfd = crate::sys::pidfd::open(pid).unwrap();
-        let mut polled = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&pidfd), nix::poll::PollFlags::POLLIN)];
+        let mut polled = [nix::poll::PollFd::new(
+            std::os::fd::AsFd::as_fd(&pidfd),
+            nix::poll::PollFlags::POLLIN,
+        )];
         nix::poll::poll(&mut polled, nix::poll::PollTimeout::NONE).unwrap();
         assert!(has_ended(pid));
         assert_eq!(zombie_code(pid), Some(3));

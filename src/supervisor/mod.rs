@@ -78,6 +78,7 @@ enum Workload {
 /// The whole of it.
 pub struct Supervisor {
     home: Home,
+    identity: state::Identity,
     record: Record,
     policy: Policy,
     program: OwnedFd,
@@ -90,6 +91,8 @@ pub struct Supervisor {
     tripwires: Tripwires,
     workload: Workload,
     cgroup: Option<std::path::PathBuf>,
+    /// Until when a failure can still be asked for.
+    lingering: Option<Instant>,
     finished: bool,
 }
 
@@ -109,15 +112,18 @@ pub fn run(path: &Path) -> Result<(), StartError> {
 impl Supervisor {
     fn begin(path: &Path) -> Result<Supervisor, StartError> {
         let take = |offset| {
-            fds::inherited(FIRST_FD + offset).map_err(|error| StartError::System("find a descriptor", error))
+            fds::inherited(FIRST_FD + offset)
+                .map_err(|error| StartError::System("find a descriptor", error))
         };
         let (control, channel, program, policy_fd) = (take(0)?, take(1)?, take(2)?, take(3)?);
-        fds::cloexec_from(FIRST_FD).map_err(|error| StartError::System("keep descriptors", error))?;
-        let home = Home::open(path)?;
+        fds::cloexec_from(FIRST_FD)
+            .map_err(|error| StartError::System("keep descriptors", error))?;
+        let (home, identity) = Home::open(path)?;
         let record = home.read_record()?;
-        let policy = Policy::decode(&look::read_all(&policy_fd).map_err(|error| {
-            StartError::System("read the policy", error)
-        })?)?;
+        let policy = Policy::decode(
+            &look::read_all(&policy_fd)
+                .map_err(|error| StartError::System("read the policy", error))?,
+        )?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(|error| StartError::System("make an epoll instance", error.into()))?;
         let status = Status {
@@ -137,6 +143,7 @@ impl Supervisor {
             tripwires: Tripwires::new(&record),
             journal: Journal::new(&record),
             home,
+            identity,
             record,
             policy,
             program,
@@ -145,10 +152,15 @@ impl Supervisor {
             sources: BTreeMap::new(),
             next_token: 1,
             status,
-            workload: Workload::Awaited { clients: Vec::new() },
+            workload: Workload::Awaited {
+                clients: Vec::new(),
+            },
             cgroup: None,
+            lingering: None,
             finished: false,
         };
+        session::prepare(&channel)
+            .map_err(|error| StartError::System("prepare the channel", error))?;
         supervisor.add(Source::Control(control), EpollFlags::EPOLLIN);
         let session = Session::workload(channel, !supervisor.record.parked);
         supervisor.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
@@ -191,7 +203,11 @@ impl Supervisor {
         let token = self.next_token;
         self.next_token += 1;
         // A source that cannot be watched is dropped, and so closed: its peer sees the end.
-        if self.epoll.add(source.fd(), EpollEvent::new(flags, token)).is_ok() {
+        if self
+            .epoll
+            .add(source.fd(), EpollEvent::new(flags, token))
+            .is_ok()
+        {
             self.sources.insert(token, source);
         }
         token
@@ -209,10 +225,13 @@ impl Supervisor {
             Source::Session(session) => session.deadline,
             _ => None,
         });
-        match next.min() {
+        match next.chain(self.lingering).min() {
             None => EpollTimeout::NONE,
             Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
+                let left = deadline
+                    .saturating_duration_since(Instant::now())
+                    .as_millis()
+                    + 1;
                 EpollTimeout::try_from(left.min(60_000) as i32).unwrap_or(EpollTimeout::ZERO)
             }
         }
@@ -224,25 +243,39 @@ impl Supervisor {
     }
 
     fn watch(&mut self, pidfd: OwnedFd, process: Process, first: bool, told: bool) {
-        let watched = Watched { pidfd, process, first, told };
+        let watched = Watched {
+            pidfd,
+            process,
+            first,
+            told,
+        };
         self.add(Source::Watched(watched), EpollFlags::EPOLLIN);
     }
 
     fn process_ended(&mut self, token: u64) {
-        let Some(Source::Watched(ended)) = self.remove(token) else { return };
+        let Some(Source::Watched(ended)) = self.remove(token) else {
+            return;
+        };
         self.tripwires.forget(ended.process.pid);
         if ended.told {
-            let code = pidfd::exit_code(&ended.pidfd)
-                .or_else(|| look::zombie_code(ended.process.pid));
-            self.tell(What::Exit { process: ended.process.clone(), code });
+            let code =
+                pidfd::exit_code(&ended.pidfd).or_else(|| look::zombie_code(ended.process.pid));
+            self.tell(What::Exit {
+                process: ended.process.clone(),
+                code,
+            });
         }
         if ended.first {
             self.status.pid = 0;
         }
-        let sessions_wait = self.sources.values().any(|source| {
-            matches!(source, Source::Session(session) if session.is_talking())
-        });
-        if self.status.pid == 0 && !sessions_wait && !matches!(self.workload, Workload::Awaited { .. }) {
+        let sessions_wait = self
+            .sources
+            .values()
+            .any(|source| matches!(source, Source::Session(session) if session.is_talking()));
+        if self.status.pid == 0
+            && !sessions_wait
+            && !matches!(self.workload, Workload::Awaited { .. })
+        {
             self.wait_for_the_rest();
         }
     }
@@ -251,16 +284,29 @@ impl Supervisor {
     /// shared one, the container lasts until its cgroup is empty.
     fn wait_for_the_rest(&mut self) {
         for pid in look::members(self.cgroup.as_deref()) {
-            let watched = self.sources.values().any(|source| {
-                matches!(source, Source::Watched(watched) if watched.process.pid == pid)
-            });
-            let Ok(pidfd) = pidfd::open(pid) else { continue };
+            let watched = self.sources.values().any(
+                |source| matches!(source, Source::Watched(watched) if watched.process.pid == pid),
+            );
+            let Ok(pidfd) = pidfd::open(pid) else {
+                continue;
+            };
             if watched || look::has_ended(pid) {
                 continue;
             }
-            self.watch(pidfd, Process { pid, ..Process::default() }, false, false);
+            self.watch(
+                pidfd,
+                Process {
+                    pid,
+                    ..Process::default()
+                },
+                false,
+                false,
+            );
         }
-        let any = self.sources.values().any(|source| matches!(source, Source::Watched(_)));
+        let any = self
+            .sources
+            .values()
+            .any(|source| matches!(source, Source::Watched(_)));
         self.finished = !any;
     }
 
@@ -269,7 +315,7 @@ impl Supervisor {
             self.journal.end(self.status.tripwires);
         }
         // What cannot be removed is swept by the next supervisor; there is nobody to tell.
-        let _ = self.home.remove();
+        let _ = self.home.remove_own(self.identity);
         let _ = state::sweep(self.home.state_dir());
     }
 }
@@ -277,7 +323,10 @@ impl Supervisor {
 impl Source {
     fn fd(&self) -> BorrowedFd<'_> {
         match self {
-            Source::Control(fd) | Source::Client(fd) | Source::Listener(fd) | Source::Pipe(fd, _) => fd.as_fd(),
+            Source::Control(fd)
+            | Source::Client(fd)
+            | Source::Listener(fd)
+            | Source::Pipe(fd, _) => fd.as_fd(),
             Source::Session(session) => session.channel.as_fd(),
             Source::Watched(watched) => watched.pidfd.as_fd(),
         }

@@ -59,7 +59,12 @@ impl Session {
         }
     }
 
-    pub(super) fn exec(channel: OwnedFd, client: u64, print_errors: bool, rlimits: Vec<Rlimit>) -> Session {
+    pub(super) fn exec(
+        channel: OwnedFd,
+        client: u64,
+        print_errors: bool,
+        rlimits: Vec<Rlimit>,
+    ) -> Session {
         Session {
             channel,
             kind: event::Session::Exec,
@@ -79,7 +84,9 @@ impl Session {
     fn peer(&self) -> Option<&Peer> {
         match &self.stage {
             Stage::Silent => None,
-            Stage::Applying(peer) | Stage::Attested(peer, _) | Stage::Released(peer, _) => Some(peer),
+            Stage::Applying(peer) | Stage::Attested(peer, _) | Stage::Released(peer, _) => {
+                Some(peer)
+            }
         }
     }
 }
@@ -94,7 +101,9 @@ pub(super) fn prepare(channel: &OwnedFd) -> std::io::Result<()> {
 impl Supervisor {
     /// A packet, or the end, on a session's channel.
     pub(super) fn session_spoke(&mut self, token: u64) {
-        let Some(Source::Session(mut session)) = self.sources.remove(&token) else { return };
+        let Some(Source::Session(mut session)) = self.sources.remove(&token) else {
+            return;
+        };
         let packet = match socket::receive(&session.channel, LARGEST) {
             Ok(packet) => packet,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -103,13 +112,20 @@ impl Supervisor {
             }
             Err(error) => {
                 self.sources.insert(token, Source::Session(session));
-                return self.fail(token, format!("mantlet-init's message cannot be read: {error}"));
+                return self.fail(
+                    token,
+                    format!("mantlet-init's message cannot be read: {error}"),
+                );
             }
         };
         let released = matches!(session.stage, Stage::Released(..));
         let step = if packet.bytes.is_empty() {
             // After the word the channel closes with execve; the pipe tells the outcome.
-            if released { Ok(()) } else { Err(self.closed_early(&session)) }
+            if released {
+                Ok(())
+            } else {
+                Err(self.closed_early(&session))
+            }
         } else {
             self.step(token, &mut session, &packet)
         };
@@ -136,10 +152,16 @@ impl Supervisor {
         }
     }
 
-    fn step(&mut self, token: u64, session: &mut Session, packet: &socket::Packet) -> Result<(), String> {
+    fn step(
+        &mut self,
+        token: u64,
+        session: &mut Session,
+        packet: &socket::Packet,
+    ) -> Result<(), String> {
         match std::mem::replace(&mut session.stage, Stage::Silent) {
             Stage::Silent => {
-                Hello::decode(&packet.bytes).map_err(|error| format!("mantlet-init's hello {error}"))?;
+                Hello::decode(&packet.bytes)
+                    .map_err(|error| format!("mantlet-init's hello {error}"))?;
                 let peer = self.recognise(packet.pid)?;
                 if session.kind == event::Session::Workload {
                     session.deadline = Some(Instant::now() + DEADLINE);
@@ -174,14 +196,19 @@ impl Supervisor {
 
     /// The peer by the kernel's word, and only if it runs the program that was handed over.
     fn recognise(&self, pid: Option<i32>) -> Result<Peer, String> {
-        let pid = pid.filter(|pid| *pid > 0).ok_or("the kernel does not tell who speaks on the channel")?;
-        let pidfd = pidfd::open(pid).map_err(|error| format!("cannot hold process {pid}: {error}"))?;
+        let pid = pid
+            .filter(|pid| *pid > 0)
+            .ok_or("the kernel does not tell who speaks on the channel")?;
+        let pidfd =
+            pidfd::open(pid).map_err(|error| format!("cannot hold process {pid}: {error}"))?;
         match look::runs(pid, &self.program) {
             Ok(true) => Ok(Peer { pid, pidfd }),
             Ok(false) => {
                 // Not ours: whatever got hold of the channel is not spoken with, and does not run on.
                 let _ = pidfd::send_signal(&pidfd, libc::SIGKILL);
-                Err(format!("process {pid} speaks on mantlet-init's channel but is another program: something in the container stands in for /proc"))
+                Err(format!(
+                    "process {pid} speaks on mantlet-init's channel but is another program: something in the container stands in for /proc"
+                ))
             }
             Err(error) => Err(format!("cannot look at process {pid}: {error}")),
         }
@@ -189,7 +216,8 @@ impl Supervisor {
 
     fn welcome(&mut self, token: u64, session: &Session) -> Result<(), String> {
         let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let (read, write) = nix::unistd::pipe2(flags).map_err(|error| format!("cannot make a pipe: {error}"))?;
+        let (read, write) =
+            nix::unistd::pipe2(flags).map_err(|error| format!("cannot make a pipe: {error}"))?;
         // Only the supervisor's end may not block: init's one write has to arrive whole.
         let _ = fcntl(&write, FcntlArg::F_SETFL(OFlag::empty()));
         let welcome = Welcome {
@@ -207,9 +235,13 @@ impl Supervisor {
     fn attested(&self, peer: &Peer, attest: &Attest) -> Result<(Report, Option<OwnedFd>), String> {
         let wanted = self.policy.layers.len() as u32;
         if attest.layers != wanted {
-            return Err(format!("mantlet-init entered {} of {wanted} landlock domains", attest.layers));
+            return Err(format!(
+                "mantlet-init entered {} of {wanted} landlock domains",
+                attest.layers
+            ));
         }
-        let seen = look::status(peer.pid).map_err(|error| format!("cannot look at process {}: {error}", peer.pid))?;
+        let seen = look::status(peer.pid)
+            .map_err(|error| format!("cannot look at process {}: {error}", peer.pid))?;
         if !seen.no_new_privs || seen.seccomp_mode != 2 || seen.seccomp_filters == Some(0) {
             return Err("mantlet-init attested a sandbox that /proc does not show".into());
         }
@@ -223,13 +255,19 @@ impl Supervisor {
                 }
                 Some(fd)
             }
-            _ => return Err("mantlet-init and the policy differ about the seccomp listener".into()),
+            _ => {
+                return Err("mantlet-init and the policy differ about the seccomp listener".into());
+            }
         };
         let report = Report {
             landlock_abi: attest.landlock_abi,
             landlock_layers: attest.layers,
             landlock_rules: attest.rules,
-            skipped_paths: attest.skipped.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect(),
+            skipped_paths: attest
+                .skipped
+                .iter()
+                .map(|path| String::from_utf8_lossy(path).into_owned())
+                .collect(),
             filter_instructions: (self.policy.filter.program.len() / 8) as u32,
             seccomp_filters: seen.seccomp_filters.unwrap_or(0),
             listener: listener.is_some(),
@@ -239,7 +277,12 @@ impl Supervisor {
         Ok((report, listener))
     }
 
-    fn release(&mut self, session: &mut Session, report: Report, listener: Option<OwnedFd>) -> Result<(), String> {
+    fn release(
+        &mut self,
+        session: &mut Session,
+        report: Report,
+        listener: Option<OwnedFd>,
+    ) -> Result<(), String> {
         if let Some(listener) = listener {
             // Kernels before 6.6 refuse, and answer a little later.
             let _ = seccomp::wake_synchronously(&listener);
@@ -249,12 +292,15 @@ impl Supervisor {
         if let Stage::Attested(peer, _) = stage {
             session.stage = Stage::Released(peer, report);
         }
-        socket::send(&session.channel, GO, &[]).map_err(|error| format!("cannot give mantlet-init its word: {error}"))
+        socket::send(&session.channel, GO, &[])
+            .map_err(|error| format!("cannot give mantlet-init its word: {error}"))
     }
 
     /// Something on the pipe: nothing but its end means executed.
     pub(super) fn pipe_ended(&mut self, token: u64) {
-        let Some(Source::Pipe(pipe, session)) = self.remove(token) else { return };
+        let Some(Source::Pipe(pipe, session)) = self.remove(token) else {
+            return;
+        };
         let mut text = [0; 4096];
         let length = match nix::unistd::read(&pipe, &mut text) {
             Ok(length) => length,
@@ -267,15 +313,26 @@ impl Supervisor {
             let message = String::from_utf8_lossy(&text[..length]).into_owned();
             return self.fail(session, message);
         }
-        let Some(Source::Session(session)) = self.remove(session) else { return };
-        let Session { kind, client, stage, .. } = *session;
+        let Some(Source::Session(session)) = self.remove(session) else {
+            return;
+        };
+        let Session {
+            kind,
+            client,
+            stage,
+            ..
+        } = *session;
         match stage {
             Stage::Released(peer, report) => self.executed(kind, client, peer, report),
             // The end of the pipe without a word given: init died. Its channel says so as well, but
             // the order of the two is the kernel's.
-            _ => self.conclude(kind, client, Answer::Failed {
-                message: "mantlet-init ended before the workload could be executed".into(),
-            }),
+            _ => self.conclude(
+                kind,
+                client,
+                Answer::Failed {
+                    message: "mantlet-init ended before the workload could be executed".into(),
+                },
+            ),
         }
     }
 
@@ -289,7 +346,11 @@ impl Supervisor {
         } else {
             self.status.sessions += 1;
         }
-        self.tell(What::Start { process: process.clone(), session: kind, report });
+        self.tell(What::Start {
+            process: process.clone(),
+            session: kind,
+            report,
+        });
         // What cannot be written is told by `mantlet ps`, which asks the supervisor itself.
         let _ = self.home.write_status(&self.status);
         self.watch(peer.pidfd, process, first, true);
@@ -298,14 +359,19 @@ impl Supervisor {
 
     /// Ends a session that must not go on.
     pub(super) fn fail(&mut self, token: u64, message: String) {
-        let Some(Source::Session(session)) = self.remove(token) else { return };
+        let Some(Source::Session(session)) = self.remove(token) else {
+            return;
+        };
         if let Some(peer) = session.peer() {
             // ESRCH: it has ended already.
             let _ = pidfd::send_signal(&peer.pidfd, libc::SIGKILL);
         }
         let started = session.is_talking();
         if started || session.kind == event::Session::Exec {
-            self.tell(What::Failed { session: session.kind, message: message.clone() });
+            self.tell(What::Failed {
+                session: session.kind,
+                message: message.clone(),
+            });
         }
         self.conclude(session.kind, session.client, Answer::Failed { message });
     }
@@ -347,7 +413,13 @@ impl Supervisor {
             .map(|(token, _)| *token)
             .collect();
         for token in late {
-            self.fail(token, format!("mantlet-init did not get the workload executed within {} s", DEADLINE.as_secs()));
+            self.fail(
+                token,
+                format!(
+                    "mantlet-init did not get the workload executed within {} s",
+                    DEADLINE.as_secs()
+                ),
+            );
         }
         if self.lingering.is_some_and(|at| at <= now) {
             self.finished = true;

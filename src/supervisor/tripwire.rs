@@ -13,12 +13,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::{Source, Supervisor, look};
 use crate::event::{Process, What};
 use crate::state::Record;
-use crate::sys::seccomp::{self, Notification};
 use crate::sys::pidfd;
+use crate::sys::seccomp::{self, Notification};
 
 /// linux/audit.h AUDIT_ARCH_X86_64 and AUDIT_ARCH_AARCH64.
-const ARCHES: [(u32, &str, ScmpArch); 2] =
-    [(0xC000_003E, "x86_64", ScmpArch::X8664), (0xC000_00B7, "aarch64", ScmpArch::Aarch64)];
+const ARCHES: [(u32, &str, ScmpArch); 2] = [
+    (0xC000_003E, "x86_64", ScmpArch::X8664),
+    (0xC000_00B7, "aarch64", ScmpArch::Aarch64),
+];
 
 /// Callers remembered at a time.
 const MOST_CALLERS: usize = 256;
@@ -32,13 +34,20 @@ pub(super) struct Tripwires {
 
 impl Tripwires {
     pub(super) fn new(record: &Record) -> Tripwires {
-        let number = |name: &str| ScmpSyscall::from_name(name).ok().map(ScmpSyscall::as_raw_syscall);
+        let number = |name: &str| {
+            ScmpSyscall::from_name(name)
+                .ok()
+                .map(ScmpSyscall::as_raw_syscall)
+        };
         let answers = record
             .tripwires
             .iter()
             .filter_map(|wire| Some((number(&wire.syscall)?, (wire.syscall.clone(), wire.errno))))
             .collect();
-        Tripwires { answers, callers: HashMap::new() }
+        Tripwires {
+            answers,
+            callers: HashMap::new(),
+        }
     }
 
     pub(super) fn forget(&mut self, pid: i32) {
@@ -46,7 +55,10 @@ impl Tripwires {
     }
 
     fn answer(&self, call: &Notification) -> (String, i32) {
-        self.answers.get(&call.number).cloned().unwrap_or_else(|| (name_of(call), libc::EPERM))
+        self.answers
+            .get(&call.number)
+            .cloned()
+            .unwrap_or_else(|| (name_of(call), libc::EPERM))
     }
 }
 
@@ -54,7 +66,9 @@ impl Supervisor {
     /// Answers what waits on a listener: as many as there are, one at a time, because RECV blocks.
     pub(super) fn notified(&mut self, token: u64) {
         loop {
-            let Some(Source::Listener(listener)) = self.sources.get(&token) else { return };
+            let Some(Source::Listener(listener)) = self.sources.get(&token) else {
+                return;
+            };
             let mut polled = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
             match poll(&mut polled, PollTimeout::ZERO) {
                 Ok(0) => return,
@@ -138,7 +152,11 @@ fn arch_of(call: &Notification) -> (&'static str, Option<ScmpArch>) {
 fn name_of(call: &Notification) -> String {
     arch_of(call)
         .1
-        .and_then(|arch| ScmpSyscall::from_raw_syscall(call.number).get_name_by_arch(arch).ok())
+        .and_then(|arch| {
+            ScmpSyscall::from_raw_syscall(call.number)
+                .get_name_by_arch(arch)
+                .ok()
+        })
         .unwrap_or_else(|| format!("syscall_{}", call.number))
 }
 

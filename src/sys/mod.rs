@@ -3,9 +3,11 @@
 //! The only floor with `unsafe`. Each function is a thin, typed cover over one call: no policy, no
 //! retry beyond EINTR, no logging. Errors are [`std::io::Error`]; the caller names the object.
 
+pub mod auxv;
 pub mod fds;
 pub mod memfd;
 pub mod pidfd;
+pub mod probe;
 pub mod process;
 pub mod seccomp;
 pub mod socket;

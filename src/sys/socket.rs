@@ -5,9 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-    UnixAddr, accept4, bind, connect, listen, recvmsg, sendmsg, setsockopt, socket, socketpair,
-    sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    accept4, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -37,37 +36,6 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
         None,
         flags,
     )?)
-}
-
-/// A socket that listens at `path`, at most 107 bytes long (unix(7)). Close-on-exec.
-///
-/// # Errors
-/// Those of bind(2) and listen(2).
-pub fn listener(path: &std::path::Path) -> io::Result<OwnedFd> {
-    let fd = socket(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
-    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-    listen(&fd, Backlog::new(128)?)?;
-    Ok(fd)
-}
-
-/// Connects to the listener at `path`. Close-on-exec.
-///
-/// # Errors
-/// Those of connect(2): ECONNREFUSED where the listener's process is gone.
-pub fn dial(path: &std::path::Path) -> io::Result<OwnedFd> {
-    let fd = socket(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
-    retry(|| Ok(connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?))?;
-    Ok(fd)
 }
 
 /// The next connection, close-on-exec and non-blocking.
