@@ -46,8 +46,8 @@ pub enum Ask {
     Exec {
         /// Nobody waits for the outcome, so init prints its own failure.
         print_errors: bool,
-        /// The session's own low limits: (resource, soft, hard).
-        rlimits: Vec<(u32, u64, u64)>,
+        /// The session's own low limits, (resource, soft, hard); the workload's where absent.
+        rlimits: Option<Vec<(u32, u64, u64)>>,
     },
     /// What the supervisor counts and knows.
     Status,

@@ -10,7 +10,6 @@ use nix::sys::epoll::EpollFlags;
 use super::session::{Session, prepare};
 use super::{Source, Supervisor, Workload, look};
 use crate::control::{Answer, Ask, LARGEST, Request, VERSION};
-use crate::event;
 use crate::seal::Rlimit;
 use crate::sys::socket::{self, Packet};
 
@@ -63,8 +62,6 @@ impl Supervisor {
                 Workload::Known(answer) => {
                     let answer = answer.clone();
                     self.send(token, &answer, &[]);
-                    // Told: a failed workload's supervisor has nothing left to wait for.
-                    self.finished |= self.lingering.is_some();
                 }
             },
             Ask::Status => {
@@ -78,7 +75,7 @@ impl Supervisor {
             Ask::Exec {
                 print_errors,
                 rlimits,
-            } => self.open_session(token, print_errors, &rlimits, packet),
+            } => self.open_session(token, print_errors, rlimits, packet),
         }
     }
 
@@ -86,7 +83,7 @@ impl Supervisor {
         &mut self,
         token: u64,
         print_errors: bool,
-        rlimits: &[(u32, u64, u64)],
+        rlimits: Option<Vec<(u32, u64, u64)>>,
         mut packet: Packet,
     ) {
         let refuse = |message: &str| Answer::Refused {
@@ -101,14 +98,13 @@ impl Supervisor {
         if prepare(&channel).is_err() {
             return self.send(token, &refuse("the channel is not a socket"), &[]);
         }
-        let own = |&(resource, soft, hard): &(u32, u64, u64)| Rlimit {
+        let own = |(resource, soft, hard)| Rlimit {
             resource,
             soft,
             hard,
         };
-        let rlimits = rlimits.iter().map(own).collect();
+        let rlimits = rlimits.map(|limits| limits.into_iter().map(own).collect());
         let session = Session::exec(channel, token, print_errors, rlimits);
-        debug_assert_eq!(session.kind, event::Session::Exec);
         self.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
         let lent: [RawFd; 2] = [self.program.as_raw_fd(), self.policy_fd.as_raw_fd()];
         self.send(token, &Answer::Accepted, &lent);

@@ -91,8 +91,6 @@ pub struct Supervisor {
     tripwires: Tripwires,
     workload: Workload,
     cgroup: Option<std::path::PathBuf>,
-    /// Until when a failure can still be asked for.
-    lingering: Option<Instant>,
     finished: bool,
 }
 
@@ -156,7 +154,6 @@ impl Supervisor {
                 clients: Vec::new(),
             },
             cgroup: None,
-            lingering: None,
             finished: false,
         };
         session::prepare(&channel)
@@ -225,7 +222,7 @@ impl Supervisor {
             Source::Session(session) => session.deadline,
             _ => None,
         });
-        match next.chain(self.lingering).min() {
+        match next.min() {
             None => EpollTimeout::NONE,
             Some(deadline) => {
                 let left = deadline

@@ -63,7 +63,7 @@ impl Session {
         channel: OwnedFd,
         client: u64,
         print_errors: bool,
-        rlimits: Vec<Rlimit>,
+        rlimits: Option<Vec<Rlimit>>,
     ) -> Session {
         Session {
             channel,
@@ -71,7 +71,7 @@ impl Session {
             deadline: Some(Instant::now() + DEADLINE),
             client: Some(client),
             print_errors,
-            rlimits: Some(rlimits),
+            rlimits,
             stage: Stage::Silent,
         }
     }
@@ -391,15 +391,8 @@ impl Supervisor {
                 self.send(client, &answer, &[]);
             }
         }
-        if failed {
-            self.linger();
-        }
-    }
-
-    /// A failed workload's container is no more, but the front door of `start` may still be about
-    /// to ask what happened: the runtime's `start` returns before it does.
-    fn linger(&mut self) {
-        self.lingering = Some(Instant::now() + DEADLINE);
+        // `start` asked before it let the runtime go, so nobody comes later.
+        self.finished |= failed;
     }
 
     /// Ends what has had its time.
@@ -420,9 +413,6 @@ impl Supervisor {
                     DEADLINE.as_secs()
                 ),
             );
-        }
-        if self.lingering.is_some_and(|at| at <= now) {
-            self.finished = true;
         }
     }
 }

@@ -72,18 +72,35 @@ pub fn lowest_free(any_open: impl AsFd) -> io::Result<RawFd> {
 pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
     let end = first + fds.len() as RawFd;
     // All sources go above the targets first, so that no target overwrites a source still needed.
-    let mut high = Vec::with_capacity(fds.len());
-    for fd in fds {
-        // SAFETY: fcntl(2) F_DUPFD_CLOEXEC takes an int; `fd` is open.
-        let number = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, end) };
-        check(number.into())?;
-        // SAFETY: the kernel just made this descriptor.
-        high.push(unsafe { OwnedFd::from_raw_fd(number) });
-    }
+    let high = fds.into_iter().map(|fd| raise(fd, end)).collect::<io::Result<Vec<_>>>()?;
     for (target, fd) in (first..end).zip(&high) {
         // SAFETY: dup3(2) takes numbers; no owned descriptor of ours has the number `target`: the
         // sources were consumed above and their copies lie at `end` or beyond.
         check(unsafe { libc::dup3(fd.as_raw_fd(), target, 0) }.into())?;
+    }
+    Ok(())
+}
+
+/// The same open file under a number of at least `floor`, close-on-exec; the old number is closed.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn raise(fd: OwnedFd, floor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl(2) F_DUPFD_CLOEXEC takes an int; `fd` is open.
+    let raw = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, floor) }.into())?;
+    // SAFETY: the kernel just made this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
+}
+
+/// Closes the numbers `first..end`, which [`place`] filled: a parent that stays keeps no copy.
+///
+/// # Errors
+/// Those of close_range(2).
+pub fn unplace(first: RawFd, end: RawFd) -> io::Result<()> {
+    if end > first {
+        // SAFETY: close_range(2) takes numbers; no owned descriptor of ours lies there, because
+        // `place` consumed its sources and gave out no owner for the targets.
+        check(unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) })?;
     }
     Ok(())
 }

@@ -143,3 +143,10 @@ pub fn write_all(fd: std::os::fd::RawFd, mut bytes: &[u8]) -> bool {
     }
     true
 }
+
+/// Removes a variable from this process's environment.
+pub fn forget_variable(name: &str) {
+    // SAFETY: the programs that call this are single-threaded, so nobody reads the environment
+    // meanwhile.
+    unsafe { std::env::remove_var(name) };
+}

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use super::fds::raise;
 use super::{check, retry};
 
 /// Starts `argv[0]` as a daemon: own session, re-parented, standard streams on /dev/null, cwd `/`,
@@ -31,9 +32,8 @@ pub fn daemon(argv: &[CString], env: &[CString], fds: Vec<OwnedFd>) -> io::Resul
             .open("/dev/null")?,
     );
     let (result, end) = pipe()?;
-    let keep: Vec<RawFd> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
     // Copies are made above every number that the daemon will use; see `become_daemon`.
-    let floor = 4 + keep.len() as RawFd;
+    let floor = 4 + fds.len() as RawFd;
     let report = above(&end, floor)?;
     drop(end);
     let null = above(&null, floor)?;
@@ -77,13 +77,6 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
     // SAFETY: the kernel just made both descriptors.
     Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
-}
-
-fn above(fd: &OwnedFd, floor: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: fcntl(2) F_DUPFD_CLOEXEC takes an int; `fd` is open.
-    let raw = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, floor) }.into())?;
-    // SAFETY: the kernel just made this descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
 }
 
 /// The child's side. Never returns.

@@ -1,0 +1,202 @@
+//! `create` and `run`: from the engine's bundle to a container whose first program is init.
+//!
+//! Nothing is written before the plan is whole. What goes wrong later is undone: the home is
+//! removed, the supervisor ends with its channel, config.json is replaced last.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::bundle::Bundle;
+use super::handover::{self, Handover};
+use super::{Door, Failure, absolute, forward};
+use crate::event::Identity;
+use crate::host::Host;
+use crate::oci::document::Document;
+use crate::oci::invocation::{Changes, Create};
+use crate::oci::patch::Edit;
+use crate::policy::{self, Input, Plan};
+use crate::profile::Profile;
+use crate::state::{self, Home, Record};
+use crate::sys::{socket, spawn};
+
+/// Set by containerd's CRI plugin on a pod's pause container.
+const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
+
+/// Creates the container by becoming the runtime. Returns only why not.
+pub(super) fn container(door: &Door<'_>, create: &Create, run: bool) -> Failure {
+    prepare(door, create, run).unwrap_or_else(|failure| failure)
+}
+
+fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failure> {
+    if let Some(path) = &create.config {
+        return Err(Failure::OtherConfig { path: path.clone() });
+    }
+    // 1. What is asked for, and what this node can do.
+    let bundle = Bundle::open(&absolute(create.bundle.as_deref().unwrap_or(Path::new(".")))?)?;
+    let host = Host::probe(&door.settings.runtime, &door.config.state_dir)?;
+    host.runtime.check()?;
+    // 2. Decide.
+    let pause = annotation(&bundle.original, CONTAINER_TYPE).as_deref() == Some("sandbox");
+    let (plan, profile) = decide(door, &bundle.original, &host, run, pause)?;
+    for degraded in &plan.degraded {
+        door.warn(degraded);
+    }
+    // 3. Make everything ready beside the bundle.
+    let home = take_home(door, &create.id)?;
+    let made = assemble(door, create, run, &bundle, &host, &plan, profile, &home);
+    let (rewritten, handover) = match made {
+        Ok(made) => made,
+        Err(failure) => {
+            // The refusal is what matters; a home that stays is replaced by the next create.
+            let _ = home.remove();
+            return Err(failure);
+        }
+    };
+    // 4. Replace config.json, and become the runtime.
+    let changes = Changes { preserve_fds: Some(handover.preserve()), ..Changes::default() };
+    let words = door.invocation.render(&host.runtime.path, &changes);
+    let placed = handover.place().and_then(|()| bundle.rewrite(&rewritten));
+    let failure = match placed {
+        Ok(()) => forward::execute(&host.runtime.path, words),
+        Err(failure) => failure,
+    };
+    let _ = home.remove();
+    Ok(failure)
+}
+
+fn decide(
+    door: &Door<'_>,
+    original: &Document,
+    host: &Host,
+    run: bool,
+    pause: bool,
+) -> Result<(Plan, String), Failure> {
+    let profile = load(door)?;
+    let spec = original.spec()?;
+    let input = Input { profile: &profile, spec: &spec, host, config: &door.config, run };
+    if pause {
+        return Ok((policy::plan_pause(input)?, "pause".to_owned()));
+    }
+    Ok((policy::plan(input)?, profile.name.clone()))
+}
+
+/// The handler's profile: the site's file of that name, else the one that ships.
+fn load(door: &Door<'_>) -> Result<Profile, Failure> {
+    let folder = &door.config.profiles_dir;
+    let mut read = |name: &str| match std::fs::read_to_string(folder.join(format!("{name}.yaml"))) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    Ok(Profile::resolve(&door.settings.profile, &mut read)?)
+}
+
+/// A home of its own. One that a container left behind which the runtime no longer knows is
+/// replaced.
+fn take_home(door: &Door<'_>, id: &str) -> Result<Home, Failure> {
+    let root = door.root()?;
+    let home = door.home(id)?;
+    if root.join(id).exists() {
+        return Err(Failure::Exists { id: id.to_owned(), root });
+    }
+    if home.exists() {
+        home.remove()?;
+    }
+    home.create()?;
+    Ok(home)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn assemble(
+    door: &Door<'_>,
+    create: &Create,
+    run: bool,
+    bundle: &Bundle,
+    host: &Host,
+    plan: &Plan,
+    profile: String,
+    home: &Home,
+) -> Result<(Vec<u8>, Handover), Failure> {
+    let sealed = plan.policy.encode();
+    let policy = handover::bytes(c"mantlet-policy", &sealed)?;
+    let (program, init_digest) = handover::init(door)?;
+    let mut ours = vec![program, policy];
+    let supervised = if plan.policy.supervised {
+        let copy = |fd: &OwnedFd| {
+            fd.try_clone().map_err(|error| Failure::system("copy", "a descriptor".into(), error))
+        };
+        let copies = (copy(&ours[0])?, copy(&ours[1])?);
+        let (near, far) = socket::pair()
+            .map_err(|error| Failure::system("make", "init's channel".into(), error))?;
+        ours.push(far);
+        Some((near, copies))
+    } else {
+        None
+    };
+    let handover = Handover::new(create.preserve_fds, host.runtime.family, ours);
+    let args = bundle.original.value().pointer("/process/args").cloned().unwrap_or_default();
+    let mut edits = plan.edits.clone();
+    edits.push(Edit::Set {
+        pointer: "/process/args".into(),
+        value: handover::with_init(handover.argv0(), &args),
+    });
+    let rewritten = bundle.original.edited(&edits)?.to_bytes();
+    let root = door.root()?;
+    let record = Record {
+        version: state::VERSION,
+        mantlet: env!("CARGO_PKG_VERSION").into(),
+        container: identity(&create.id, &bundle.original),
+        handler: door.handler.clone(),
+        profiles: vec![profile],
+        journal: state::journal_path(&door.config.log_dir, &root, &create.id),
+        root,
+        bundle: bundle.path.clone(),
+        original: bundle.companion_for(&rewritten),
+        parked: !run,
+        pid_file: create.pid_file.as_deref().map(absolute).transpose()?,
+        runtime: host.runtime.path.clone(),
+        supervised: plan.policy.supervised,
+        policy_digest: state::digest(&sealed),
+        init_digest,
+        exec: plan.exec.clone(),
+        tripwires: plan.tripwires.clone(),
+        effective: plan.effective.clone(),
+        created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+    };
+    home.write_record(&record)?;
+    if let Some((channel, (program, policy))) = supervised {
+        start_supervisor(door, home, vec![home.bind_control()?, channel, program, policy])?;
+    }
+    Ok((rewritten, handover))
+}
+
+/// In the order that [`crate::supervisor`] expects. Returns once its program runs; its socket
+/// listens already.
+fn start_supervisor(door: &Door<'_>, home: &Home, fds: Vec<OwnedFd>) -> Result<(), Failure> {
+    let path = handover::program(door, "mantlet-supervisor")?;
+    let word = |path: &Path| CString::new(path.as_os_str().as_encoded_bytes());
+    let (Ok(program), Ok(home)) = (word(&path), word(&home.path)) else {
+        let error = std::io::Error::from(std::io::ErrorKind::InvalidInput);
+        return Err(Failure::Missing { path, cause: error });
+    };
+    // A journal that cannot be written is counted by the supervisor; it never stops a container.
+    let _ = std::fs::create_dir_all(&door.config.log_dir);
+    spawn::daemon(&[program, home], &[], fds).map_err(|cause| Failure::Missing { path, cause })
+}
+
+fn annotation(document: &Document, name: &str) -> Option<String> {
+    document.value().get("annotations")?.get(name)?.as_str().map(str::to_owned)
+}
+
+fn identity(id: &str, document: &Document) -> Identity {
+    let cri = |name: &str| annotation(document, &format!("io.kubernetes.cri.{name}"));
+    Identity {
+        id: id.to_owned(),
+        name: cri("container-name"),
+        pod: cri("sandbox-name"),
+        namespace: cri("sandbox-namespace"),
+        image: cri("image-name"),
+    }
+}

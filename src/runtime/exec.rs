@@ -1,0 +1,141 @@
+//! `exec`: one more process under the container's own policy, in both of runc's forms. Nothing is
+//! compiled and no profile is read: the supervisor lends the very bytes the workload was held to.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use super::handover::{self, Handover};
+use super::start::{check_proc, code_of, connect, hear, hear_outcome, record, runtime, say};
+use super::{Door, Failure, forward};
+use crate::control::{Answer, Ask};
+use crate::oci::document::{Document, Kind};
+use crate::oci::invocation::{Changes, Exec};
+use crate::oci::patch::Edit;
+use crate::policy;
+use crate::seal::Rlimit;
+use crate::state::{Home, Record};
+use crate::sys::{fds, socket};
+
+const VERB: &str = "exec in";
+
+/// Adds a process to a container; its exit status where the front door outlives the runtime.
+pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
+    let home = door.home(&exec.id)?;
+    let record = record(&home, &exec.id, VERB)?;
+    // 1. Decide, before anybody is asked for anything.
+    if !record.supervised {
+        return Err(Failure::Pause { id: exec.id.clone() });
+    }
+    if let Some(reason) = &record.exec.refused {
+        return Err(policy::Refusal::Exec(reason.clone()).into());
+    }
+    let process = exec.process.as_deref().map(|path| process_file(path, &record)).transpose()?;
+    if process.is_none() {
+        check_user(exec, &record)?;
+    }
+    // 2. The filesystem may have changed since the last session, and who may mount is not asked.
+    check_proc(VERB, &exec.id, running_pid(&home, &exec.id)?, &record)?;
+    // 3. Init's program, the policy and a channel, all from the supervisor.
+    let supervisor = connect(&home, &exec.id, VERB)?;
+    let rlimits = process.as_ref().map(|(_, rlimits)| rlimits.as_slice());
+    let ours = borrow(&supervisor, exec, rlimits)?;
+    // 4. The runtime's own exec.
+    let family = super::family_of(&record.runtime);
+    let handover = Handover::new(exec.preserve_fds, family, ours);
+    let supervisor = handover::clear(supervisor, &handover)?;
+    let file = process.map(|(document, _)| put_init(&document, &handover)).transpose()?;
+    let file_path = file.as_ref().map(handover::path_to);
+    let argv0 = [handover.argv0().into()];
+    let changes = Changes {
+        preserve_fds: Some(handover.preserve()),
+        process: file_path.as_deref(),
+        before_command: if file.is_some() { &[] } else { &argv0 },
+        no_new_privs: file.is_none(),
+        allowed_caps: file.is_none().then_some(record.exec.capabilities.as_slice()),
+    };
+    let words = door.invocation.render(&record.runtime, &changes);
+    let (first, end) = (handover.first(), handover.end());
+    handover.place()?;
+    if !exec.detach {
+        // The runtime stays in the foreground and answers with the command's own exit status.
+        return Err(forward::execute(&record.runtime, words));
+    }
+    let status = runtime(&record.runtime, words);
+    let closed = fds::unplace(first, end);
+    closed.map_err(|error| Failure::system("close", "init's descriptors".into(), error))?;
+    let status = status?;
+    if !status.success() {
+        return Ok(code_of(status));
+    }
+    hear_outcome(&supervisor, &exec.id, VERB)
+}
+
+/// The process file with the profile's limits in it.
+fn process_file(path: &Path, record: &Record) -> Result<(Document, Vec<Rlimit>), Failure> {
+    let document = Document::load(path, Kind::Process)?;
+    let plan = policy::plan_exec(&document.process()?, &record.exec)?;
+    Ok((document.edited(&plan.edits)?, plan.rlimits))
+}
+
+/// The command-line form takes the container's own process for a model, whose limits were set at
+/// `create`; only its user can be another one.
+fn check_user(exec: &Exec, record: &Record) -> Result<(), Failure> {
+    let user = exec.user.as_deref().unwrap_or_default();
+    let uid = user.split(':').next().unwrap_or_default();
+    let root = !uid.is_empty() && uid.bytes().all(|digit| digit == b'0');
+    if record.exec.refuse_root && root {
+        return Err(Failure::RootSession { id: exec.id.clone(), user: user.to_owned() });
+    }
+    Ok(())
+}
+
+fn running_pid(home: &Home, id: &str) -> Result<i32, Failure> {
+    let status = home.read_status()?.filter(|status| status.container_alive());
+    status.map(|status| status.pid).ok_or_else(|| Failure::NotThere {
+        verb: VERB,
+        id: id.to_owned(),
+        cause: "its first process does not run; start it first".into(),
+    })
+}
+
+/// Opens a session: the supervisor takes one end of a channel and lends the rest.
+fn borrow(supervisor: &OwnedFd, exec: &Exec, rlimits: Option<&[Rlimit]>) -> Result<Vec<OwnedFd>, Failure> {
+    let (near, far) =
+        socket::pair().map_err(|error| Failure::system("make", "init's channel".into(), error))?;
+    let own = |limit: &Rlimit| (limit.resource, limit.soft, limit.hard);
+    let ask = Ask::Exec {
+        print_errors: !exec.detach,
+        rlimits: rlimits.map(|limits| limits.iter().map(own).collect()),
+    };
+    say(supervisor, &ask, &[near.as_raw_fd()], &exec.id, VERB)?;
+    let (answer, mut packet) = hear(supervisor, &exec.id, VERB)?;
+    match answer {
+        Answer::Accepted if packet.fds.len() == 2 => {
+            packet.fds.push(far);
+            Ok(packet.fds)
+        }
+        Answer::Refused { message } => {
+            Err(Failure::NotThere { verb: VERB, id: exec.id.clone(), cause: message })
+        }
+        _ => Err(Failure::Unsupervised {
+            verb: VERB,
+            id: exec.id.clone(),
+            cause: "it did not lend the container's policy".into(),
+        }),
+    }
+}
+
+/// The process file for the runtime, in memory: nothing has to be removed afterwards. It lies
+/// behind init's descriptors and is closed by the runtime, as everything there.
+fn put_init(document: &Document, handover: &Handover) -> Result<OwnedFd, Failure> {
+    let args = document.value().get("args").cloned().unwrap_or_default();
+    let edit = Edit::Set {
+        pointer: "/args".into(),
+        value: handover::with_init(handover.argv0(), &args),
+    };
+    let bytes = document.edited(&[edit])?.to_bytes();
+    let fd = handover::clear(handover::bytes(c"mantlet-process", &bytes)?, handover)?;
+    fds::set_cloexec(&fd, false)
+        .map_err(|error| Failure::system("pass on", "the process file".into(), error))?;
+    Ok(fd)
+}

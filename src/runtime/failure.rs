@@ -1,0 +1,153 @@
+//! Why the front door did not become the runtime: each says the object, the cause and what to do.
+
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+use crate::host::HostError;
+use crate::oci::document::{DocumentError, FileError};
+use crate::oci::patch::PatchError;
+use crate::oci::procmounts::ForgedProc;
+use crate::policy::Refusal;
+use crate::profile;
+use crate::state::StateError;
+
+/// One line for the runtime's log.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The node's configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The kernel or the runtime.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// config.json or the process file.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// config.json cannot be replaced.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A planned change does not fit the document.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
+    /// The profile.
+    #[error(transparent)]
+    Profile(#[from] profile::Error),
+    /// The plan says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The container's /proc is not the kernel's own.
+    #[error("cannot {verb} container {id:?}: {cause}")]
+    Proc {
+        /// `start` or `exec in`.
+        verb: &'static str,
+        /// The container.
+        id: String,
+        /// What is wrong.
+        cause: ForgedProc,
+    },
+    /// A system call or a file of ours.
+    #[error("cannot {operation} {object}: {cause}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        object: String,
+        /// The kernel's answer.
+        cause: std::io::Error,
+    },
+    /// `mantlet-init` or `mantlet-supervisor` is not where it should be.
+    #[error("cannot use {path:?}: {cause}; install it beside the front door or set `libexec_dir` in the configuration")]
+    Missing {
+        /// The program.
+        path: PathBuf,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// The runtime has a container of that id.
+    #[error("container with given ID already exists: {id:?} lives in {root:?}; delete it first")]
+    Exists {
+        /// The container.
+        id: String,
+        /// The runtime's root.
+        root: PathBuf,
+    },
+    /// The bundle was rewritten and its original is lost.
+    #[error("cannot use {path:?}: mantlet rewrote it before and its original is gone; write the bundle's config.json anew")]
+    OriginalLost {
+        /// config.json.
+        path: PathBuf,
+    },
+    /// crun's `--config`.
+    #[error("cannot use --config {path:?}: mantlet rewrites the bundle's config.json only; name the file so")]
+    OtherConfig {
+        /// The file named.
+        path: PathBuf,
+    },
+    /// No record of the container.
+    #[error("cannot {verb} container {id:?}: mantlet has no record of it: it has ended, or was not created through mantlet; create it with this handler")]
+    Unknown {
+        /// `start` or `exec in`.
+        verb: &'static str,
+        /// The container.
+        id: String,
+        },
+    /// Nobody would answer init.
+    #[error("cannot {verb} container {id:?}: its supervisor is gone ({cause}), so no process can be given its sandbox; delete the container and create it again")]
+    Unsupervised {
+        /// `start` or `exec in`.
+        verb: &'static str,
+        /// The container.
+        id: String,
+        /// The kernel's answer.
+        cause: String,
+    },
+    /// The container has no parked or running first process.
+    #[error("cannot {verb} container {id:?}: {cause}")]
+    NotThere {
+        /// `start` or `exec in`.
+        verb: &'static str,
+        /// The container.
+        id: String,
+        /// What was looked for.
+        cause: String,
+    },
+    /// Init's or the supervisor's own words; the runtime error people know comes first.
+    #[error("{0}")]
+    Said(String),
+    /// A session in a pause container.
+    #[error("cannot exec in container {id:?}: it is a pod's pause container, which runs nothing else; exec in one of the pod's own containers")]
+    Pause {
+        /// The container.
+        id: String,
+    },
+    /// The profile refuses root and the session asks for it.
+    #[error("cannot exec in container {id:?} as {user:?}: its profile refuses root-user; name another user")]
+    RootSession {
+        /// The container.
+        id: String,
+        /// `--user`.
+        user: String,
+    },
+    /// `restore`.
+    #[error("cannot restore container {id:?}: a checkpoint holds no Landlock domain and CRIU suspends seccomp, so it would run with less than its profile says; create it anew")]
+    Restore {
+        /// The container.
+        id: String,
+    },
+    /// `checkpoint`.
+    #[error("cannot checkpoint container {id:?}: CRIU suspends its seccomp filter meanwhile, and what is written could not be restored with its sandbox; back up its volumes instead")]
+    Checkpoint {
+        /// The container.
+        id: String,
+    },
+}
+
+impl Failure {
+    /// For `map_err` on system calls.
+    pub(super) fn system(operation: &'static str, object: String, cause: std::io::Error) -> Failure {
+        Failure::System { operation, object, cause }
+    }
+}

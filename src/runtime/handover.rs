@@ -1,0 +1,112 @@
+//! What is passed to init through the runtime: descriptors behind the engine's own, and the path
+//! of init's program among them.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use super::{Door, Failure};
+use crate::host::Family;
+use crate::init::ARGV0_PREFIX;
+use crate::oci::invocation::{Preserved, preserved};
+use crate::sys::fds;
+use crate::sys::memfd::{self, Use};
+
+/// Descriptors that init is given: its program, the policy, the channel.
+#[derive(Debug)]
+pub(super) struct Handover {
+    engine: Preserved,
+    ours: Vec<OwnedFd>,
+}
+
+impl Handover {
+    /// Counts the engine's own descriptors; `preserve` is its `--preserve-fds`.
+    pub(super) fn new(preserve: u32, family: Family, ours: Vec<OwnedFd>) -> Handover {
+        let var = std::env::var_os;
+        let (count, owner) = (var("LISTEN_FDS"), var("LISTEN_PID"));
+        let pid = std::process::id();
+        let engine = preserved(preserve, count.as_deref(), owner.as_deref(), pid, family);
+        Handover { engine, ours }
+    }
+
+    /// Number of the first of ours.
+    pub(super) fn first(&self) -> RawFd {
+        RawFd::try_from(self.engine.first_free).unwrap_or(RawFd::MAX)
+    }
+
+    /// Number of the first one behind ours.
+    pub(super) fn end(&self) -> RawFd {
+        self.first().saturating_add(self.ours.len() as RawFd)
+    }
+
+    /// The new `--preserve-fds`.
+    pub(super) fn preserve(&self) -> u32 {
+        self.engine.with(self.ours.len() as u32)
+    }
+
+    /// The new `argv[0]` of the container.
+    pub(super) fn argv0(&self) -> String {
+        format!("{ARGV0_PREFIX}{}", self.first())
+    }
+
+    /// Puts the descriptors in their places, open across execve. Nothing else of ours may be open
+    /// at those numbers: see [`clear`].
+    ///
+    /// Socket activation that was meant for another process is dropped from the environment, because
+    /// crun would count it all the same.
+    pub(super) fn place(self) -> Result<(), Failure> {
+        let first = self.first();
+        if self.engine.strip_listen {
+            for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] {
+                crate::sys::process::forget_variable(name);
+            }
+        }
+        fds::place(self.ours, first)
+            .map_err(|error| Failure::system("pass on", "init's descriptors".into(), error))
+    }
+}
+
+/// Moves `fd` behind the places of a handover.
+pub(super) fn clear(fd: OwnedFd, handover: &Handover) -> Result<OwnedFd, Failure> {
+    fds::raise(fd, handover.end())
+        .map_err(|error| Failure::system("move", "a descriptor".into(), error))
+}
+
+/// `mantlet-init` or `mantlet-supervisor`: in the admin's `libexec_dir`, else beside the front door.
+pub(super) fn program(door: &Door<'_>, name: &str) -> Result<PathBuf, Failure> {
+    if let Some(folder) = &door.config.libexec_dir {
+        return Ok(folder.join(name));
+    }
+    let own = std::fs::read_link("/proc/self/exe")
+        .map_err(|error| Failure::system("find", "the front door's own program".into(), error))?;
+    Ok(own.parent().unwrap_or(Path::new("/")).join(name))
+}
+
+/// Init's program as a sealed memfd, and its digest.
+pub(super) fn init(door: &Door<'_>) -> Result<(OwnedFd, String), Failure> {
+    let path = program(door, "mantlet-init")?;
+    let missing = |cause| Failure::Missing { path: path.clone(), cause };
+    let bytes = std::fs::read(&path).map_err(missing)?;
+    if !bytes.starts_with(b"\x7fELF") {
+        return Err(missing(std::io::Error::other("it is not a program")));
+    }
+    let fd = memfd::sealed(c"mantlet-init", Use::Program, &*bytes)
+        .map_err(|error| Failure::system("copy", path.display().to_string(), error))?;
+    Ok((fd, crate::state::digest(&bytes)))
+}
+
+/// Bytes as a sealed memfd.
+pub(super) fn bytes(name: &'static std::ffi::CStr, bytes: &[u8]) -> Result<OwnedFd, Failure> {
+    memfd::sealed(name, Use::Bytes, bytes)
+        .map_err(|error| Failure::system("make", "a sealed memory file".into(), error))
+}
+
+/// A path that leads to `fd` for as long as it stays open.
+pub(super) fn path_to(fd: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("{ARGV0_PREFIX}{}", fd.as_raw_fd()))
+}
+
+/// The command with init in front.
+pub(super) fn with_init(argv0: String, args: &serde_json::Value) -> serde_json::Value {
+    let rest = args.as_array().cloned().unwrap_or_default();
+    std::iter::once(serde_json::Value::String(argv0)).chain(rest).collect()
+}
