@@ -92,6 +92,9 @@ pub struct ExecRules {
     /// Refused with this reason, where the profile or the kernel forbids sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Whether the profile refuses uid 0, so that a session of root is refused too.
+    #[serde(default)]
+    pub refuse_root: bool,
     /// Mounts under /proc that the node's admin permits.
     #[serde(default)]
     pub proc_mounts: Vec<PathBuf>,

@@ -1,14 +1,28 @@
 //! Profile × Spec × Host → [`Plan`]: pure, no I/O. `create`, `explain` and the golden tests run
 //! this very code.
 
-use oci_spec::runtime::Spec;
+mod effective;
+pub mod landlock;
+pub mod mounts;
+pub mod process;
+mod refuse;
+pub mod seccomp;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use oci_spec::runtime::{Process, Spec};
 
 use crate::config::Config;
 use crate::host::Host;
 use crate::oci::patch::Edit;
-use crate::profile::Profile;
+use crate::profile::{Degrade, Profile, Refuse};
 use crate::seal;
 use crate::state::{ExecRules, Tripwire};
+
+pub use refuse::Refusal;
 
 /// What a plan is made from. The command line's own parts (descriptor numbers, argv[0]) are the
 /// front door's business and not here.
@@ -43,7 +57,214 @@ pub struct Plan {
     pub degraded: Vec<String>,
 }
 
-// pub fn plan(input: Input<'_>) -> Result<Plan, Refusal>
-// pub fn plan_pause(input: Input<'_>) -> Result<Plan, Refusal>   the built-in pause profile
-// pub fn plan_exec(process: &oci_spec::runtime::Process, rules: &ExecRules) -> Result<ExecPlan, Refusal>
-// pub struct ExecPlan { edits (pointers relative to the process object), rlimits: Vec<seal::Rlimit> }
+/// What an exec session's process object becomes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecPlan {
+    /// Changes; pointers are relative to the process object.
+    pub edits: Vec<Edit>,
+    /// Limits too low for the runtime and init, which init lowers instead.
+    pub rlimits: Vec<seal::Rlimit>,
+}
+
+/// Plans one workload container.
+///
+/// # Errors
+///
+/// [`Refusal`]: the container must not be created.
+pub fn plan(input: Input<'_>) -> Result<Plan, Refusal> {
+    refuse::structure(input.spec, input.config, input.host, input.run)?;
+    refuse::rules(&input)?;
+    build(&input, true)
+}
+
+/// Plans a pause container: the built-in profile, whatever `input.profile` is, and no supervisor.
+///
+/// # Errors
+///
+/// [`Refusal`].
+pub fn plan_pause(input: Input<'_>) -> Result<Plan, Refusal> {
+    refuse::structure(input.spec, input.config, input.host, input.run)?;
+    let pause = Profile::builtin("pause").expect("the built-in profiles are tested to resolve");
+    build(
+        &Input {
+            profile: &pause,
+            ..input
+        },
+        false,
+    )
+}
+
+/// Plans one exec session.
+///
+/// The engine's capabilities for the session are cut to the profile's; sets it leaves out become
+/// empty. Filter and Landlock policy are the container's own, sealed at `create`.
+///
+/// # Errors
+///
+/// [`Refusal::Exec`], [`Refusal::Selinux`], [`Refusal::Rule`].
+pub fn plan_exec(process: &Process, rules: &ExecRules) -> Result<ExecPlan, Refusal> {
+    if let Some(reason) = &rules.refused {
+        return Err(Refusal::Exec(reason.clone()));
+    }
+    refuse::selinux(process)?;
+    if rules.refuse_root && process.user().uid() == 0 {
+        return Err(Refusal::Exec(
+            "the container's profile refuses root-user and the session's uid is 0; use another user"
+                .into(),
+        ));
+    }
+    let (edits, rlimits) = process::edits(process, "", &rules.capabilities);
+    Ok(ExecPlan { edits, rlimits })
+}
+
+/// The profile line that would allow `syscall`; an event's `fix`.
+#[must_use]
+pub fn fix_for(syscall: &str) -> String {
+    match syscall {
+        // A condition is what refuses these; the bare name would allow all of their calls.
+        "clone" | "ioctl" | "socket" | "memfd_create" | "personality" => format!(
+            "syscalls: {{allow: [{{name: {syscall}, args: [the very condition of the tripwire]}}]}}"
+        ),
+        name if refuse::MOUNTING.contains(&name) => {
+            format!("none: {name} is denied in every Landlock domain; use a volume of the pod")
+        }
+        name => format!("syscalls: {{allow: [{name}]}}"),
+    }
+}
+
+/// The plan proper; what must be refused has been.
+fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
+    let (profile, host) = (input.profile, input.host);
+    refuse::abilities(profile, host)?;
+    let process = input
+        .spec
+        .process()
+        .as_ref()
+        .ok_or(Refusal::Missing("process"))?;
+    let linux = input
+        .spec
+        .linux()
+        .as_ref()
+        .ok_or(Refusal::Missing("linux"))?;
+
+    // 1. What the process may be.
+    let allowed: Vec<String> = profile
+        .capabilities
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect();
+    let (mut edits, rlimits) = process::edits(process, "/process", &allowed);
+    edits.extend(paths(
+        "maskedPaths",
+        linux.masked_paths().as_deref(),
+        &profile.masked_paths,
+    ));
+    edits.extend(paths(
+        "readonlyPaths",
+        linux.readonly_paths().as_deref(),
+        &profile.readonly_paths,
+    ));
+
+    // 2. What files, ports and processes it may reach.
+    let mounts = mounts::read(input.spec)?;
+    let (layers, mut degraded) = landlock::plan(profile, input.spec, &mounts, host.landlock_abi);
+
+    // 3. What it may call.
+    let notify = supervised && host.user_notif && !host.listener_taken;
+    let filters = seccomp::plan(profile, linux.seccomp().as_ref(), notify).map_err(|cause| {
+        Refusal::Filter {
+            profile: profile.name.clone(),
+            cause,
+        }
+    })?;
+    if !notify && !profile.syscalls.tripwire.is_empty() {
+        degraded.push("no seccomp notification: tripwires deny in silence".into());
+    }
+    for name in &filters.exact.unknown {
+        degraded.push(format!(
+            "system call {name} is unknown to this build: it answers ENOSYS"
+        ));
+    }
+
+    // 4. What exec sessions are held to, and what people see.
+    let held: Vec<String> = process::bounding(Some(process))
+        .into_iter()
+        .filter(|name| allowed.contains(name))
+        .collect();
+    let exec = exec_rules(input, allowed, &held, &layers);
+    let effective = effective::summary(&effective::Parts {
+        profile,
+        capabilities: &held,
+        abi: host.landlock_abi,
+        layers: &layers,
+        filters: &filters,
+        engine_seccomp: linux.seccomp().is_some(),
+        supervised,
+        degraded: &degraded,
+    });
+    edits.extend(filters.edits);
+    let policy = seal::Policy {
+        supervised,
+        layers,
+        rlimits,
+        filter: filters.filter,
+    };
+    Ok(Plan {
+        edits,
+        policy,
+        tripwires: filters.tripwires,
+        exec,
+        effective,
+        degraded,
+    })
+}
+
+/// Capabilities with which a process could write into an exec'd init that no Landlock domain
+/// protects (DESIGN §5).
+const CAPTURING: [&str; 3] = ["CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE"];
+
+fn exec_rules(
+    input: &Input<'_>,
+    capabilities: Vec<String>,
+    held: &[String],
+    layers: &[seal::Layer],
+) -> ExecRules {
+    let profile = input.profile;
+    let captor = CAPTURING
+        .into_iter()
+        .find(|name| held.iter().any(|have| have == name));
+    let accepted = profile.requires.degrade.contains(&Degrade::ExecCapture);
+    let refused = captor.filter(|_| layers.is_empty() && !accepted).map(|name| {
+        format!(
+            "without Landlock a process of this container, which holds {name}, could capture the \
+             session; drop the capability, use a kernel with Landlock, or let profile {} go without \
+             by `requires: {{degrade: [exec-capture]}}`",
+            profile.name
+        )
+    });
+    ExecRules {
+        capabilities,
+        landlock: !layers.is_empty(),
+        refused,
+        refuse_root: profile.refuse.contains(&Refuse::RootUser)
+            && !refuse::has_user_namespace(input.spec),
+        proc_mounts: input.config.proc_mounts.clone(),
+    }
+}
+
+/// The engine's list with what the profile adds to it.
+fn paths(key: &str, engine: Option<&[String]>, profile: &BTreeSet<String>) -> Option<Edit> {
+    let engine = engine.unwrap_or_default();
+    let more: Vec<&String> = profile
+        .iter()
+        .filter(|path| !engine.contains(path))
+        .collect();
+    if more.is_empty() {
+        return None;
+    }
+    let all: Vec<&String> = engine.iter().chain(more).collect();
+    Some(Edit::Set {
+        pointer: format!("/linux/{key}"),
+        value: serde_json::json!(all),
+    })
+}

@@ -1,2 +1,33 @@
-#[derive(Debug)]
-pub struct Profile;
+//! What an author wrote: the profile language (YAML, strict), its named system call sets, and the
+//! resolution of `extends`. Nothing here knows a container or a node; that is [`crate::policy`].
+//!
+//! Two stages, two types: a [`Document`] is one file as written, a [`Profile`] is what remains
+//! once its parents are folded in and its sets are expanded.
+
+pub mod capability;
+mod diagnose;
+mod entry;
+pub mod groups;
+mod model;
+mod resolve;
+pub mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use diagnose::Error;
+pub use entry::{Condition, FileEntry, Op, Place, Symbol};
+pub use model::{Degrade, Document, Files, Mode, Network, Refuse, Requires, Scope};
+pub use resolve::{Profile, Rule, Syscalls};
+
+/// The text of a profile that is built into the programs: `baseline`, `restricted`, and `pause`,
+/// which [`crate::policy::plan_pause`] uses.
+#[must_use]
+pub fn embedded(name: &str) -> Option<&'static str> {
+    match name {
+        "baseline" => Some(include_str!("../../profiles/baseline.yaml")),
+        "restricted" => Some(include_str!("../../profiles/restricted.yaml")),
+        "pause" => Some(include_str!("../../profiles/pause.yaml")),
+        _ => None,
+    }
+}

@@ -1,0 +1,329 @@
+//! Profile × mounts × ABI → one Landlock domain.
+//!
+//! Every right that the kernel and the landlock crate know is handled: a right that is not handled
+//! is allowed. Rules are paths; init resolves them inside the container, leaves directory-only
+//! rights off files, and turns `except` into rules for the siblings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landlock::{ABI, Access, AccessFs, AccessNet, BitFlags, Scope as Bits};
+use oci_spec::runtime::Spec;
+
+use super::mounts::{Kind, Place, beneath};
+use crate::profile::{FileEntry, Files, Place as Where, Profile, Scope, Symbol};
+use crate::seal::{Layer, PathRule, PortRule};
+
+/// Device files that programs expect and that give nothing away, beside `/dev/pts`.
+const DEVICES: [&str; 8] = [
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+    "/dev/console",
+    // The multiplexer /dev/ptmx is a link into it.
+    "/dev/pts",
+];
+
+/// Never part of `@image`: /dev and /sys are not the image's, and rules below /proc vanish.
+const NOT_IMAGE: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// Builds the domain, or none on a kernel without Landlock, and says what this ABI cannot enforce
+/// of what the profile asks for.
+#[must_use]
+pub fn plan(
+    profile: &Profile,
+    spec: &Spec,
+    mounts: &[Place],
+    abi: u32,
+) -> (Vec<Layer>, Vec<String>) {
+    let mut lacks = lacking(profile, abi);
+    if abi == 0 {
+        return (Vec::new(), lacks);
+    }
+    let known = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
+    let mut layer = match &profile.files {
+        Some(files) => {
+            let scene = Scene {
+                files,
+                spec,
+                mounts,
+                handled: AccessFs::from_all(known),
+            };
+            let (rules, more) = scene.rules();
+            lacks.extend(more);
+            Layer {
+                handled_fs: scene.handled.bits(),
+                paths: rules,
+                ..Layer::default()
+            }
+        }
+        None => anchor(known),
+    };
+    network(profile, known, &mut layer);
+    let scopes = Bits::from_all(known);
+    for scope in &profile.scope {
+        layer.scoped |= (scope_bit(*scope) & scopes).bits();
+    }
+    (vec![layer], lacks)
+}
+
+/// The smallest domain there is (DESIGN §5): one right and REFER, both allowed everywhere. It keeps
+/// processes of the container from reaching into init.
+fn anchor(abi: ABI) -> Layer {
+    let rights = (AccessFs::Execute | AccessFs::Refer) & AccessFs::from_all(abi);
+    let rule = PathRule {
+        path: b"/".to_vec(),
+        access: rights.bits(),
+        except: Vec::new(),
+        optional: false,
+        follow: false,
+    };
+    Layer {
+        handled_fs: rights.bits(),
+        paths: vec![rule],
+        ..Layer::default()
+    }
+}
+
+fn network(profile: &Profile, abi: ABI, layer: &mut Layer) {
+    let Some(network) = &profile.network else {
+        return;
+    };
+    let known = AccessNet::from_all(abi);
+    let mut ports: BTreeMap<u16, u64> = BTreeMap::new();
+    for (list, right) in [
+        (&network.bind_tcp, AccessNet::BindTcp),
+        (&network.connect_tcp, AccessNet::ConnectTcp),
+    ] {
+        let Some(list) = list.as_ref().filter(|_| known.contains(right)) else {
+            continue;
+        };
+        let bit = BitFlags::from(right).bits();
+        layer.handled_net |= bit;
+        for port in list {
+            *ports.entry(*port).or_default() |= bit;
+        }
+    }
+    layer.ports = ports
+        .into_iter()
+        .map(|(port, access)| PortRule { port, access })
+        .collect();
+}
+
+fn scope_bit(scope: Scope) -> BitFlags<Bits> {
+    match scope {
+        Scope::Signal => Bits::Signal.into(),
+        Scope::AbstractUnixSocket => Bits::AbstractUnixSocket.into(),
+    }
+}
+
+/// What the profile asks for and `abi` cannot do.
+fn lacking(profile: &Profile, abi: u32) -> Vec<String> {
+    if abi == 0 {
+        return vec![
+            "no Landlock in this kernel: files, TCP ports and scopes are not restricted".into(),
+        ];
+    }
+    let network = profile.network.is_some();
+    [
+        (
+            2,
+            true,
+            "files cannot be moved between directories, whatever the profile allows",
+        ),
+        (3, profile.files.is_some(), "truncate(2) is not restricted"),
+        (4, network, "TCP ports are not restricted"),
+        (
+            5,
+            profile.files.is_some(),
+            "ioctl(2) on device files is not restricted",
+        ),
+        (
+            6,
+            !profile.scope.is_empty(),
+            "signals and abstract UNIX sockets are not scoped",
+        ),
+    ]
+    .into_iter()
+    .filter(|(least, asked, _)| abi < *least && *asked)
+    .map(|(least, _, what)| format!("Landlock ABI {abi} (below {least}): {what}"))
+    .collect()
+}
+
+struct Scene<'a> {
+    files: &'a Files,
+    spec: &'a Spec,
+    mounts: &'a [Place],
+    handled: BitFlags<AccessFs>,
+}
+
+/// A rule without its access, so that lists with the same path become one rule.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Target {
+    path: String,
+    except: Vec<String>,
+    optional: bool,
+    follow: bool,
+}
+
+impl Scene<'_> {
+    fn rules(&self) -> (Vec<PathRule>, Vec<String>) {
+        let mut rules: BTreeMap<Target, BitFlags<AccessFs>> = BTreeMap::new();
+        let mut notes = Vec::new();
+        for (entries, access) in lists(self.files) {
+            for entry in entries {
+                for target in self.targets(entry, &mut notes) {
+                    *rules.entry(target).or_default() |= access & self.handled;
+                }
+            }
+        }
+        let rules = rules
+            .into_iter()
+            .filter(|(_, access)| !access.is_empty())
+            .map(|(target, access)| PathRule {
+                path: target.path.into_bytes(),
+                access: access.bits(),
+                except: target.except.into_iter().map(String::into_bytes).collect(),
+                optional: target.optional,
+                follow: target.follow,
+            })
+            .collect();
+        (rules, notes)
+    }
+
+    fn targets(&self, entry: &FileEntry, notes: &mut Vec<String>) -> Vec<Target> {
+        let plain = |path: &str, optional| {
+            self.target(path, Vec::new(), entry.optional || optional, entry.follow)
+        };
+        match &entry.place {
+            Where::Path(path) => plain(path, false).into_iter().collect(),
+            // A mount that config.json lists exists by the time init runs.
+            Where::Symbol(Symbol::Volumes) => self
+                .writable(Kind::Volume)
+                .filter_map(|path| plain(path, false))
+                .collect(),
+            Where::Symbol(Symbol::Tmpfs) => self
+                .writable(Kind::Tmpfs)
+                .filter_map(|path| plain(path, false))
+                .collect(),
+            Where::Symbol(Symbol::Devices) => self
+                .devices()
+                .iter()
+                .filter_map(|path| plain(path, true))
+                .collect(),
+            Where::Symbol(Symbol::Image) => {
+                let written = self.written();
+                if written.contains("/") {
+                    notes.push("@image is empty: the profile makes / itself writable".into());
+                    return Vec::new();
+                }
+                let out = NOT_IMAGE
+                    .into_iter()
+                    .map(str::to_owned)
+                    .chain(written)
+                    .collect();
+                self.target("/", out, entry.optional, entry.follow)
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+
+    /// Adds the profile's own exceptions; none where the whole path is excepted.
+    fn target(
+        &self,
+        path: &str,
+        mut except: Vec<String>,
+        optional: bool,
+        follow: bool,
+    ) -> Option<Target> {
+        let own = || self.files.except.iter().map(|path| &path.0);
+        if own().any(|out| beneath(path, out)) {
+            return None;
+        }
+        except.extend(own().filter(|out| beneath(out, path)).cloned());
+        except.sort();
+        // Sorted, a directory comes before what lies in it, though not always next to it.
+        let mut kept: Vec<String> = Vec::new();
+        for out in except {
+            if !kept.iter().any(|top| beneath(&out, top)) {
+                kept.push(out);
+            }
+        }
+        Some(Target {
+            path: path.into(),
+            except: kept,
+            optional,
+            follow,
+        })
+    }
+
+    fn writable(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        let wanted = move |mount: &&Place| mount.kind == kind && mount.writable;
+        let paths: BTreeSet<&str> = self
+            .mounts
+            .iter()
+            .filter(wanted)
+            .map(|mount| mount.destination.as_str())
+            .collect();
+        paths.into_iter()
+    }
+
+    fn devices(&self) -> BTreeSet<String> {
+        let linux = self.spec.linux().as_ref();
+        let own = linux
+            .and_then(|linux| linux.devices().as_ref())
+            .into_iter()
+            .flatten();
+        let own = own.filter_map(|device| super::mounts::normal(device.path()).ok());
+        // Nothing of the pod's may turn "a device" into a rule for some other tree.
+        let own = own.filter(|path| beneath(path, "/dev") && path != "/dev");
+        DEVICES
+            .iter()
+            .map(|path| (*path).to_owned())
+            .chain(own)
+            .collect()
+    }
+
+    /// Everything that is writable by mount or by profile: none of it is the image.
+    fn written(&self) -> BTreeSet<String> {
+        let granted = [&self.files.read_write, &self.files.read_write_execute]
+            .into_iter()
+            .flatten();
+        let granted = granted.filter_map(|entry| match &entry.place {
+            Where::Path(path) => Some(path.clone()),
+            Where::Symbol(_) => None,
+        });
+        let mounted = [Kind::Volume, Kind::Tmpfs]
+            .into_iter()
+            .flat_map(|kind| self.writable(kind));
+        granted.chain(mounted.map(str::to_owned)).collect()
+    }
+}
+
+/// The profile's lists with the rights they stand for. Reading includes connecting to a socket
+/// (RESOLVE_UNIX, ABI 9), as it did before the kernel had a right for it.
+fn lists(files: &Files) -> [(&Vec<FileEntry>, BitFlags<AccessFs>); 7] {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::ResolveUnix;
+    let write = AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::RemoveDir
+        | AccessFs::RemoveFile
+        | AccessFs::MakeDir
+        | AccessFs::MakeReg
+        | AccessFs::MakeSock
+        | AccessFs::MakeFifo
+        | AccessFs::MakeSym
+        | AccessFs::Refer;
+    [
+        (&files.read, read),
+        (&files.read_execute, read | AccessFs::Execute),
+        (&files.read_write, read | write),
+        (&files.read_write_execute, read | write | AccessFs::Execute),
+        (&files.execute, AccessFs::Execute.into()),
+        (&files.device_ioctl, AccessFs::IoctlDev.into()),
+        (&files.make_device, AccessFs::MakeChar | AccessFs::MakeBlock),
+    ]
+}

@@ -1,0 +1,137 @@
+//! Capabilities, no_new_privs and resource limits, alike for a container's process object and an
+//! exec session's.
+
+use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
+use serde_json::{Map, Value, json};
+
+use crate::oci::patch::Edit;
+use crate::seal::Rlimit;
+
+/// Edits to a process object at `base` (a JSON pointer, empty for a bare object), and the limits
+/// that init lowers instead of the runtime.
+#[must_use]
+pub fn edits(process: &Process, base: &str, allowed: &[String]) -> (Vec<Edit>, Vec<Rlimit>) {
+    let mut edits = vec![
+        Edit::Set {
+            pointer: format!("{base}/capabilities"),
+            value: capabilities(process, allowed),
+        },
+        // The exact filter needs it, and Landlock without CAP_SYS_ADMIN does too.
+        Edit::Set {
+            pointer: format!("{base}/noNewPrivileges"),
+            value: json!(true),
+        },
+    ];
+    let mut moved = Vec::new();
+    for (at, limit) in process.rlimits().iter().flatten().enumerate() {
+        let least = least(limit.typ());
+        if limit.soft() < least || limit.hard() < least {
+            let resource = number(limit.typ());
+            moved.push((
+                at,
+                Rlimit {
+                    resource,
+                    soft: limit.soft(),
+                    hard: limit.hard(),
+                },
+            ));
+        }
+    }
+    // From the end, so that earlier positions stay true.
+    for (at, _) in moved.iter().rev() {
+        edits.push(Edit::Remove {
+            pointer: format!("{base}/rlimits/{at}"),
+        });
+    }
+    (edits, moved.into_iter().map(|(_, limit)| limit).collect())
+}
+
+/// All five sets, each the intersection of the engine's and `allowed`, in the engine's order. Sets
+/// that the engine leaves out become empty: youki keeps what it has where nothing is said.
+fn capabilities(process: &Process, allowed: &[String]) -> Value {
+    let held = process.capabilities().as_ref();
+    let keep = |set: Option<&Capabilities>| {
+        let names: Vec<String> = set.into_iter().flatten().map(ToString::to_string).collect();
+        let mut names: Vec<String> = names
+            .into_iter()
+            .map(|name| prefixed(&name))
+            .filter(|name| allowed.contains(name))
+            .collect();
+        names.sort();
+        json!(names)
+    };
+    let mut sets = Map::new();
+    for (name, set) in [
+        ("bounding", held.and_then(|c| c.bounding().as_ref())),
+        ("effective", held.and_then(|c| c.effective().as_ref())),
+        ("inheritable", held.and_then(|c| c.inheritable().as_ref())),
+        ("permitted", held.and_then(|c| c.permitted().as_ref())),
+        ("ambient", held.and_then(|c| c.ambient().as_ref())),
+    ] {
+        sets.insert(name.into(), keep(set));
+    }
+    Value::Object(sets)
+}
+
+fn prefixed(name: &str) -> String {
+    if name.starts_with("CAP_") {
+        name.to_owned()
+    } else {
+        format!("CAP_{name}")
+    }
+}
+
+/// The engine's bounding set, `CAP_` names, sorted.
+#[must_use]
+pub fn bounding(process: Option<&Process>) -> Vec<String> {
+    let held = process.and_then(|process| process.capabilities().as_ref());
+    let set = held.and_then(|held| held.bounding().as_ref());
+    let mut names: Vec<String> = set
+        .into_iter()
+        .flatten()
+        .map(|name| prefixed(&name.to_string()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Below this, a limit is lowered by init as its last act instead of by the runtime, which has to
+/// live under it first: runc is a Go program (threads, an address space in gigabytes, tens of
+/// descriptors), and init needs a few descriptors and pages of its own.
+fn least(typ: PosixRlimitType) -> u64 {
+    const MIB: u64 = 1 << 20;
+    match typ {
+        PosixRlimitType::RlimitNofile => 64,
+        PosixRlimitType::RlimitNproc => 64,
+        PosixRlimitType::RlimitAs => 4096 * MIB,
+        PosixRlimitType::RlimitData => 256 * MIB,
+        PosixRlimitType::RlimitStack => MIB,
+        // A memfd counts as a file.
+        PosixRlimitType::RlimitFsize => 16 * MIB,
+        PosixRlimitType::RlimitCpu => 10,
+        // Pages locked, messages, priorities: nothing before the workload uses them.
+        _ => 0,
+    }
+}
+
+/// `RLIMIT_*` (asm-generic/resource.h, which x86_64 and aarch64 share).
+fn number(typ: PosixRlimitType) -> u32 {
+    match typ {
+        PosixRlimitType::RlimitCpu => 0,
+        PosixRlimitType::RlimitFsize => 1,
+        PosixRlimitType::RlimitData => 2,
+        PosixRlimitType::RlimitStack => 3,
+        PosixRlimitType::RlimitCore => 4,
+        PosixRlimitType::RlimitRss => 5,
+        PosixRlimitType::RlimitNproc => 6,
+        PosixRlimitType::RlimitNofile => 7,
+        PosixRlimitType::RlimitMemlock => 8,
+        PosixRlimitType::RlimitAs => 9,
+        PosixRlimitType::RlimitLocks => 10,
+        PosixRlimitType::RlimitSigpending => 11,
+        PosixRlimitType::RlimitMsgqueue => 12,
+        PosixRlimitType::RlimitNice => 13,
+        PosixRlimitType::RlimitRtprio => 14,
+        PosixRlimitType::RlimitRttime => 15,
+    }
+}

@@ -1,0 +1,414 @@
+//! Containers that are not created, and why. Every refusal names the object, the cause and what to
+//! do, because `kubectl describe pod` shows this line and nothing else.
+
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+
+use super::mounts;
+use super::seccomp::{bpf, engine};
+use super::{Input, process};
+use crate::config::Config;
+use crate::host::{Family, Host, Runtime};
+use crate::profile::{Profile, Refuse};
+
+/// Why a container or a session is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// config.json lacks an object that every Linux container has.
+    #[error(
+        "config.json has no `{0}`: mantlet sandboxes Linux containers only; use another runtime class"
+    )]
+    Missing(&'static str),
+    /// `process.refuse` of the profile.
+    #[error("profile {profile} refuses {rule} containers: {found}; {remedy}")]
+    Rule {
+        /// The profile.
+        profile: String,
+        /// The rule as written there.
+        rule: &'static str,
+        /// The offending value.
+        found: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A mount destination that the runtimes would resolve in ways unknown here.
+    #[error("mount destination {destination:?} {why}: write the absolute, plain path")]
+    Destination {
+        /// As in config.json.
+        destination: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A mount at or below /proc.
+    #[error(
+        "mount at {destination:?} would let the image forge /proc, through which the sandbox is \
+             started: remove it, or have the node's admin list it in `proc_mounts`"
+    )]
+    ProcMount {
+        /// Normal destination.
+        destination: String,
+    },
+    /// No procfs.
+    #[error(
+        "config.json mounts no procfs at /proc, which the runtime and the sandbox need: add a \
+             mount of type proc"
+    )]
+    NoProc,
+    /// More than one procfs, or another filesystem there.
+    #[error("the mount at /proc is not one plain procfs ({found}): mount it once, with type proc")]
+    OddProc {
+        /// What it is.
+        found: String,
+    },
+    /// Hooks that run in the container before init.
+    #[error(
+        "config.json has startContainer hooks, which would run inside the container without the \
+             sandbox: remove them, or have the node's admin set `start_container_hooks: true`"
+    )]
+    StartContainerHook,
+    /// `run` with a runtime whose /proc cannot be checked in time.
+    #[error(
+        "`run` is refused with {runtime}: it never parks the container, so its /proc cannot be \
+             checked; use `create` and `start`, or runc 1.1.5 or later"
+    )]
+    Run {
+        /// Name and version.
+        runtime: String,
+    },
+    /// runc without its own guard of /proc.
+    #[error("{runtime} lacks the /proc guard of runc 1.1.5: upgrade it")]
+    OldRuntime {
+        /// Name and version.
+        runtime: String,
+    },
+    /// The engine's filter has a listener.
+    #[error(
+        "the container's seccomp profile uses SCMP_ACT_NOTIFY or a listenerPath, and the kernel \
+             takes one listener only: use a seccomp profile without notification for this pod, or \
+             another runtime class"
+    )]
+    EngineListener,
+    /// mantlet itself runs below a listener.
+    #[error(
+        "this node's processes are already under a seccomp listener (a nested node?), and the \
+             kernel takes one only: run mantlet outside of it, or let profile {profile} go without \
+             by `requires: {{degrade: [tripwires]}}`"
+    )]
+    ListenerTaken {
+        /// The profile.
+        profile: String,
+    },
+    /// No user notification.
+    #[error(
+        "this kernel has no seccomp user notification, which the tripwires of profile {profile} \
+             need: use kernel 5.0 or later, or let the profile go without by `requires: {{degrade: \
+             [tripwires]}}`"
+    )]
+    NoNotification {
+        /// The profile.
+        profile: String,
+    },
+    /// Landlock too old or absent.
+    #[error(
+        "profile {profile} requires Landlock ABI {required}, this kernel has {found} (0: none or \
+             not enabled in `lsm=`): use a newer kernel, or let the profile go without by `requires: \
+             {{degrade: [landlock]}}`"
+    )]
+    Landlock {
+        /// The profile.
+        profile: String,
+        /// At least.
+        required: u32,
+        /// What there is.
+        found: u32,
+    },
+    /// The profile permits mount(2).
+    #[error(
+        "profile {profile} allows {syscall}, with which a container could forge /proc for exec \
+             sessions, and which every Landlock domain denies anyway: remove it from `syscalls.allow`"
+    )]
+    Mount {
+        /// The profile.
+        profile: String,
+        /// The call.
+        syscall: String,
+    },
+    /// SELinux would have to permit the memfd.
+    #[error(
+        "{object} is {label:?}: SELinux may deny the sealed memfd that the sandbox is started \
+             from, which this version has no other way for; set `enable_selinux = false` in the \
+             engine, or use another runtime class"
+    )]
+    Selinux {
+        /// `process.selinuxLabel` or `linux.mountLabel`.
+        object: &'static str,
+        /// The label.
+        label: String,
+    },
+    /// Exec sessions could be captured.
+    #[error("exec is refused: {0}")]
+    Exec(String),
+    /// The filter is too large.
+    #[error("the seccomp filter of profile {profile} cannot be built: {cause}")]
+    Filter {
+        /// The profile.
+        profile: String,
+        /// Why.
+        cause: bpf::TooLarge,
+    },
+}
+
+/// What holds for every container, whatever its profile.
+pub(super) fn structure(
+    spec: &Spec,
+    config: &Config,
+    host: &Host,
+    run: bool,
+) -> Result<(), Refusal> {
+    let process = spec.process().as_ref().ok_or(Refusal::Missing("process"))?;
+    let linux = spec.linux().as_ref().ok_or(Refusal::Missing("linux"))?;
+    runtime(&host.runtime, run)?;
+    proc_mounts(spec, config)?;
+    let hooks = spec
+        .hooks()
+        .as_ref()
+        .and_then(|hooks| hooks.start_container().as_ref());
+    if !config.start_container_hooks && hooks.is_some_and(|hooks| !hooks.is_empty()) {
+        return Err(Refusal::StartContainerHook);
+    }
+    if linux.seccomp().as_ref().is_some_and(engine::notifies) {
+        return Err(Refusal::EngineListener);
+    }
+    label("linux.mountLabel", linux.mount_label().as_deref())?;
+    selinux(process)
+}
+
+/// A process label; the runtimes refuse one where SELinux is off, so one that is set is meant.
+pub(super) fn selinux(process: &Process) -> Result<(), Refusal> {
+    label("process.selinuxLabel", process.selinux_label().as_deref())
+}
+
+fn label(object: &'static str, label: Option<&str>) -> Result<(), Refusal> {
+    match label {
+        None | Some("") => Ok(()),
+        Some(label) => Err(Refusal::Selinux {
+            object,
+            label: label.into(),
+        }),
+    }
+}
+
+fn runtime(runtime: &Runtime, run: bool) -> Result<(), Refusal> {
+    let name = match runtime.family {
+        Family::Runc => "runc",
+        Family::Crun => "crun",
+        Family::Youki => "youki",
+    };
+    let named = || format!("{name} {}", runtime.version);
+    // A version that cannot be read is no proof of the guard.
+    let guarded = runtime.family == Family::Runc && runtime.number.is_some_and(|n| n >= (1, 1, 5));
+    if runtime.family == Family::Runc && !guarded {
+        return Err(Refusal::OldRuntime { runtime: named() });
+    }
+    if run && !guarded {
+        return Err(Refusal::Run { runtime: named() });
+    }
+    Ok(())
+}
+
+/// One plain procfs at /proc, and beneath it only what the admin lists; never over the directories
+/// that init is started through.
+fn proc_mounts(spec: &Spec, config: &Config) -> Result<(), Refusal> {
+    let mut seen = false;
+    for mount in spec.mounts().iter().flatten() {
+        let destination = mounts::normal(mount.destination())?;
+        if !mounts::beneath(&destination, "/proc") {
+            continue;
+        }
+        let typ = mount.typ().as_deref().unwrap_or("none");
+        if destination != "/proc" {
+            let listed = config
+                .proc_mounts
+                .iter()
+                .any(|path| mounts::normal(path).is_ok_and(|path| path == destination));
+            if !listed || holds_init(&destination) {
+                return Err(Refusal::ProcMount { destination });
+            }
+        } else if typ != "proc" || mounts::is_bind(mount) {
+            return Err(Refusal::OddProc {
+                found: format!("type {typ}"),
+            });
+        } else if std::mem::replace(&mut seen, true) {
+            return Err(Refusal::OddProc {
+                found: "mounted twice".into(),
+            });
+        }
+    }
+    if seen { Ok(()) } else { Err(Refusal::NoProc) }
+}
+
+fn holds_init(destination: &str) -> bool {
+    let first = destination["/proc".len()..]
+        .split('/')
+        .nth(1)
+        .unwrap_or_default();
+    matches!(first, "self" | "thread-self") || first.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Calls by which a container could lay something over /proc.
+pub(super) const MOUNTING: [&str; 5] =
+    ["mount", "move_mount", "open_tree", "fsmount", "pivot_root"];
+
+/// What the profile itself rules out, and what the node cannot do for it. Answers what it goes
+/// without.
+pub(super) fn abilities(profile: &Profile, host: &Host) -> Result<(), Refusal> {
+    let allowed = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
+    if let Some(syscall) = MOUNTING.into_iter().find(|name| allowed(name)) {
+        let (profile, syscall) = (profile.name.clone(), syscall.into());
+        return Err(Refusal::Mount { profile, syscall });
+    }
+    let degrades = |what| profile.requires.degrade.contains(&what);
+    if host.landlock_abi < profile.requires.landlock && !degrades(crate::profile::Degrade::Landlock)
+    {
+        return Err(Refusal::Landlock {
+            profile: profile.name.clone(),
+            required: profile.requires.landlock,
+            found: host.landlock_abi,
+        });
+    }
+    if profile.syscalls.tripwire.is_empty() || degrades(crate::profile::Degrade::Tripwires) {
+        return Ok(());
+    }
+    if !host.user_notif {
+        return Err(Refusal::NoNotification {
+            profile: profile.name.clone(),
+        });
+    }
+    if host.listener_taken {
+        return Err(Refusal::ListenerTaken {
+            profile: profile.name.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// The profile's own `process.refuse`.
+pub(super) fn rules(input: &Input<'_>) -> Result<(), Refusal> {
+    for rule in &input.profile.refuse {
+        if let Some((found, remedy)) = offence(*rule, input.spec) {
+            let profile = input.profile.name.clone();
+            return Err(Refusal::Rule {
+                profile,
+                rule: rule.name(),
+                found,
+                remedy,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn offence(rule: Refuse, spec: &Spec) -> Option<(String, &'static str)> {
+    let namespace = |typ, name: &str| {
+        host_namespace(spec, typ).map(|how| format!("the {name} namespace is the host's ({how})"))
+    };
+    let (found, remedy) = match rule {
+        Refuse::RootUser => (
+            root_user(spec),
+            "set securityContext.runAsUser to a number above 0",
+        ),
+        Refuse::Privileged => (
+            privileged(spec),
+            "remove securityContext.privileged and the capabilities",
+        ),
+        Refuse::HostPid => (
+            namespace(LinuxNamespaceType::Pid, "pid"),
+            "set hostPID: false",
+        ),
+        Refuse::HostNetwork => (
+            namespace(LinuxNamespaceType::Network, "network"),
+            "set hostNetwork: false",
+        ),
+        Refuse::HostIpc => (
+            namespace(LinuxNamespaceType::Ipc, "ipc"),
+            "set hostIPC: false",
+        ),
+        Refuse::WritableRootfs => {
+            let readonly = spec
+                .root()
+                .as_ref()
+                .and_then(oci_spec::runtime::Root::readonly);
+            let found = (readonly != Some(true)).then(|| "root.readonly is not true".to_owned());
+            (found, "set securityContext.readOnlyRootFilesystem: true")
+        }
+        Refuse::UnconfinedSeccomp => {
+            let none = spec
+                .linux()
+                .as_ref()
+                .is_none_or(|linux| linux.seccomp().is_none());
+            let found = none.then(|| "config.json has no linux.seccomp".to_owned());
+            (
+                found,
+                "set securityContext.seccompProfile.type: RuntimeDefault",
+            )
+        }
+    };
+    found.map(|found| (found, remedy))
+}
+
+fn root_user(spec: &Spec) -> Option<String> {
+    let uid = spec
+        .process()
+        .as_ref()
+        .map(|process| process.user().uid())?;
+    (uid == 0 && !has_user_namespace(spec)).then(|| "process.user.uid is 0".to_owned())
+}
+
+/// Whether uid 0 of the container is somebody else on the host.
+pub(super) fn has_user_namespace(spec: &Spec) -> bool {
+    host_namespace(spec, LinuxNamespaceType::User).is_none()
+}
+
+/// How the container comes to share the host's namespace: none asked for, or init's joined.
+fn host_namespace(spec: &Spec, typ: LinuxNamespaceType) -> Option<&'static str> {
+    let namespaces = spec
+        .linux()
+        .as_ref()?
+        .namespaces()
+        .as_deref()
+        .unwrap_or_default();
+    match namespaces.iter().find(|namespace| namespace.typ() == typ) {
+        None => Some("not listed in linux.namespaces"),
+        Some(namespace)
+            if namespace
+                .path()
+                .as_ref()
+                .is_some_and(|p| p.starts_with("/proc/1/ns")) =>
+        {
+            Some("joined by path")
+        }
+        Some(_) => None,
+    }
+}
+
+fn privileged(spec: &Spec) -> Option<String> {
+    let held = process::bounding(spec.process().as_ref());
+    let strong = ["CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO"];
+    if let Some(name) = strong
+        .into_iter()
+        .find(|name| held.iter().any(|have| have == name))
+    {
+        return Some(format!("process.capabilities holds {name}"));
+    }
+    let resources = spec.linux().as_ref()?.resources().as_ref()?;
+    // The last rule that covers every device counts; engines begin with "deny all".
+    let all = resources.devices().iter().flatten().rfind(|rule| {
+        let any = |number: Option<i64>| number.is_none_or(|n| n < 0);
+        any(rule.major())
+            && any(rule.minor())
+            && rule
+                .typ()
+                .is_none_or(|typ| typ == oci_spec::runtime::LinuxDeviceType::A)
+    })?;
+    all.allow()
+        .then(|| "linux.resources.devices allows every device".to_owned())
+}

@@ -1,0 +1,100 @@
+//! The engine's filter (`linux.seccomp`) read as decisions.
+//!
+//! Where several rules of one call hold at once, libseccomp's choice depends on their order and
+//! version; here the strictest of them stands, so that what is derived from it is never weaker.
+
+use oci_spec::runtime::{
+    LinuxSeccomp, LinuxSeccompAction as Oci, LinuxSeccompArg, LinuxSeccompOperator as Operator,
+    LinuxSyscall,
+};
+
+use super::verdict::{Action, Compare, Condition, Decision};
+
+/// What the engine's filter answers for `name`.
+#[must_use]
+pub fn decision(filter: &LinuxSeccomp, name: &str) -> Decision {
+    let mut rules = Vec::new();
+    for rule in filter.syscalls().iter().flatten() {
+        if !rule.names().iter().any(|n| n == name) {
+            continue;
+        }
+        let action = action(rule.action(), rule.errno_ret());
+        for conditions in conditions(rule, action) {
+            rules.push((conditions, action));
+        }
+    }
+    Decision::strictest(rules, default(filter))
+}
+
+/// What it answers for calls it does not list.
+#[must_use]
+pub fn default(filter: &LinuxSeccomp) -> Action {
+    action(filter.default_action(), filter.default_errno_ret())
+}
+
+/// Whether it hands calls to a listener of its own.
+#[must_use]
+pub fn notifies(filter: &LinuxSeccomp) -> bool {
+    filter.listener_path().is_some()
+        || filter.default_action() == Oci::ScmpActNotify
+        || filter
+            .syscalls()
+            .iter()
+            .flatten()
+            .any(|rule| rule.action() == Oci::ScmpActNotify)
+}
+
+fn action(action: Oci, errno: Option<u32>) -> Action {
+    match action {
+        Oci::ScmpActKill | Oci::ScmpActKillThread => Action::KillThread,
+        Oci::ScmpActKillProcess => Action::KillProcess,
+        Oci::ScmpActTrap => Action::Trap,
+        Oci::ScmpActErrno => Action::Errno(errno.map_or(1, |n| u16::try_from(n).unwrap_or(1))),
+        Oci::ScmpActNotify => Action::Notify,
+        Oci::ScmpActTrace => Action::Trace,
+        Oci::ScmpActLog => Action::Log,
+        Oci::ScmpActAllow => Action::Allow,
+    }
+}
+
+/// One list of conditions, or several where a rule names an argument twice: runc takes each
+/// condition of such a rule as a rule of its own (any may hold), the runtime-spec reads them as
+/// "all must hold". The stricter reading: all for what permits, any for what denies.
+fn conditions(rule: &LinuxSyscall, action: Action) -> Vec<Vec<Condition>> {
+    let args: &[LinuxSeccompArg] = rule.args().as_deref().unwrap_or_default();
+    let all: Vec<Condition> = args.iter().filter_map(condition).collect();
+    let twice = all
+        .iter()
+        .enumerate()
+        .any(|(i, c)| all[..i].iter().any(|d| d.index == c.index));
+    if twice && !action.permits() {
+        return all.into_iter().map(|one| vec![one]).collect();
+    }
+    vec![all]
+}
+
+/// None for an argument that does not exist; the runtime refuses such a filter itself.
+fn condition(arg: &LinuxSeccompArg) -> Option<Condition> {
+    let index = u8::try_from(arg.index()).ok().filter(|index| *index <= 5)?;
+    let plain = |compare| Condition {
+        index,
+        compare,
+        value: arg.value(),
+        mask: u64::MAX,
+    };
+    Some(match arg.op() {
+        Operator::ScmpCmpNe => plain(Compare::Ne),
+        Operator::ScmpCmpLt => plain(Compare::Lt),
+        Operator::ScmpCmpLe => plain(Compare::Le),
+        Operator::ScmpCmpEq => plain(Compare::Eq),
+        Operator::ScmpCmpGe => plain(Compare::Ge),
+        Operator::ScmpCmpGt => plain(Compare::Gt),
+        // `value` is the mask, `valueTwo` the datum; libseccomp masks the datum too.
+        Operator::ScmpCmpMaskedEq => Condition {
+            index,
+            compare: Compare::Eq,
+            value: arg.value_two().unwrap_or(0) & arg.value(),
+            mask: arg.value(),
+        },
+    })
+}

@@ -1,0 +1,236 @@
+//! The workload-exact filter: the profile's decisions by number, compiled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oci_spec::runtime::LinuxSeccomp;
+
+use super::engine;
+use super::verdict::{Action, Compare, Condition, Decision};
+use crate::profile::table::{self, Lookup};
+use crate::profile::{Condition as Written, Op, Profile, Rule, groups};
+
+/// What init itself still calls under the exact filter: it waits for the word, says that it
+/// failed, executes the workload, ends. Always allowed, whatever profile and engine say; a profile
+/// without execve is refused when it is resolved.
+pub const LAST_NEEDS: [&str; 4] = ["read", "write", "execve", "exit_group"];
+
+/// Decisions by name, for every call that has a number here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exact {
+    /// Number and decision.
+    pub calls: BTreeMap<String, (u32, Decision)>,
+    /// Names that the profile allows and this build does not know: they answer ENOSYS.
+    pub unknown: Vec<String>,
+}
+
+/// What an unlisted number answers: a C library takes its older way on ENOSYS, never on EPERM.
+pub const UNKNOWN: Action = Action::Errno(libc::ENOSYS as u16);
+const DENIED: Action = Action::Errno(libc::EPERM as u16);
+
+impl Exact {
+    /// Decides every call that the profile's data version knows. `notify`: tripwires are notified;
+    /// without it they answer their errno in silence.
+    #[must_use]
+    pub fn new(profile: &Profile, notify: bool) -> Exact {
+        let calls = &profile.syscalls;
+        let lists = Lists {
+            tripwire: by_name(&calls.tripwire),
+            deny: by_name(&calls.deny),
+            allow: by_name(&calls.allow),
+            notify,
+        };
+        let known = groups::members(&calls.groups, "known").unwrap_or_default();
+        let listed = [&calls.allow, &calls.tripwire, &calls.deny]
+            .into_iter()
+            .flatten();
+        let names: BTreeSet<&str> = known
+            .into_iter()
+            .chain(listed.map(|rule| rule.name.as_str()))
+            .collect();
+        let mut exact = Exact {
+            calls: BTreeMap::new(),
+            unknown: Vec::new(),
+        };
+        for name in names {
+            match table::lookup(name) {
+                Lookup::Number(number) => {
+                    exact
+                        .calls
+                        .insert(name.into(), (number, lists.decide(name)));
+                }
+                Lookup::Elsewhere => {}
+                Lookup::Unknown if lists.allow.contains_key(name) => {
+                    exact.unknown.push(name.into())
+                }
+                Lookup::Unknown => {}
+            }
+        }
+        exact.close_clone3();
+        for name in LAST_NEEDS {
+            exact.set(name, Decision::always(Action::Allow));
+        }
+        exact
+    }
+
+    /// clone3 passes its flags in memory, which no filter can read: where clone is filtered by
+    /// flags, clone3 must be absent, and ENOSYS makes every C library fall back to clone.
+    fn close_clone3(&mut self) {
+        let filtered = self
+            .calls
+            .get("clone")
+            .is_none_or(|(_, clone)| !clone.permits_all());
+        if filtered {
+            self.set("clone3", Decision::always(UNKNOWN));
+        }
+    }
+
+    fn set(&mut self, name: &str, decision: Decision) {
+        if let Some((_, slot)) = self.calls.get_mut(name) {
+            *slot = decision;
+        }
+    }
+
+    /// Denies again what was added to the engine's filter for init's sake: for `added`, engine ∧
+    /// profile.
+    pub fn take_back(&mut self, filter: &LinuxSeccomp, added: &BTreeSet<&'static str>) {
+        for name in added {
+            if LAST_NEEDS.contains(name) {
+                continue;
+            }
+            if let Some((_, decision)) = self.calls.get_mut(*name) {
+                *decision = decision.meet(&engine::decision(filter, name));
+            }
+        }
+    }
+
+    /// Decisions by number.
+    #[must_use]
+    pub fn by_number(&self) -> BTreeMap<u32, Decision> {
+        self.calls.values().cloned().collect()
+    }
+
+    /// Whether any call is notified.
+    #[must_use]
+    pub fn notifies(&self) -> bool {
+        self.calls.values().any(|(_, decision)| notifies(decision))
+    }
+
+    /// Calls that are notified, whole or in part.
+    pub fn tripwires(&self) -> impl Iterator<Item = &str> {
+        self.calls
+            .iter()
+            .filter(|(_, (_, d))| notifies(d))
+            .map(|(name, _)| name.as_str())
+    }
+}
+
+fn notifies(decision: &Decision) -> bool {
+    decision.all().any(|(_, action)| action == Action::Notify)
+}
+
+type ByName<'a> = BTreeMap<&'a str, Vec<&'a Rule>>;
+
+fn by_name(rules: &[Rule]) -> ByName<'_> {
+    let mut map = ByName::new();
+    for rule in rules {
+        map.entry(&rule.name).or_default().push(rule);
+    }
+    map
+}
+
+struct Lists<'a> {
+    tripwire: ByName<'a>,
+    deny: ByName<'a>,
+    allow: ByName<'a>,
+    notify: bool,
+}
+
+impl Lists<'_> {
+    /// Conditional denials, conditional allowances, then allowed, tripped, denied, unlisted.
+    fn decide(&self, name: &str) -> Decision {
+        let (tripwire, deny) = (listed(&self.tripwire, name), listed(&self.deny, name));
+        let allow = listed(&self.allow, name);
+        let refusal = |rule: &Rule| {
+            let errno = rule.errno.and_then(|n| u16::try_from(n).ok());
+            errno.map_or(DENIED, Action::Errno)
+        };
+        let trip = |rule: &Rule| {
+            if self.notify {
+                Action::Notify
+            } else {
+                refusal(rule)
+            }
+        };
+        let mut branches = Vec::new();
+        // A silent denial before a reported one of the same calls: the stricter first.
+        for (rules, action) in [
+            (deny, &refusal as &dyn Fn(&Rule) -> Action),
+            (tripwire, &trip),
+            (allow, &|_| Action::Allow),
+        ] {
+            for rule in rules.iter().filter(|rule| !rule.args.is_empty()) {
+                branches.push((conditions(rule), action(rule)));
+            }
+        }
+        let otherwise = match (bare(allow), bare(tripwire), bare(deny)) {
+            (Some(_), _, _) => Action::Allow,
+            (_, Some(rule), _) => trip(rule),
+            (_, _, Some(rule)) => refusal(rule),
+            _ => DENIED,
+        };
+        Decision {
+            branches,
+            otherwise,
+        }
+    }
+}
+
+fn bare<'a>(rules: &[&'a Rule]) -> Option<&'a Rule> {
+    rules.iter().find(|rule| rule.args.is_empty()).copied()
+}
+
+fn listed<'a>(map: &'a ByName<'_>, name: &str) -> &'a [&'a Rule] {
+    map.get(name).map_or(&[], Vec::as_slice)
+}
+
+fn conditions(rule: &Rule) -> Vec<Condition> {
+    rule.args
+        .iter()
+        .map(|written| condition(&rule.name, written))
+        .collect()
+}
+
+fn condition(name: &str, written: &Written) -> Condition {
+    let width = if table::is_int(name, written.index) {
+        0xffff_ffff
+    } else {
+        u64::MAX
+    };
+    let mask = written.mask.unwrap_or(u64::MAX) & width;
+    let compare = match written.op {
+        Op::Eq | Op::Masked => Compare::Eq,
+        Op::Ne | Op::MaskedNe => Compare::Ne,
+        Op::Lt => Compare::Lt,
+        Op::Le => Compare::Le,
+        Op::Gt => Compare::Gt,
+        Op::Ge => Compare::Ge,
+    };
+    // A value written sign-extended (-1 as u64) means the same int.
+    Condition {
+        index: u8::try_from(written.index).unwrap_or(5),
+        compare,
+        value: written.value & width,
+        mask,
+    }
+}
+
+/// What a tripwire answers.
+#[must_use]
+pub fn errno_of(profile: &Profile, name: &str) -> i32 {
+    let rule = profile
+        .syscalls
+        .tripwire
+        .iter()
+        .find(|rule| rule.name == name && rule.errno.is_some());
+    rule.and_then(|rule| rule.errno).unwrap_or(libc::EPERM)
+}

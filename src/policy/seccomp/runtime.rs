@@ -1,0 +1,240 @@
+//! The runtime's filter: edits to `linux.seccomp`, or a filter generated from the profile where
+//! the engine gave none.
+
+use std::collections::BTreeSet;
+
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
+use serde_json::{Value, json};
+
+use super::engine;
+use super::exact::Exact;
+use super::verdict::Action;
+use crate::oci::patch::Edit;
+
+/// What the runtime calls between installing its filter and executing init, and what init calls
+/// before the exact filter. The runtimes install it last of all when no_new_privs is set (runc:
+/// then writes to the exec fifo, closes descriptors, executes; its Go threads sleep, lock, map and
+/// signal each other meanwhile; crun: waits on its socket, marks descriptors, executes). The exact
+/// filter takes back whatever of this profile and engine do not both allow.
+pub const NEEDS: &[&str] = &[
+    "access",
+    "arch_prctl",
+    "brk",
+    "capget",
+    "chdir",
+    "clock_gettime",
+    "clock_nanosleep",
+    "clone",
+    "close",
+    "close_range",
+    "dup",
+    "dup3",
+    "epoll_create1",
+    "epoll_ctl",
+    "epoll_pwait",
+    "eventfd2",
+    "execve",
+    "exit",
+    "exit_group",
+    "faccessat",
+    "faccessat2",
+    "fchdir",
+    "fcntl",
+    "fstat",
+    "fstatfs",
+    "futex",
+    "getcwd",
+    "getdents64",
+    "getegid",
+    "geteuid",
+    "getgid",
+    "getpid",
+    "getppid",
+    "getrandom",
+    "getresgid",
+    "getresuid",
+    "gettid",
+    "getuid",
+    "kill",
+    "landlock_add_rule",
+    "landlock_create_ruleset",
+    "landlock_restrict_self",
+    "lseek",
+    "madvise",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "munmap",
+    "nanosleep",
+    "newfstatat",
+    "open",
+    "openat",
+    "openat2",
+    "pidfd_open",
+    "pipe2",
+    "poll",
+    "ppoll",
+    "prctl",
+    "pread64",
+    "prlimit64",
+    "pselect6",
+    "read",
+    "readlink",
+    "readlinkat",
+    "readv",
+    "recvfrom",
+    "recvmsg",
+    "restart_syscall",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sched_getaffinity",
+    "sched_yield",
+    "seccomp",
+    "select",
+    "sendmsg",
+    "sendto",
+    "set_robust_list",
+    "set_tid_address",
+    "setrlimit",
+    "setsockopt",
+    "sigaltstack",
+    "stat",
+    "statx",
+    "tgkill",
+    "umask",
+    "uname",
+    "wait4",
+    "waitid",
+    "write",
+    "writev",
+];
+
+/// Names of [`NEEDS`] that the engine does not allow whatever their arguments.
+#[must_use]
+pub fn missing_needs(filter: &LinuxSeccomp) -> BTreeSet<&'static str> {
+    NEEDS
+        .iter()
+        .copied()
+        .filter(|name| !engine::decision(filter, name).permits_all())
+        .collect()
+}
+
+/// Edits to the engine's filter: `added` become allowed, and what the exact filter refuses with a
+/// report becomes SCMP_ACT_TRACE where the engine would refuse it in silence.
+///
+/// TRACE is denied at every moment: before init nothing of the image runs and there is no tracer
+/// (ENOSYS); after it, the exact filter's USER_NOTIF is stricter and wins, so a tracer of the
+/// container's own never sees it. That is why only calls that the exact filter notifies, or
+/// answers more strictly, whatever their arguments, may become TRACE.
+#[must_use]
+pub fn edits(filter: &LinuxSeccomp, added: &BTreeSet<&'static str>, exact: &Exact) -> Vec<Edit> {
+    let trace = traced(filter, exact);
+    let moved = |name: &str| added.contains(name) || trace.contains(name);
+    let rules = filter.syscalls().as_deref().unwrap_or_default();
+    let mut edits = Vec::new();
+    let mut appended = Vec::new();
+    if !added.is_empty() && !engine::default(filter).permits() {
+        appended.push(json!({"names": added, "action": "SCMP_ACT_ALLOW"}));
+    }
+    if !trace.is_empty() {
+        appended.push(json!({"names": trace, "action": "SCMP_ACT_TRACE"}));
+    }
+    let mut emptied = Vec::new();
+    for (at, rule) in rules.iter().enumerate() {
+        let kept: Vec<&String> = rule.names().iter().filter(|name| !moved(name)).collect();
+        if kept.len() == rule.names().len() {
+            continue;
+        }
+        if kept.is_empty() {
+            emptied.push(at);
+        } else {
+            edits.push(Edit::Set {
+                pointer: format!("/linux/seccomp/syscalls/{at}/names"),
+                value: json!(kept),
+            });
+        }
+    }
+    if filter.syscalls().is_none() {
+        if !appended.is_empty() {
+            let pointer = "/linux/seccomp/syscalls".to_owned();
+            edits.push(Edit::Set {
+                pointer,
+                value: Value::Array(appended),
+            });
+        }
+        return edits;
+    }
+    for (more, rule) in appended.into_iter().enumerate() {
+        // One past the end appends (RFC 6901's `-` by number).
+        let pointer = format!("/linux/seccomp/syscalls/{}", rules.len() + more);
+        edits.push(Edit::Set {
+            pointer,
+            value: rule,
+        });
+    }
+    // From the end, so that earlier positions stay true.
+    for at in emptied.into_iter().rev() {
+        edits.push(Edit::Remove {
+            pointer: format!("/linux/seccomp/syscalls/{at}"),
+        });
+    }
+    edits
+}
+
+fn traced<'a>(filter: &LinuxSeccomp, exact: &'a Exact) -> BTreeSet<&'a str> {
+    let wholly = |name: &&str| {
+        let decision = &exact.calls[*name].1;
+        decision
+            .all()
+            .all(|(_, action)| action.rank() <= Action::Notify.rank())
+    };
+    let silent = |name: &&str| {
+        let decision = engine::decision(filter, name);
+        decision.branches.is_empty() && matches!(decision.otherwise, Action::Errno(_))
+    };
+    exact
+        .tripwires()
+        .filter(wholly)
+        .filter(silent)
+        .filter(|n| !NEEDS.contains(n))
+        .collect()
+}
+
+/// A filter from the profile alone. Conditions are left to the exact filter: the engine asked for
+/// no filter, so nothing is weakened by answering a conditional call with ALLOW until then.
+#[must_use]
+pub fn generated(exact: &Exact) -> Value {
+    let (mut allow, mut trace) = (Vec::new(), Vec::new());
+    for (name, (_, decision)) in &exact.calls {
+        if !decision.permits_none() || NEEDS.contains(&name.as_str()) {
+            allow.push(name);
+        } else if decision.all().all(|(_, action)| action == Action::Notify) {
+            trace.push(name);
+        }
+    }
+    let mut syscalls = vec![json!({"names": allow, "action": "SCMP_ACT_ALLOW"})];
+    if !trace.is_empty() {
+        syscalls.push(json!({"names": trace, "action": "SCMP_ACT_TRACE"}));
+    }
+    if exact
+        .calls
+        .get("clone3")
+        .is_some_and(|(_, clone3)| clone3.permits_none())
+    {
+        // Absent, not forbidden, in the runtime's own last steps too: Go and C libraries fall back.
+        let errno = libc::ENOSYS;
+        syscalls.push(json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno}));
+    }
+    json!({
+        "defaultAction": LinuxSeccompAction::ScmpActErrno,
+        "architectures": [ARCHITECTURE],
+        "syscalls": syscalls,
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: &str = "SCMP_ARCH_X86_64";
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: &str = "SCMP_ARCH_AARCH64";

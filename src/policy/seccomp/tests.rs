@@ -1,0 +1,578 @@
+//! The invariant of DESIGN §6: at each moment, for every call outside init's own needs, the
+//! verdict is at least as strict as the engine's, and with the exact filter on as the profile's.
+
+use oci_spec::runtime::{
+    LinuxSeccomp, LinuxSeccompAction as Oci, LinuxSeccompOperator as Cmp, Spec,
+};
+use serde_json::{Value, json};
+
+use super::interpreter::{Call, action, parse, run};
+use super::verdict::{Action, Compare, Condition, Decision};
+use super::{bpf, engine, exact, plan, runtime};
+use crate::oci::patch;
+use crate::profile::Profile;
+use crate::profile::table::{Lookup, lookup};
+
+/// A small generator with a fixed seed (splitmix64), so that a failure repeats.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len() as u64) as usize]
+    }
+}
+
+const VALUES: [u64; 8] = [
+    0,
+    1,
+    8,
+    0x2_0000,
+    0x7e02_0000,
+    0xffff_ffff,
+    0x1_0000_0001,
+    u64::MAX,
+];
+
+/// Names that matter: init's needs, tripwires, conditional ones, and bystanders.
+const NAMES: [&str; 18] = [
+    "read",
+    "write",
+    "openat",
+    "close",
+    "clone",
+    "clone3",
+    "execve",
+    "mount",
+    "unshare",
+    "ptrace",
+    "socket",
+    "ioctl",
+    "personality",
+    "seccomp",
+    "landlock_add_rule",
+    "getdents64",
+    "bpf",
+    "getuid",
+];
+
+fn number(name: &str) -> u32 {
+    match lookup(name) {
+        Lookup::Number(number) => number,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// Verdict of a filter as the runtime installs it: libseccomp's own compiler, fed as runc feeds it.
+fn runtime_program(filter: &LinuxSeccomp) -> Vec<bpf::Instruction> {
+    use libseccomp::{
+        ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
+    };
+    let convert = |action: Oci, errno: Option<u32>| match action {
+        Oci::ScmpActKill | Oci::ScmpActKillThread => ScmpAction::KillThread,
+        Oci::ScmpActKillProcess => ScmpAction::KillProcess,
+        Oci::ScmpActTrap => ScmpAction::Trap,
+        Oci::ScmpActErrno => ScmpAction::Errno(errno.unwrap_or(1) as i32),
+        Oci::ScmpActNotify => ScmpAction::Notify,
+        Oci::ScmpActTrace => ScmpAction::Trace(errno.unwrap_or(1) as u16),
+        Oci::ScmpActLog => ScmpAction::Log,
+        Oci::ScmpActAllow => ScmpAction::Allow,
+    };
+    let default = convert(filter.default_action(), filter.default_errno_ret());
+    let mut context = ScmpFilterContext::new(default).unwrap();
+    context.add_arch(ScmpArch::X8664).unwrap();
+    context.set_ctl_optimize(2).unwrap();
+    for rule in filter.syscalls().iter().flatten() {
+        let action = convert(rule.action(), rule.errno_ret());
+        if action == default {
+            continue;
+        }
+        let compare = |arg: &oci_spec::runtime::LinuxSeccompArg| {
+            let (op, value) = match arg.op() {
+                Cmp::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value()),
+                Cmp::ScmpCmpLt => (ScmpCompareOp::Less, arg.value()),
+                Cmp::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, arg.value()),
+                Cmp::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value()),
+                Cmp::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
+                Cmp::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
+                Cmp::ScmpCmpMaskedEq => (
+                    ScmpCompareOp::MaskedEqual(arg.value()),
+                    arg.value_two().unwrap_or(0),
+                ),
+            };
+            ScmpArgCompare::new(arg.index() as u32, op, value)
+        };
+        let args: Vec<_> = rule.args().iter().flatten().map(compare).collect();
+        let twice = rule.args().iter().flatten().any(|a| {
+            rule.args()
+                .iter()
+                .flatten()
+                .filter(|b| a.index() == b.index())
+                .count()
+                > 1
+        });
+        for name in rule.names() {
+            let Ok(call) = ScmpSyscall::from_name(name) else {
+                continue;
+            };
+            // runc: an argument named twice makes each condition a rule of its own.
+            let sets: Vec<Vec<_>> = if twice {
+                args.iter().map(|a| vec![*a]).collect()
+            } else {
+                vec![args.clone()]
+            };
+            for set in sets {
+                let _ = context.add_rule_conditional(action, call, &set);
+            }
+        }
+    }
+    // libseccomp 2.5 exports to a descriptor only.
+    let name = c"filter";
+    let memory = nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::empty()).unwrap();
+    context.export_bpf(&memory).unwrap();
+    let mut file = std::fs::File::from(memory);
+    let mut bytes = Vec::new();
+    std::io::Seek::rewind(&mut file).unwrap();
+    std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+    parse(&bytes)
+}
+
+fn patched(filter: Option<&LinuxSeccomp>, edits: &[patch::Edit]) -> LinuxSeccomp {
+    let mut document = json!({"linux": {}});
+    if let Some(filter) = filter {
+        document["linux"]["seccomp"] = serde_json::to_value(filter).unwrap();
+    }
+    patch::apply(&mut document, edits).unwrap();
+    serde_json::from_value(document["linux"]["seccomp"].clone()).unwrap()
+}
+
+fn arguments(random: &mut Random) -> [u64; 6] {
+    std::array::from_fn(|_| {
+        let value = *random.pick(&VALUES);
+        // The boundary's neighbours as often as itself.
+        value.wrapping_add(random.below(3)).wrapping_sub(1)
+    })
+}
+
+fn random_engine(random: &mut Random) -> LinuxSeccomp {
+    let actions = [
+        "SCMP_ACT_ALLOW",
+        "SCMP_ACT_ERRNO",
+        "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_LOG",
+    ];
+    let ops = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
+    let mut rules = Vec::new();
+    for _ in 0..random.below(12) {
+        let names: Vec<&str> = (0..1 + random.below(5))
+            .map(|_| *random.pick(&NAMES))
+            .collect();
+        let mut rule = json!({"names": names, "action": random.pick(&actions)});
+        if random.below(3) == 0 {
+            rule["errnoRet"] = json!(38);
+        }
+        let args: Vec<Value> = (0..random.below(3))
+            .map(|_| {
+                json!({"index": random.below(3), "value": random.pick(&VALUES),
+                       "valueTwo": random.pick(&VALUES), "op": format!("SCMP_CMP_{}", random.pick(&ops))})
+            })
+            .collect();
+        rule["args"] = json!(args);
+        rules.push(rule);
+    }
+    let default = random.pick(&[
+        "SCMP_ACT_ERRNO",
+        "SCMP_ACT_ERRNO",
+        "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_ALLOW",
+    ]);
+    serde_json::from_value(json!({"defaultAction": default, "syscalls": rules})).unwrap()
+}
+
+fn random_profile(random: &mut Random) -> Profile {
+    let ops = ["eq", "ne", "lt", "le", "gt", "ge", "masked", "masked-ne"];
+    let entry = |random: &mut Random| {
+        let name = random.pick(&NAMES);
+        if random.below(2) == 0 {
+            return json!(name);
+        }
+        let args: Vec<Value> = (0..1 + random.below(3))
+            .map(|_| {
+                let op = *random.pick(&ops);
+                let value = *random.pick(&VALUES);
+                let mut arg = json!({"index": random.below(3), "op": op, "value": value});
+                if op.starts_with("masked") {
+                    arg["mask"] = json!(value | random.pick(&VALUES));
+                }
+                arg
+            })
+            .collect();
+        json!({"name": name, "args": args})
+    };
+    let list = |random: &mut Random, most| {
+        (0..random.below(most))
+            .map(|_| entry(random))
+            .collect::<Vec<_>>()
+    };
+    let mut allow = list(random, 20);
+    allow.push(json!("execve"));
+    let text = json!({"version": 1, "name": "random", "syscalls": {"groups": "2026.1",
+        "allow": allow, "tripwire": list(random, 8), "deny": list(random, 4)}});
+    Profile::parse("random", &text.to_string()).unwrap()
+}
+
+/// Checks one pair; answers how many calls both allowed.
+fn check(
+    filter: Option<&LinuxSeccomp>,
+    profile: &Profile,
+    random: &mut Random,
+    names: &[&str],
+) -> u32 {
+    let planned = plan(profile, filter, true).unwrap();
+    let outer = runtime_program(&patched(filter, &planned.edits));
+    let plain = filter.map(runtime_program);
+    let inner = parse(&planned.filter.program);
+    let wanted = exact::Exact::new(profile, true);
+    let mut both = 0;
+    for name in names {
+        let number = number(name);
+        for _ in 0..40 {
+            let call = Call {
+                number,
+                arch: bpf::NATIVE,
+                args: arguments(random),
+            };
+            let first = action(run(&outer, &call));
+            let second = action(run(&inner, &call));
+            let together = second.meet(first);
+            let engine = plain
+                .as_ref()
+                .map_or(Action::Allow, |p| action(run(p, &call)));
+            let own = wanted.calls[*name].1.verdict(&call.args);
+            let context = || {
+                format!(
+                    "{name} {call:x?}: engine {engine:?}, profile {own:?}, runtime {first:?}, exact {second:?}\n{filter:?}"
+                )
+            };
+            // TRACE answers ENOSYS without a tracer: it counts as an errno before init.
+            let counts = |a: Action| if a == Action::Trace { 3 } else { a.rank() };
+            if !runtime::NEEDS.contains(name) {
+                assert!(
+                    counts(first) <= counts(engine),
+                    "runtime's filter alone: {}",
+                    context()
+                );
+            }
+            if exact::LAST_NEEDS.contains(name) {
+                assert_eq!(second, Action::Allow);
+                continue;
+            }
+            // A tripwire's USER_NOTIF is answered with an errno by the supervisor, or ENOSYS.
+            let answered = |a: Action| if a == Action::Notify { 3 } else { a.rank() };
+            assert!(answered(together) <= engine.rank(), "both: {}", context());
+            assert!(together.rank() <= own.rank(), "both: {}", context());
+            assert_ne!(
+                together,
+                Action::Trace,
+                "a tracer would decide: {}",
+                context()
+            );
+            // Where an argument appears twice, the strict reading of the engine's rule holds.
+            let strict = filter.map_or(Action::Allow, |f| {
+                engine::decision(f, name).verdict(&call.args)
+            });
+            if engine.permits() && strict.permits() && own.permits() {
+                assert!(together.permits(), "both allow it: {}", context());
+                both += 1;
+            }
+        }
+    }
+    both
+}
+
+#[test]
+fn no_pair_of_engine_and_profile_is_ever_weaker_than_either() {
+    let mut random = Random(1);
+    let mut both = 0;
+    for _ in 0..400 {
+        let filter = random_engine(&mut random);
+        // libseccomp's choice among overlapping rules of one call is its own; where it is weaker
+        // than the strictest, ours is merely stricter, so "both allow" is still asked of it.
+        let profile = random_profile(&mut random);
+        both += check(Some(&filter), &profile, &mut random, &NAMES);
+    }
+    assert!(
+        both > 1000,
+        "only {both} calls were allowed by both: the generator says nothing"
+    );
+}
+
+#[test]
+fn the_shipped_profiles_over_containerds_default_are_never_weaker() {
+    let spec: Spec = serde_json::from_str(include_str!("../testdata/ctr-seccomp.json")).unwrap();
+    let filter = spec.linux().as_ref().unwrap().seccomp().as_ref().unwrap();
+    for name in ["baseline", "restricted", "pause"] {
+        let profile = Profile::builtin(name).unwrap();
+        let known = crate::profile::groups::members("2026.1", "known").unwrap();
+        let numbered: Vec<&str> = known
+            .into_iter()
+            .filter(|n| matches!(lookup(n), Lookup::Number(_)))
+            .collect();
+        assert!(check(Some(filter), &profile, &mut Random(7), &numbered) > 500);
+        check(None, &profile, &mut Random(8), &numbered);
+    }
+}
+
+#[test]
+fn a_tripwire_that_the_engine_denies_becomes_trace_and_is_notified() {
+    let spec: Spec = serde_json::from_str(include_str!("../testdata/ctr-seccomp.json")).unwrap();
+    let filter = spec.linux().as_ref().unwrap().seccomp().as_ref().unwrap();
+    let planned = plan(&Profile::builtin("restricted").unwrap(), Some(filter), true).unwrap();
+    let runtime = patched(Some(filter), &planned.edits);
+    let outer = runtime_program(&runtime);
+    let inner = parse(&planned.filter.program);
+    for name in [
+        "mount",
+        "unshare",
+        "bpf",
+        "keyctl",
+        "init_module",
+        "userfaultfd",
+        "ptrace",
+    ] {
+        let call = Call {
+            number: number(name),
+            arch: bpf::NATIVE,
+            args: [0; 6],
+        };
+        let first = action(run(&outer, &call));
+        if name == "ptrace" {
+            assert_eq!(
+                first,
+                Action::Allow,
+                "the engine allows it: only init's filter speaks"
+            );
+        } else {
+            assert_eq!(first, Action::Trace, "{name}");
+        }
+        assert_eq!(action(run(&inner, &call)), Action::Notify, "{name}");
+        assert!(planned.tripwires.iter().any(|t| t.syscall == name));
+    }
+    let ring = planned
+        .tripwires
+        .iter()
+        .find(|t| t.syscall == "io_uring_setup")
+        .unwrap();
+    assert_eq!(ring.errno, libc::ENOSYS);
+    assert!(planned.filter.listener);
+}
+
+#[test]
+fn other_architectures_and_x32_are_killed_and_minus_one_is_unknown() {
+    let planned = plan(&Profile::builtin("baseline").unwrap(), None, true).unwrap();
+    let program = parse(&planned.filter.program);
+    let ask = |number, arch| {
+        action(run(
+            &program,
+            &Call {
+                number,
+                arch,
+                args: [0; 6],
+            },
+        ))
+    };
+    assert_eq!(ask(number("getpid"), bpf::NATIVE), Action::Allow);
+    assert_eq!(ask(20, 0x4000_0003), Action::KillProcess, "i386");
+    assert_eq!(
+        ask(0x4000_0000 | 39, bpf::NATIVE),
+        Action::KillProcess,
+        "x32"
+    );
+    assert_eq!(ask(u32::MAX, bpf::NATIVE), exact::UNKNOWN);
+    assert_eq!(ask(9999, bpf::NATIVE), exact::UNKNOWN);
+    assert_eq!(ask(number("clone3"), bpf::NATIVE), exact::UNKNOWN);
+    assert_eq!(ask(number("vserver"), bpf::NATIVE), exact::UNKNOWN);
+}
+
+#[test]
+fn an_int_argument_is_compared_without_its_upper_half() {
+    let planned = plan(&Profile::builtin("baseline").unwrap(), None, true).unwrap();
+    let program = parse(&planned.filter.program);
+    let ioctl = |request: u64| {
+        let call = Call {
+            number: number("ioctl"),
+            arch: bpf::NATIVE,
+            args: [0, request, 0, 0, 0, 0],
+        };
+        action(run(&program, &call))
+    };
+    assert_eq!(ioctl(0x5412), Action::Notify);
+    assert_eq!(
+        ioctl(0xdead_beef_0000_5412),
+        Action::Notify,
+        "CVE-2019-10063"
+    );
+    assert_eq!(ioctl(0x5413), Action::Allow);
+    let clone = |flags: u64| {
+        let call = Call {
+            number: number("clone"),
+            arch: bpf::NATIVE,
+            args: [flags, 0, 0, 0, 0, 0],
+        };
+        action(run(&program, &call))
+    };
+    assert_eq!(clone(17), Action::Allow);
+    assert_eq!(clone(0x1000_0000 | 17), Action::Notify, "CLONE_NEWUSER");
+    let socket = |family: u64| {
+        let call = Call {
+            number: number("socket"),
+            arch: bpf::NATIVE,
+            args: [family, 0, 0, 0, 0, 0],
+        };
+        action(run(&program, &call))
+    };
+    assert_eq!(
+        (socket(1), socket(10), socket(38)),
+        (Action::Allow, Action::Allow, Action::Notify)
+    );
+}
+
+#[test]
+fn a_compiled_decision_answers_as_the_algebra_does() {
+    let mut random = Random(3);
+    let compares = [
+        Compare::Eq,
+        Compare::Ne,
+        Compare::Lt,
+        Compare::Le,
+        Compare::Gt,
+        Compare::Ge,
+    ];
+    let actions = [
+        Action::Allow,
+        Action::Notify,
+        Action::Errno(1),
+        Action::Errno(38),
+        Action::Trap,
+    ];
+    for _ in 0..300 {
+        let mut decisions = std::collections::BTreeMap::new();
+        for _ in 0..random.below(60) {
+            let mut branches = Vec::new();
+            for _ in 0..random.below(4) {
+                let conditions = (0..1 + random.below(5))
+                    .map(|_| Condition {
+                        index: random.below(6) as u8,
+                        compare: *random.pick(&compares),
+                        value: *random.pick(&VALUES),
+                        mask: *random.pick(&[
+                            u64::MAX,
+                            0xffff_ffff,
+                            0x7e02_0000,
+                            0xff_0000_00ff,
+                            0,
+                        ]),
+                    })
+                    .collect();
+                branches.push((conditions, *random.pick(&actions)));
+            }
+            let decision = Decision {
+                branches,
+                otherwise: *random.pick(&actions),
+            };
+            decisions.insert(random.below(80) as u32, decision);
+        }
+        let program = parse(&bpf::bytes(
+            &bpf::compile(&decisions, exact::UNKNOWN).unwrap(),
+        ));
+        for number in 0..82 {
+            for _ in 0..20 {
+                let call = Call {
+                    number,
+                    arch: bpf::NATIVE,
+                    args: arguments(&mut random),
+                };
+                let want = decisions
+                    .get(&number)
+                    .map_or(exact::UNKNOWN, |d| d.verdict(&call.args));
+                assert_eq!(
+                    run(&program, &call),
+                    want.value(),
+                    "{number} {call:x?}\n{decisions:#?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_meet_of_two_decisions_is_the_stricter_answer_for_all_arguments() {
+    let mut random = Random(5);
+    for _ in 0..300 {
+        let (a, b) = (random_engine(&mut random), random_engine(&mut random));
+        let (a, b) = (engine::decision(&a, "clone"), engine::decision(&b, "clone"));
+        let (ab, ba) = (a.meet(&b), b.meet(&a));
+        for _ in 0..50 {
+            let args = arguments(&mut random);
+            let want = a.verdict(&args).meet(b.verdict(&args)).rank();
+            assert_eq!(ab.verdict(&args).rank(), want);
+            assert_eq!(ba.verdict(&args).rank(), want, "commutative");
+        }
+    }
+}
+
+#[test]
+fn hot_calls_carry_no_condition() {
+    let planned = plan(&Profile::builtin("restricted").unwrap(), None, true).unwrap();
+    for name in [
+        "read",
+        "write",
+        "futex",
+        "epoll_wait",
+        "mmap",
+        "openat",
+        "close",
+        "sendmsg",
+        "recvfrom",
+        "clock_gettime",
+    ] {
+        let (_, decision) = &planned.exact.calls[name];
+        assert!(
+            decision.branches.is_empty() && decision.otherwise == Action::Allow,
+            "{name}"
+        );
+    }
+    assert!(
+        planned.filter.program.len() / 8 < 600,
+        "{}",
+        planned.filter.program.len() / 8
+    );
+}
+
+/// `cargo test --release --lib -- --ignored --nocapture how_long`
+#[test]
+#[ignore = "a measurement, not a test"]
+fn how_long_planning_takes() {
+    let spec: Spec = serde_json::from_str(include_str!("../testdata/ctr-seccomp.json")).unwrap();
+    let filter = spec.linux().as_ref().unwrap().seccomp().as_ref();
+    let rounds = 200;
+    let start = std::time::Instant::now();
+    for _ in 0..rounds {
+        std::hint::black_box(Profile::builtin("restricted").unwrap());
+    }
+    println!("parse and resolve {:?}", start.elapsed() / rounds);
+    let profile = Profile::builtin("restricted").unwrap();
+    let start = std::time::Instant::now();
+    for _ in 0..rounds {
+        std::hint::black_box(plan(&profile, filter, true).unwrap());
+    }
+    println!("plan both filters {:?}", start.elapsed() / rounds);
+}

@@ -1,0 +1,205 @@
+//! The algebra of filters: what one system call is answered, by conditions on its arguments, and
+//! the strictest of two answers.
+
+/// What a filter answers, strictest first, in the kernel's order of precedence (seccomp(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// SECCOMP_RET_KILL_PROCESS.
+    KillProcess,
+    /// SECCOMP_RET_KILL_THREAD.
+    KillThread,
+    /// SECCOMP_RET_TRAP.
+    Trap,
+    /// SECCOMP_RET_ERRNO with its errno.
+    Errno(u16),
+    /// SECCOMP_RET_USER_NOTIF.
+    Notify,
+    /// SECCOMP_RET_TRACE; without a tracer, ENOSYS.
+    Trace,
+    /// SECCOMP_RET_LOG.
+    Log,
+    /// SECCOMP_RET_ALLOW.
+    Allow,
+}
+
+impl Action {
+    /// The value a filter returns (linux/seccomp.h).
+    #[must_use]
+    pub fn value(self) -> u32 {
+        match self {
+            Action::KillProcess => 0x8000_0000,
+            Action::KillThread => 0,
+            Action::Trap => 0x0003_0000,
+            Action::Errno(errno) => 0x0005_0000 | u32::from(errno),
+            Action::Notify => 0x7fc0_0000,
+            // 1 is what runc and crun put into SECCOMP_RET_DATA by default.
+            Action::Trace => 0x7ff0_0001,
+            Action::Log => 0x7ffc_0000,
+            Action::Allow => 0x7fff_0000,
+        }
+    }
+
+    /// Precedence: a lower one wins. Two errnos are equally strict.
+    #[must_use]
+    pub fn rank(self) -> u8 {
+        match self {
+            Action::KillProcess => 0,
+            Action::KillThread => 1,
+            Action::Trap => 2,
+            Action::Errno(_) => 3,
+            Action::Notify => 4,
+            Action::Trace => 5,
+            Action::Log => 6,
+            Action::Allow => 7,
+        }
+    }
+
+    /// Whether the call is performed.
+    #[must_use]
+    pub fn permits(self) -> bool {
+        matches!(self, Action::Log | Action::Allow)
+    }
+
+    /// The stricter of two; `self` where they are alike.
+    #[must_use]
+    pub fn meet(self, other: Action) -> Action {
+        if other.rank() < self.rank() {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+/// Comparison, unsigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Compare {
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Le,
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Ge,
+}
+
+/// `(argument & mask) compare value`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Condition {
+    /// Which argument, 0..=5.
+    pub index: u8,
+    /// How.
+    pub compare: Compare,
+    /// With what.
+    pub value: u64,
+    /// Which bits.
+    pub mask: u64,
+}
+
+impl Condition {
+    /// Whether it holds for these arguments.
+    #[must_use]
+    pub fn holds(&self, args: &[u64; 6]) -> bool {
+        let argument = args[usize::from(self.index)] & self.mask;
+        match self.compare {
+            Compare::Eq => argument == self.value,
+            Compare::Ne => argument != self.value,
+            Compare::Lt => argument < self.value,
+            Compare::Le => argument <= self.value,
+            Compare::Gt => argument > self.value,
+            Compare::Ge => argument >= self.value,
+        }
+    }
+}
+
+/// How one call is decided: the first branch whose conditions all hold, else `otherwise`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// Tried in order.
+    pub branches: Vec<(Vec<Condition>, Action)>,
+    /// Where none holds.
+    pub otherwise: Action,
+}
+
+impl Decision {
+    /// The same answer whatever the arguments.
+    #[must_use]
+    pub fn always(action: Action) -> Decision {
+        Decision {
+            branches: Vec::new(),
+            otherwise: action,
+        }
+    }
+
+    /// From rules of which the strictest that holds wins, and `default` where none does.
+    #[must_use]
+    pub fn strictest(mut rules: Vec<(Vec<Condition>, Action)>, default: Action) -> Decision {
+        rules.sort_by_key(|(_, action)| action.rank());
+        let end = rules
+            .iter()
+            .position(|(conditions, _)| conditions.is_empty());
+        let otherwise = end.map_or(default, |at| rules[at].1);
+        rules.truncate(end.unwrap_or(rules.len()));
+        Decision {
+            branches: rules,
+            otherwise,
+        }
+    }
+
+    /// The answer for these arguments.
+    #[must_use]
+    pub fn verdict(&self, args: &[u64; 6]) -> Action {
+        let hit = self
+            .branches
+            .iter()
+            .find(|(all, _)| all.iter().all(|c| c.holds(args)));
+        hit.map_or(self.otherwise, |(_, action)| *action)
+    }
+
+    /// Both at once: for all arguments, the stricter of the two answers.
+    #[must_use]
+    pub fn meet(&self, other: &Decision) -> Decision {
+        let mut branches = Vec::new();
+        for (mine, a) in self.all() {
+            for (theirs, b) in other.all() {
+                let mut both = mine.to_vec();
+                both.extend(theirs.iter().filter(|c| !mine.contains(c)));
+                branches.push((both, a.meet(b)));
+            }
+        }
+        // The last pair is `otherwise` of both and has no conditions.
+        let otherwise = branches
+            .pop()
+            .map_or(self.otherwise.meet(other.otherwise), |(_, a)| a);
+        Decision {
+            branches,
+            otherwise,
+        }
+    }
+
+    /// Every answer it can give, with its conditions, in order.
+    pub fn all(&self) -> impl Iterator<Item = (&[Condition], Action)> {
+        let last: (&[Condition], Action) = (&[], self.otherwise);
+        self.branches
+            .iter()
+            .map(|(c, a)| (c.as_slice(), *a))
+            .chain([last])
+    }
+
+    /// Whether every call is performed.
+    #[must_use]
+    pub fn permits_all(&self) -> bool {
+        self.all().all(|(_, action)| action.permits())
+    }
+
+    /// Whether no call is performed.
+    #[must_use]
+    pub fn permits_none(&self) -> bool {
+        !self.all().any(|(_, action)| action.permits())
+    }
+}

@@ -1,0 +1,504 @@
+//! Whole plans: golden files (bless with `MANTLET_BLESS=1 cargo test --lib policy`), refusals, exec.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::{Process, Spec};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::Config;
+use crate::host::{Family, Host, Runtime};
+use crate::oci::patch;
+
+fn host(abi: u32) -> Host {
+    Host {
+        landlock_abi: abi,
+        user_notif: true,
+        listener_taken: false,
+        wait_killable: true,
+        runtime: Runtime {
+            path: "/usr/sbin/runc".into(),
+            family: Family::Runc,
+            version: "1.1.5".into(),
+            number: Some((1, 1, 5)),
+        },
+    }
+}
+
+fn config() -> Config {
+    Config {
+        version: 1,
+        state_dir: "/run/mantlet".into(),
+        log_dir: "/var/log/mantlet".into(),
+        profiles_dir: "/etc/mantlet/profiles".into(),
+        libexec_dir: None,
+        default_handler: "baseline".into(),
+        handlers: Default::default(),
+        proc_mounts: Vec::new(),
+        start_container_hooks: false,
+    }
+}
+
+/// containerd's own config.json with what its CRI plugin adds.
+fn cri() -> Value {
+    let mut spec: Value = serde_json::from_str(include_str!("testdata/ctr-seccomp.json")).unwrap();
+    let bind = |destination: &str, mode: &str| {
+        json!({"destination": destination, "type": "bind", "source": "/host/somewhere",
+               "options": ["rbind", "rprivate", mode]})
+    };
+    let mounts = spec["mounts"].as_array_mut().unwrap();
+    mounts.retain(|m| m["destination"] != "/run" && m["destination"] != "/dev/shm");
+    mounts.extend([
+        bind("/etc/hosts", "rw"),
+        bind("/etc/hostname", "rw"),
+        bind("/etc/resolv.conf", "rw"),
+        bind("/dev/shm", "rw"),
+        bind("/dev/termination-log", "rw"),
+        bind("/data", "rw"),
+        bind("/etc/app", "ro"),
+        bind("/var/run/secrets/kubernetes.io/serviceaccount", "ro"),
+        json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]}),
+    ]);
+    spec["linux"]["readonlyPaths"] = json!(["/proc/bus"]);
+    spec["annotations"] = json!({"io.kubernetes.cri.container-type": "container"});
+    spec["process"]["rlimits"] = json!([
+        {"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024},
+        {"type": "RLIMIT_CORE", "hard": 0, "soft": 0},
+        {"type": "RLIMIT_FSIZE", "hard": 4096, "soft": 4096},
+    ]);
+    spec
+}
+
+fn attempt(spec: &Value, profile: &Profile, host: &Host, config: &Config) -> Result<Plan, Refusal> {
+    let spec: Spec = serde_json::from_value(spec.clone()).unwrap();
+    plan(Input {
+        profile,
+        spec: &spec,
+        host,
+        config,
+        run: false,
+    })
+}
+
+fn refused(spec: &Value) -> String {
+    let profile = Profile::builtin("baseline").unwrap();
+    attempt(spec, &profile, &host(7), &config())
+        .unwrap_err()
+        .to_string()
+}
+
+fn with(change: impl FnOnce(&mut Value)) -> Value {
+    let mut spec = cri();
+    change(&mut spec);
+    spec
+}
+
+fn add_mount(destination: &str, typ: &str) -> Value {
+    with(|spec| {
+        let mount =
+            json!({"destination": destination, "type": typ, "source": "x", "options": ["rbind"]});
+        spec["mounts"].as_array_mut().unwrap().push(mount);
+    })
+}
+
+fn golden(name: &str, found: &Value) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("src/policy/testdata")
+        .join(name);
+    let text = serde_json::to_string_pretty(found).unwrap() + "\n";
+    if std::env::var_os("MANTLET_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    let want = std::fs::read_to_string(&path).expect("bless with MANTLET_BLESS=1");
+    assert!(
+        want == text,
+        "{name} differs; see `MANTLET_BLESS=1 cargo test --lib policy` and git diff"
+    );
+}
+
+fn shown(plan: &Plan, spec: &Value) -> Value {
+    let mut patched = spec.clone();
+    patch::apply(&mut patched, &plan.edits).unwrap();
+    json!({"config": patched, "effective": plan.effective, "exec": plan.exec,
+           "rlimits": plan.policy.rlimits.iter().map(|r| json!([r.resource, r.soft, r.hard])).collect::<Vec<_>>()})
+}
+
+#[test]
+fn plans_of_a_cri_container_are_as_blessed() {
+    for name in ["baseline", "restricted"] {
+        let profile = Profile::builtin(name).unwrap();
+        let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
+        golden(&format!("cri-{name}.json"), &shown(&plan, &cri()));
+    }
+    let spec = cri();
+    let typed: Spec = serde_json::from_value(spec.clone()).unwrap();
+    let profile = Profile::builtin("restricted").unwrap();
+    let input = Input {
+        profile: &profile,
+        spec: &typed,
+        host: &host(7),
+        config: &config(),
+        run: false,
+    };
+    let pause = plan_pause(input).unwrap();
+    assert!(
+        !pause.policy.supervised && !pause.policy.filter.listener && pause.tripwires.is_empty()
+    );
+    golden("cri-pause.json", &shown(&pause, &spec));
+}
+
+#[test]
+fn a_container_without_a_filter_gets_the_profiles_own() {
+    let spec = with(|spec| {
+        spec["linux"].as_object_mut().unwrap().remove("seccomp");
+    });
+    let profile = Profile::builtin("restricted").unwrap();
+    let plan = attempt(&spec, &profile, &host(7), &config()).unwrap();
+    golden("unconfined-restricted.json", &shown(&plan, &spec));
+}
+
+#[test]
+fn restricted_never_grants_write_and_execute_on_the_same_place() {
+    let profile = Profile::builtin("restricted").unwrap();
+    let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
+    let rules = &plan.policy.layers[0].paths;
+    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    let (execute, write) = (1, 2);
+    for writable in rules.iter().filter(|r| r.access & write != 0) {
+        for runnable in rules.iter().filter(|r| r.access & execute != 0) {
+            let (w, x) = (text(&writable.path), text(&runnable.path));
+            if mounts::beneath(&w, &x) {
+                let out = runnable
+                    .except
+                    .iter()
+                    .any(|e| mounts::beneath(&w, &text(e)));
+                assert!(out, "{w} is writable, and {x} is executable around it");
+            }
+            assert!(!mounts::beneath(&x, &w), "{x} lies in writable {w}");
+        }
+    }
+    assert!(
+        rules
+            .iter()
+            .any(|r| r.path == b"/data" && r.access & write != 0)
+    );
+    assert!(
+        !rules
+            .iter()
+            .any(|r| r.path == b"/etc/hosts" || r.path == b"/etc/app")
+    );
+}
+
+#[test]
+fn every_right_that_the_abi_knows_is_handled() {
+    for (abi, bits) in [
+        (1, 0x1fff),
+        (2, 0x3fff),
+        (3, 0x7fff),
+        (4, 0x7fff),
+        (5, 0xffff),
+        (7, 0xffff),
+        (9, 0x1_ffff),
+    ] {
+        let profile = Profile::builtin("baseline").unwrap();
+        let plan = attempt(&cri(), &profile, &host(abi), &config()).unwrap();
+        assert_eq!(plan.policy.layers[0].handled_fs, bits, "ABI {abi}");
+        let granted = plan.policy.layers[0]
+            .paths
+            .iter()
+            .fold(0, |all, rule| all | rule.access);
+        assert_eq!(
+            granted & !bits,
+            0,
+            "ABI {abi} grants what it does not handle"
+        );
+        assert_eq!(granted & 0x840, 0, "make_char and make_block stay denied");
+    }
+}
+
+#[test]
+fn a_profile_without_files_still_enters_the_anchor_domain() {
+    let text = "{version: 1, name: bare, syscalls: {groups: '2026.1', allow: ['@default']}}";
+    let plan = attempt(
+        &cri(),
+        &Profile::parse("bare", text).unwrap(),
+        &host(7),
+        &config(),
+    )
+    .unwrap();
+    let layer = &plan.policy.layers[0];
+    assert_eq!((layer.handled_fs, layer.paths.len()), (0x2001, 1));
+    assert_eq!(
+        (layer.paths[0].path.as_slice(), layer.paths[0].access),
+        (&b"/"[..], 0x2001)
+    );
+    assert!(plan.exec.landlock);
+}
+
+#[test]
+fn a_mount_over_proc_is_refused_in_every_spelling() {
+    for destination in [
+        "/proc/self",
+        "/proc/self/fd",
+        "//proc/self/",
+        "/proc/./meminfo",
+        "/proc/1",
+    ] {
+        assert!(
+            refused(&add_mount(destination, "bind")).contains("forge /proc"),
+            "{destination}"
+        );
+    }
+    for destination in ["/data/../proc", "proc", "/../proc/self", "../proc"] {
+        assert!(
+            refused(&add_mount(destination, "bind")).contains("mount destination"),
+            "{destination}"
+        );
+    }
+    assert!(refused(&add_mount("/", "bind")).contains("covers the whole root"));
+    for typ in ["bind", "tmpfs", "proc"] {
+        assert!(
+            refused(&add_mount("/proc/", typ)).contains("/proc is not one plain procfs"),
+            "{typ}"
+        );
+    }
+    let none = with(|spec| {
+        spec["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|m| m["type"] != "proc")
+    });
+    assert!(refused(&none).contains("mounts no procfs"));
+}
+
+#[test]
+fn the_admin_may_list_a_file_below_proc_but_never_self() {
+    let profile = Profile::builtin("baseline").unwrap();
+    let mut config = config();
+    config.proc_mounts = vec![
+        "/proc/meminfo".into(),
+        "/proc/self".into(),
+        "/proc/7/fd".into(),
+    ];
+    let listed = add_mount("/proc/meminfo", "bind");
+    assert!(attempt(&listed, &profile, &host(7), &config).is_ok());
+    for never in ["/proc/self", "/proc/7/fd"] {
+        assert!(
+            attempt(&add_mount(never, "bind"), &profile, &host(7), &config).is_err(),
+            "{never}"
+        );
+    }
+}
+
+#[test]
+fn what_the_node_or_the_engine_makes_impossible_is_refused_by_name() {
+    let hook = with(|spec| spec["hooks"] = json!({"startContainer": [{"path": "/bin/x"}]}));
+    assert!(refused(&hook).contains("start_container_hooks: true"));
+    let notify =
+        with(|spec| spec["linux"]["seccomp"]["syscalls"][0]["action"] = json!("SCMP_ACT_NOTIFY"));
+    assert!(refused(&notify).contains("SCMP_ACT_NOTIFY"));
+    let label =
+        with(|spec| spec["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0"));
+    assert!(refused(&label).contains("SELinux"));
+    let bare = with(|spec| {
+        spec.as_object_mut().unwrap().remove("process");
+    });
+    assert!(refused(&bare).contains("no `process`"));
+
+    let profile = Profile::builtin("restricted").unwrap();
+    let why = |host: &Host| {
+        attempt(&cri(), &profile, host, &config())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(why(&host(2)).contains("requires Landlock ABI 3, this kernel has 2"));
+    assert!(
+        why(&Host {
+            user_notif: false,
+            ..host(7)
+        })
+        .contains("kernel 5.0")
+    );
+    assert!(
+        why(&Host {
+            listener_taken: true,
+            ..host(7)
+        })
+        .contains("nested")
+    );
+    let mut old = host(7);
+    old.runtime.number = Some((1, 1, 4));
+    assert!(why(&old).contains("upgrade"));
+    let spec: Spec = serde_json::from_value(cri()).unwrap();
+    let mut crun = host(7);
+    crun.runtime.family = Family::Crun;
+    let run = Input {
+        profile: &profile,
+        spec: &spec,
+        host: &crun,
+        config: &config(),
+        run: true,
+    };
+    assert!(
+        plan(run)
+            .unwrap_err()
+            .to_string()
+            .contains("`run` is refused with crun")
+    );
+    assert!(plan(Input { run: false, ..run }).is_ok());
+}
+
+#[test]
+fn each_refuse_rule_names_the_rule_the_value_and_the_profile() {
+    let none = |spec: &mut Value, typ: &str| {
+        spec["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|n| n["type"] != typ);
+    };
+    let cases: [(&str, Value, &str); 7] = [
+        ("root-user", cri(), "uid is 0"),
+        ("host-pid", with(|s| none(s, "pid")), "pid namespace"),
+        (
+            "host-network",
+            with(|s| none(s, "network")),
+            "network namespace",
+        ),
+        ("host-ipc", with(|s| none(s, "ipc")), "ipc namespace"),
+        ("writable-rootfs", cri(), "root.readonly"),
+        (
+            "unconfined-seccomp",
+            with(|s| {
+                s["linux"].as_object_mut().unwrap().remove("seccomp");
+            }),
+            "linux.seccomp",
+        ),
+        (
+            "privileged",
+            with(|s| s["process"]["capabilities"]["bounding"] = json!(["CAP_SYS_ADMIN"])),
+            "CAP_SYS_ADMIN",
+        ),
+    ];
+    for (rule, spec, value) in cases {
+        let text = format!(
+            "{{version: 1, name: site, extends: [baseline], process: {{refuse: [{rule}]}}}}"
+        );
+        let profile = Profile::parse("site", &text).unwrap();
+        let error = attempt(&spec, &profile, &host(7), &config())
+            .unwrap_err()
+            .to_string();
+        for part in [rule, value, "site"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+    let text = "{version: 1, name: site, extends: [baseline], process: {refuse: [root-user]}}";
+    let profile = Profile::parse("site", text).unwrap();
+    let user = with(|s| s["process"]["user"]["uid"] = json!(1000));
+    let plan = attempt(&user, &profile, &host(7), &config()).unwrap();
+    let root: Process =
+        serde_json::from_value(json!({"cwd": "/", "args": ["sh"], "user": {"uid": 0}})).unwrap();
+    assert!(
+        plan_exec(&root, &plan.exec)
+            .unwrap_err()
+            .to_string()
+            .contains("uid is 0")
+    );
+}
+
+#[test]
+fn an_exec_session_gets_no_more_than_the_profile() {
+    let profile = Profile::builtin("restricted").unwrap();
+    let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
+    let mut session = json!({"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0},
+        "capabilities": {"bounding": ["CAP_SYS_ADMIN", "CAP_NET_BIND_SERVICE"], "effective": ["CAP_SYS_ADMIN"]},
+        "noNewPrivileges": false, "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 3, "soft": 3}]});
+    let process: Process = serde_json::from_value(session.clone()).unwrap();
+    let planned = plan_exec(&process, &plan.exec).unwrap();
+    patch::apply(&mut session, &planned.edits).unwrap();
+    assert_eq!(
+        session["capabilities"]["bounding"],
+        json!(["CAP_NET_BIND_SERVICE"])
+    );
+    for set in ["effective", "permitted", "inheritable", "ambient"] {
+        assert_eq!(session["capabilities"][set], json!([]), "{set}");
+    }
+    assert_eq!(
+        (&session["noNewPrivileges"], &session["rlimits"]),
+        (&json!(true), &json!([]))
+    );
+    assert_eq!(
+        planned.rlimits,
+        [seal::Rlimit {
+            resource: 7,
+            soft: 3,
+            hard: 3
+        }]
+    );
+}
+
+#[test]
+fn without_landlock_sessions_that_could_be_captured_are_refused() {
+    let text = |degrade: &str| {
+        format!(
+            "{{version: 1, name: old, extends: [baseline], requires: {{degrade: [{degrade}]}}}}"
+        )
+    };
+    let session: Process =
+        serde_json::from_value(json!({"cwd": "/", "args": ["sh"], "user": {"uid": 0}})).unwrap();
+    let planned = |degrade: &str, spec: &Value| {
+        let profile = Profile::parse("old", &text(degrade)).unwrap();
+        attempt(spec, &profile, &host(0), &config())
+    };
+    assert!(
+        planned("", &cri())
+            .unwrap_err()
+            .to_string()
+            .contains("requires Landlock")
+    );
+    let strong = planned("landlock", &cri()).unwrap();
+    assert!(strong.policy.layers.is_empty() && !strong.degraded.is_empty());
+    assert!(
+        plan_exec(&session, &strong.exec)
+            .unwrap_err()
+            .to_string()
+            .contains("CAP_DAC_OVERRIDE")
+    );
+    assert!(
+        plan_exec(
+            &session,
+            &planned("landlock, exec-capture", &cri()).unwrap().exec
+        )
+        .is_ok()
+    );
+    let weak = with(|s| s["process"]["capabilities"] = json!({}));
+    assert!(plan_exec(&session, &planned("landlock", &weak).unwrap().exec).is_ok());
+}
+
+#[test]
+fn a_profile_that_allows_mount_is_refused() {
+    let text =
+        "{version: 1, name: m, extends: [baseline], syscalls: {groups: '2026.1', allow: [mount]}}";
+    let error = attempt(
+        &cri(),
+        &Profile::parse("m", text).unwrap(),
+        &host(7),
+        &config(),
+    );
+    assert!(error.unwrap_err().to_string().contains("allows mount"));
+}
+
+#[test]
+fn a_tripwires_fix_is_a_line_of_a_profile() {
+    assert_eq!(fix_for("bpf"), "syscalls: {allow: [bpf]}");
+    assert!(fix_for("mount").starts_with("none"));
+    for name in ["keyctl", "unshare"] {
+        let text = format!(
+            "{{version: 1, name: fixed, extends: [baseline], {}}}",
+            fix_for(name).replace("{allow", "{groups: '2026.1', allow")
+        );
+        let profile = Profile::parse("fixed", &text).unwrap();
+        let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
+        assert!(!plan.tripwires.iter().any(|t| t.syscall == name), "{name}");
+    }
+}

@@ -1,0 +1,358 @@
+//! The small things a profile's lists hold: a file, a system call, a condition. Each is checked
+//! where it is read, so that an error carries the line and column of the very entry.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Serialize};
+
+use super::diagnose::closest;
+use super::{capability, groups, table};
+
+/// A capability by its full name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capability(pub &'static str);
+
+impl<'de> Deserialize<'de> for Capability {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = String::deserialize(deserializer)?;
+        capability::canonical(&written)
+            .map(Capability)
+            .ok_or_else(|| {
+                let bare = written
+                    .strip_prefix("CAP_")
+                    .unwrap_or(&written)
+                    .to_ascii_uppercase();
+                let hint = closest(&bare, capability::ALL.iter().map(|name| &name[4..]));
+                de::Error::custom(format!("unknown capability `{written}`{hint}"))
+            })
+    }
+}
+
+/// Comparison of one argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Op {
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+    /// Less, unsigned.
+    Lt,
+    /// Less or equal, unsigned.
+    Le,
+    /// Greater, unsigned.
+    Gt,
+    /// Greater or equal, unsigned.
+    Ge,
+    /// The bits of `mask` equal `value`.
+    Masked,
+    /// The bits of `mask` differ from `value`.
+    MaskedNe,
+}
+
+/// A condition on one argument, unsigned. Where the kernel reads that argument as an `int`, only
+/// its lower 32 bits are compared ([`table::is_int`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// Which argument, 0..=5.
+    pub index: u32,
+    /// How it is compared.
+    pub op: Op,
+    /// With what.
+    pub value: u64,
+    /// Which bits; required by `masked` and `masked-ne`, refused elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<u64>,
+}
+
+impl Condition {
+    fn problem(&self) -> Option<String> {
+        if self.index > 5 {
+            return Some(format!(
+                "argument index {} is above 5, the last",
+                self.index
+            ));
+        }
+        match (self.op, self.mask) {
+            (Op::Masked | Op::MaskedNe, None) => Some("`masked` needs a `mask`".into()),
+            (Op::Masked | Op::MaskedNe, Some(mask)) if self.value & !mask != 0 => Some(format!(
+                "value {:#x} has bits outside mask {mask:#x}, so it never compares equal",
+                self.value
+            )),
+            (Op::Masked | Op::MaskedNe, Some(_)) => None,
+            (_, Some(_)) => Some("`mask` goes with the ops `masked` and `masked-ne` only".into()),
+            (_, None) => None,
+        }
+    }
+}
+
+/// A system call as listed: a name, an `@group`, or a name with conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The name, with the `@` of a group.
+    pub name: String,
+    /// All must hold.
+    pub args: Vec<Condition>,
+    /// What a refusal answers; EPERM where absent.
+    pub errno: Option<i32>,
+}
+
+/// A listed call of `tripwire` or `deny`: its name must exist, or nothing would be denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied(pub Call);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallFields {
+    name: String,
+    #[serde(default)]
+    args: Vec<Condition>,
+    #[serde(default)]
+    errno: Option<Errno>,
+}
+
+impl<'de> Deserialize<'de> for Call {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = deserializer.deserialize_any(NameOr::<CallFields>::new(
+            "a system call's name, an @group, or {name, args, errno}",
+            |name| CallFields {
+                name,
+                args: Vec::new(),
+                errno: None,
+            },
+        ))?;
+        if let Some(problem) = fields.args.iter().find_map(Condition::problem) {
+            return Err(de::Error::custom(format!(
+                "condition on `{}`: {problem}",
+                fields.name
+            )));
+        }
+        // Bound the program: a condition is at most ten instructions, a jump reaches 255.
+        if fields.args.len() > 12 {
+            return Err(de::Error::custom(format!(
+                "`{}` has {} conditions, at most 12 fit one entry",
+                fields.name,
+                fields.args.len()
+            )));
+        }
+        if fields.name.starts_with('@') && !fields.args.is_empty() {
+            return Err(de::Error::custom(format!(
+                "{} is a group: conditions go with a single call's name",
+                fields.name
+            )));
+        }
+        Ok(Call {
+            name: fields.name,
+            args: fields.args,
+            errno: fields.errno.map(|e| e.0),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Denied {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let call = Call::deserialize(deserializer)?;
+        if !call.name.starts_with('@') && table::lookup(&call.name) == table::Lookup::Unknown {
+            let known = groups::members(groups::CURRENT, "known").unwrap_or_default();
+            let hint = closest(&call.name, known.into_iter());
+            return Err(de::Error::custom(format!(
+                "unknown system call `{}`: it would not be denied{hint}",
+                call.name
+            )));
+        }
+        Ok(Denied(call))
+    }
+}
+
+/// An errno by name.
+struct Errno(i32);
+
+/// What a refusal may answer. Success is not among them.
+const ERRNOS: [(&str, i32); 12] = [
+    ("EPERM", libc::EPERM),
+    ("EACCES", libc::EACCES),
+    ("ENOSYS", libc::ENOSYS),
+    ("ENOENT", libc::ENOENT),
+    ("EINVAL", libc::EINVAL),
+    ("ENODEV", libc::ENODEV),
+    ("EBUSY", libc::EBUSY),
+    ("EAGAIN", libc::EAGAIN),
+    ("ENOMEM", libc::ENOMEM),
+    ("EOPNOTSUPP", libc::EOPNOTSUPP),
+    ("EAFNOSUPPORT", libc::EAFNOSUPPORT),
+    ("EROFS", libc::EROFS),
+];
+
+impl<'de> Deserialize<'de> for Errno {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = String::deserialize(deserializer)?;
+        ERRNOS
+            .iter()
+            .find(|(name, _)| *name == written)
+            .map(|(_, n)| Errno(*n))
+            .ok_or_else(|| {
+                let hint = closest(&written, ERRNOS.iter().map(|(name, _)| *name));
+                de::Error::custom(format!("unknown errno `{written}`{hint}"))
+            })
+    }
+}
+
+/// A set of places that depends on the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Symbol {
+    /// What the image shipped: `/` without `/dev`, `/proc`, `/sys` and every writable mount.
+    Image,
+    /// Writable mounts that the pod asked for.
+    Volumes,
+    /// Mounts of type tmpfs.
+    Tmpfs,
+    /// Ordinary device files and those the pod asked for.
+    Devices,
+}
+
+const SYMBOLS: [(&str, Symbol); 4] = [
+    ("@image", Symbol::Image),
+    ("@volumes", Symbol::Volumes),
+    ("@tmpfs", Symbol::Tmpfs),
+    ("@devices", Symbol::Devices),
+];
+
+/// Where a file entry points.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// An absolute path, normal: no `.`, no `..`, no doubled or trailing slash.
+    Path(String),
+    /// A symbolic set.
+    Symbol(Symbol),
+}
+
+/// A file or directory (with everything beneath it) as listed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct FileEntry {
+    /// Where.
+    pub place: Place,
+    /// A missing path is passed over.
+    pub optional: bool,
+    /// Symbolic links in it are followed.
+    pub follow: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileFields {
+    path: String,
+    #[serde(default)]
+    optional: bool,
+    #[serde(default)]
+    follow: bool,
+}
+
+impl<'de> Deserialize<'de> for FileEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = deserializer.deserialize_any(NameOr::<FileFields>::new(
+            "an absolute path, an @symbol, or {path, optional, follow}",
+            |path| FileFields {
+                path,
+                optional: false,
+                follow: false,
+            },
+        ))?;
+        let place = place(&fields.path).map_err(de::Error::custom)?;
+        Ok(FileEntry {
+            place,
+            optional: fields.optional,
+            follow: fields.follow,
+        })
+    }
+}
+
+fn place(written: &str) -> Result<Place, String> {
+    if written.starts_with('@') {
+        let known = SYMBOLS.iter().find(|(name, _)| *name == written);
+        return known
+            .map(|(_, symbol)| Place::Symbol(*symbol))
+            .ok_or_else(|| {
+                let hint = closest(written, SYMBOLS.iter().map(|(name, _)| *name));
+                format!("unknown symbol `{written}`{hint}")
+            });
+    }
+    let path = normal_path(written)?;
+    if path.starts_with("/proc/") {
+        return Err(format!(
+            "`{written}` lies below procfs, where a rule vanishes with the inode cache and \
+             /proc/self means mantlet's init: name /proc itself"
+        ));
+    }
+    Ok(Place::Path(path))
+}
+
+/// An absolute path as a profile may write it.
+///
+/// # Errors
+///
+/// What is wrong with it, and how it should be written.
+pub fn normal_path(written: &str) -> Result<String, String> {
+    let Some(rest) = written.strip_prefix('/') else {
+        return Err(format!("`{written}` is not absolute: write it from `/`"));
+    };
+    if rest.contains('\0') {
+        return Err("a path cannot hold a NUL byte".into());
+    }
+    let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
+    if parts.iter().any(|part| *part == "." || *part == "..") {
+        return Err(format!(
+            "`{written}` holds `.` or `..`: write the path itself"
+        ));
+    }
+    if parts.iter().any(|part| part.contains('*')) {
+        return Err(format!(
+            "`{written}` holds a wildcard: rules cover whole directories, name one"
+        ));
+    }
+    Ok(format!("/{}", parts.join("/")))
+}
+
+/// A path of `except`, `masked_paths` or `readonly_paths`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainPath(pub String);
+
+impl<'de> Deserialize<'de> for PlainPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = String::deserialize(deserializer)?;
+        normal_path(&written)
+            .map(PlainPath)
+            .map_err(de::Error::custom)
+    }
+}
+
+/// Reads either a bare string or a mapping.
+struct NameOr<T> {
+    expecting: &'static str,
+    bare: fn(String) -> T,
+}
+
+impl<T> NameOr<T> {
+    fn new(expecting: &'static str, bare: fn(String) -> T) -> Self {
+        NameOr { expecting, bare }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for NameOr<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expecting)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        Ok((self.bare)(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}

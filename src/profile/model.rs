@@ -1,0 +1,244 @@
+//! One profile file as written. Every struct is strict, and none has a `Default` that would allow
+//! something: an absent list grants nothing.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::diagnose::Error;
+use super::entry::{Call, Capability, Denied, FileEntry, PlainPath};
+
+/// Version of the language.
+pub const VERSION: u32 = 1;
+
+/// A profile file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// Version of the language: 1.
+    pub version: u32,
+    /// The profile's name; the file is called `NAME.yaml`.
+    pub name: String,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// Profiles whose allowances are added to this one's.
+    #[serde(default)]
+    pub extends: Vec<String>,
+    /// `enforce`.
+    #[serde(default = "enforce")]
+    pub mode: Mode,
+    /// What the node must be able to do.
+    #[serde(default)]
+    pub requires: Option<Requires>,
+    /// Capabilities a process may hold.
+    #[serde(default)]
+    pub capabilities: Vec<Capability>,
+    /// System calls; a profile that has none, nor inherits any, is refused when resolved.
+    #[serde(default)]
+    pub syscalls: Option<CallLists>,
+    /// Landlock file rules; absent: files are not restricted by this file.
+    #[serde(default)]
+    pub files: Option<Files>,
+    /// Landlock TCP rules; absent: TCP is not restricted by this file.
+    #[serde(default)]
+    pub network: Option<Network>,
+    /// Landlock scopes; absent: as the parents say, else none.
+    #[serde(default)]
+    pub scope: Option<BTreeSet<Scope>>,
+    /// Hidden in addition to what the engine hides.
+    #[serde(default)]
+    pub masked_paths: Vec<PlainPath>,
+    /// Read-only in addition to what the engine makes so.
+    #[serde(default)]
+    pub readonly_paths: Vec<PlainPath>,
+    /// Rules on the container as a whole.
+    #[serde(default)]
+    pub process: Process,
+}
+
+fn enforce() -> Mode {
+    Mode::Enforce
+}
+
+/// How a profile is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// What is not allowed is denied.
+    Enforce,
+    /// Reserved: what is not allowed would only be reported.
+    Audit,
+}
+
+/// What the node must be able to do, and what a container may go without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requires {
+    /// Least Landlock ABI, 1 and up.
+    #[serde(default = "one")]
+    pub landlock: u32,
+    /// What a node may lack; absent: nothing.
+    #[serde(default)]
+    pub degrade: BTreeSet<Degrade>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A promise that a profile lets go of on a node that cannot keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Degrade {
+    /// A Landlock ABI below `requires.landlock`, or no Landlock at all.
+    Landlock,
+    /// No seccomp user notification: denials are silent.
+    Tripwires,
+    /// Without Landlock, exec sessions into containers whose processes could capture them
+    /// (DAC_OVERRIDE, DAC_READ_SEARCH, SYS_PTRACE).
+    ExecCapture,
+}
+
+/// System calls as listed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallLists {
+    /// Data version of the groups.
+    pub groups: String,
+    /// Allowed.
+    #[serde(default)]
+    pub allow: Vec<Call>,
+    /// Denied and reported.
+    #[serde(default)]
+    pub tripwire: Vec<Denied>,
+    /// Denied in silence, where another errno than EPERM is wanted or where a condition carves
+    /// calls out of `allow`.
+    #[serde(default)]
+    pub deny: Vec<Denied>,
+}
+
+/// Landlock file rules. What no list grants is denied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// Read files, list directories, connect to sockets.
+    #[serde(default)]
+    pub read: Vec<FileEntry>,
+    /// The same and execute.
+    #[serde(default)]
+    pub read_execute: Vec<FileEntry>,
+    /// Read, write, create, remove, rename; no device files.
+    #[serde(default)]
+    pub read_write: Vec<FileEntry>,
+    /// The same and execute.
+    #[serde(default)]
+    pub read_write_execute: Vec<FileEntry>,
+    /// Execute only.
+    #[serde(default)]
+    pub execute: Vec<FileEntry>,
+    /// ioctl(2) on device files (ABI 5).
+    #[serde(default)]
+    pub device_ioctl: Vec<FileEntry>,
+    /// Create character and block device files.
+    #[serde(default)]
+    pub make_device: Vec<FileEntry>,
+    /// Left out of every entry above that holds them.
+    #[serde(default, serialize_with = "plain")]
+    pub except: Vec<PlainPath>,
+}
+
+fn plain<S: serde::Serializer>(paths: &[PlainPath], s: S) -> Result<S::Ok, S::Error> {
+    s.collect_seq(paths.iter().map(|path| &path.0))
+}
+
+/// Landlock TCP rules (ABI 4). A direction that is absent is not restricted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Ports that may be bound; 0 stands for any port the kernel picks.
+    #[serde(default)]
+    pub bind_tcp: Option<BTreeSet<u16>>,
+    /// Ports that may be connected to.
+    #[serde(default)]
+    pub connect_tcp: Option<BTreeSet<u16>>,
+}
+
+/// Landlock scopes (ABI 6): reach only processes of the same domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Signals.
+    Signal,
+    /// Abstract UNIX sockets.
+    AbstractUnixSocket,
+}
+
+/// Rules on the container as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// What a container must not be.
+    #[serde(default)]
+    pub refuse: BTreeSet<Refuse>,
+}
+
+/// A kind of container that is not created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refuse {
+    /// Uid 0 outside a user namespace.
+    RootUser,
+    /// SYS_ADMIN, SYS_MODULE or SYS_RAWIO, or every device.
+    Privileged,
+    /// The host's pid namespace.
+    HostPid,
+    /// The host's network namespace.
+    HostNetwork,
+    /// The host's ipc namespace.
+    HostIpc,
+    /// A root filesystem that is not read-only.
+    WritableRootfs,
+    /// No seccomp filter from the engine.
+    UnconfinedSeccomp,
+}
+
+impl Refuse {
+    /// As written in a profile.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Refuse::RootUser => "root-user",
+            Refuse::Privileged => "privileged",
+            Refuse::HostPid => "host-pid",
+            Refuse::HostNetwork => "host-network",
+            Refuse::HostIpc => "host-ipc",
+            Refuse::WritableRootfs => "writable-rootfs",
+            Refuse::UnconfinedSeccomp => "unconfined-seccomp",
+        }
+    }
+}
+
+impl Document {
+    /// Reads one file; `source` is what errors call it, such as its path.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, with line, column and, for a misspelt word, the likely right one.
+    pub fn parse(source: &str, text: &str) -> Result<Document, Error> {
+        let document: Document =
+            serde_saphyr::from_str(text).map_err(|error| Error::from_yaml(source, &error))?;
+        if document.version != VERSION {
+            return Err(Error::Version {
+                source_name: source.into(),
+                found: document.version,
+            });
+        }
+        if document.mode == Mode::Audit {
+            return Err(Error::Audit {
+                source_name: source.into(),
+            });
+        }
+        Ok(document)
+    }
+}

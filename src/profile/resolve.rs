@@ -1,0 +1,378 @@
+//! From documents to one profile: parents folded in (union of what is allowed), groups expanded.
+//!
+//! Allowances add up. What restricts the container as a whole (`process.refuse`, masked and
+//! read-only paths, the least Landlock ABI) adds up too: extending a profile never admits a
+//! container that the parent refuses. `scope` and `requires.degrade` are the child's own where it
+//! writes them, else what all parents agree on.
+
+use std::collections::BTreeSet;
+
+use super::diagnose::{Error, closest};
+use super::entry::{Call, Condition, PlainPath};
+use super::model::{CallLists, Degrade, Document, Files, Network, Refuse, Requires, Scope};
+use super::{embedded, groups};
+
+/// A profile, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// Names of the profiles folded in, nearest first.
+    pub extends: Vec<String>,
+    /// What the node must be able to do.
+    pub requires: Requires,
+    /// Capabilities, `CAP_` names.
+    pub capabilities: BTreeSet<&'static str>,
+    /// System calls.
+    pub syscalls: Syscalls,
+    /// File rules; none: only the anchor (DESIGN §5).
+    pub files: Option<Files>,
+    /// TCP rules; none: TCP is free.
+    pub network: Option<Network>,
+    /// Landlock scopes.
+    pub scope: BTreeSet<Scope>,
+    /// Hidden paths.
+    pub masked_paths: BTreeSet<String>,
+    /// Read-only paths.
+    pub readonly_paths: BTreeSet<String>,
+    /// Containers that are not created.
+    pub refuse: BTreeSet<Refuse>,
+}
+
+/// System calls with groups expanded. A later layer decides: a conditional denial, then allow
+/// entries, then unconditional denials, then EPERM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Syscalls {
+    /// Data version of the groups.
+    pub groups: String,
+    /// Allowed.
+    pub allow: Vec<Rule>,
+    /// Denied and reported.
+    pub tripwire: Vec<Rule>,
+    /// Denied in silence.
+    pub deny: Vec<Rule>,
+}
+
+/// One call of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rule {
+    /// The call's name.
+    pub name: String,
+    /// All must hold; empty: always.
+    pub args: Vec<Condition>,
+    /// What a refusal answers; EPERM where absent.
+    pub errno: Option<i32>,
+}
+
+impl Profile {
+    /// Reads a profile whose parents, if any, are built in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Profile::resolve`].
+    pub fn parse(name: &str, text: &str) -> Result<Profile, Error> {
+        let document = Document::parse(name, text)?;
+        fold(document, &mut |_| Ok(None), &mut vec![name.to_owned()])
+    }
+
+    /// Finds profile `name` and its parents: `load` answers a name with a text, or with none, and
+    /// then the built-in profiles are searched.
+    ///
+    /// # Errors
+    ///
+    /// A profile that is missing, unreadable, ill-formed, or its own ancestor.
+    pub fn resolve(
+        name: &str,
+        load: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
+    ) -> Result<Profile, Error> {
+        let document = find(name, "", load)?;
+        fold(document, load, &mut vec![name.to_owned()])
+    }
+
+    /// A profile that is built in, whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`].
+    pub fn builtin(name: &str) -> Result<Profile, Error> {
+        Profile::resolve(name, &mut |_| Ok(None))
+    }
+}
+
+type Load<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<Option<String>>;
+
+fn find(name: &str, wanted_by: &str, load: Load<'_>) -> Result<Document, Error> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(Error::Name { name: name.into() });
+    }
+    let read = load(name).map_err(|error| Error::Read {
+        name: name.into(),
+        cause: error.to_string(),
+    })?;
+    let text = match (read, embedded(name)) {
+        (Some(text), _) => text,
+        (None, Some(text)) => text.to_owned(),
+        (None, None) => {
+            let wanted_by = if wanted_by.is_empty() {
+                String::new()
+            } else {
+                format!(" (extended by {wanted_by})")
+            };
+            return Err(Error::Missing {
+                name: name.into(),
+                wanted_by,
+            });
+        }
+    };
+    let document = Document::parse(&format!("{name}.yaml"), &text)?;
+    if document.name != name {
+        return Err(Error::Misnamed {
+            file: name.into(),
+            name: document.name,
+        });
+    }
+    Ok(document)
+}
+
+fn fold(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<Profile, Error> {
+    let profile = merge(document, load, chain)?;
+    let allows = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
+    if profile.syscalls.allow.is_empty() {
+        return Err(Error::NoCalls {
+            profile: profile.name,
+        });
+    }
+    if !allows("execve") {
+        return Err(Error::NoExec {
+            profile: profile.name,
+        });
+    }
+    Ok(profile)
+}
+
+fn merge(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<Profile, Error> {
+    let mut parents = Vec::new();
+    for parent in &document.extends {
+        if chain.contains(parent) {
+            return Err(Error::Circle {
+                chain: format!("{} -> {parent}", chain.join(" -> ")),
+            });
+        }
+        let found = find(parent, &document.name, load)?;
+        chain.push(parent.clone());
+        parents.push(merge(found, load, chain)?);
+        chain.pop();
+    }
+    let syscalls = merge_calls(&document, &parents)?;
+    let files = merge_files(document.files, &parents);
+    let network = merge_network(document.network, &parents);
+    let common = |get: fn(&Profile) -> BTreeSet<Scope>| {
+        parents
+            .iter()
+            .map(get)
+            .reduce(|a, b| &a & &b)
+            .unwrap_or_default()
+    };
+    let mut profile = Profile {
+        scope: document
+            .scope
+            .unwrap_or_else(|| common(|p| p.scope.clone())),
+        requires: merge_requires(document.requires, &parents),
+        name: document.name,
+        description: document.description,
+        extends: Vec::new(),
+        capabilities: document.capabilities.iter().map(|c| c.0).collect(),
+        syscalls,
+        files,
+        network,
+        masked_paths: document.masked_paths.into_iter().map(|p| p.0).collect(),
+        readonly_paths: document.readonly_paths.into_iter().map(|p| p.0).collect(),
+        refuse: document.process.refuse,
+    };
+    for parent in parents {
+        profile.capabilities.extend(parent.capabilities);
+        profile.masked_paths.extend(parent.masked_paths);
+        profile.readonly_paths.extend(parent.readonly_paths);
+        profile.refuse.extend(parent.refuse);
+        for name in [parent.name].into_iter().chain(parent.extends) {
+            if !profile.extends.contains(&name) {
+                profile.extends.push(name);
+            }
+        }
+    }
+    Ok(profile)
+}
+
+fn merge_requires(own: Option<Requires>, parents: &[Profile]) -> Requires {
+    let least = parents
+        .iter()
+        .map(|p| p.requires.landlock)
+        .max()
+        .unwrap_or(1);
+    let agreed = parents
+        .iter()
+        .map(|p| p.requires.degrade.clone())
+        .reduce(|a, b| &a & &b)
+        .unwrap_or_else(BTreeSet::<Degrade>::new);
+    match own {
+        Some(own) => Requires {
+            landlock: own.landlock.max(least),
+            degrade: own.degrade,
+        },
+        None => Requires {
+            landlock: least,
+            degrade: agreed,
+        },
+    }
+}
+
+fn merge_calls(document: &Document, parents: &[Profile]) -> Result<Syscalls, Error> {
+    let mut merged = match &document.syscalls {
+        Some(lists) => expand(&document.name, lists)?,
+        None => Syscalls {
+            groups: parents
+                .first()
+                .map_or(groups::CURRENT.into(), |p| p.syscalls.groups.clone()),
+            allow: Vec::new(),
+            tripwire: Vec::new(),
+            deny: Vec::new(),
+        },
+    };
+    for parent in parents {
+        if parent.syscalls.groups != merged.groups {
+            return Err(Error::MixedGroups {
+                profile: document.name.clone(),
+                own: merged.groups,
+                parent: parent.name.clone(),
+                theirs: parent.syscalls.groups.clone(),
+            });
+        }
+        append(&mut merged.allow, &parent.syscalls.allow);
+        append(&mut merged.tripwire, &parent.syscalls.tripwire);
+        append(&mut merged.deny, &parent.syscalls.deny);
+    }
+    // An allow entry takes back a denial of the very same calls.
+    let allowed: BTreeSet<(String, Vec<Condition>)> = merged
+        .allow
+        .iter()
+        .map(|rule| (rule.name.clone(), rule.args.clone()))
+        .collect();
+    let kept = |rule: &Rule| !allowed.contains(&(rule.name.clone(), rule.args.clone()));
+    merged.tripwire.retain(kept);
+    merged.deny.retain(kept);
+    Ok(merged)
+}
+
+/// Adds what is not there yet; the nearer profile's errno stays.
+fn append(list: &mut Vec<Rule>, more: &[Rule]) {
+    for rule in more {
+        if !list
+            .iter()
+            .any(|have| have.name == rule.name && have.args == rule.args)
+        {
+            list.push(rule.clone());
+        }
+    }
+}
+
+fn expand(profile: &str, lists: &CallLists) -> Result<Syscalls, Error> {
+    if !groups::VERSIONS.contains(&lists.groups.as_str()) {
+        return Err(Error::Groups {
+            profile: profile.into(),
+            found: lists.groups.clone(),
+            known: groups::VERSIONS.join(", "),
+        });
+    }
+    let expand =
+        |calls: &mut dyn Iterator<Item = &Call>| expand_calls(profile, &lists.groups, calls);
+    Ok(Syscalls {
+        groups: lists.groups.clone(),
+        allow: expand(&mut lists.allow.iter())?,
+        tripwire: expand(&mut lists.tripwire.iter().map(|d| &d.0))?,
+        deny: expand(&mut lists.deny.iter().map(|d| &d.0))?,
+    })
+}
+
+fn expand_calls(
+    profile: &str,
+    version: &str,
+    calls: &mut dyn Iterator<Item = &Call>,
+) -> Result<Vec<Rule>, Error> {
+    let mut rules = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut add = |rule: Rule| {
+        if seen.insert((rule.name.clone(), rule.args.clone())) {
+            rules.push(rule);
+        }
+    };
+    for call in calls {
+        let Some(group) = call.name.strip_prefix('@') else {
+            add(Rule {
+                name: call.name.clone(),
+                args: call.args.clone(),
+                errno: call.errno,
+            });
+            continue;
+        };
+        let members = groups::members(version, group).ok_or_else(|| Error::Group {
+            profile: profile.into(),
+            version: version.into(),
+            group: group.into(),
+            hint: closest(group, groups::names(version).into_iter()),
+        })?;
+        for name in members {
+            add(Rule {
+                name: name.into(),
+                args: Vec::new(),
+                errno: call.errno,
+            });
+        }
+    }
+    Ok(rules)
+}
+
+fn merge_files(own: Option<Files>, parents: &[Profile]) -> Option<Files> {
+    let lists = own
+        .iter()
+        .cloned()
+        .chain(parents.iter().filter_map(|p| p.files.clone()));
+    lists.reduce(|mut all, more| {
+        let pairs = [
+            (&mut all.read, more.read),
+            (&mut all.read_execute, more.read_execute),
+            (&mut all.read_write, more.read_write),
+            (&mut all.read_write_execute, more.read_write_execute),
+            (&mut all.execute, more.execute),
+            (&mut all.device_ioctl, more.device_ioctl),
+            (&mut all.make_device, more.make_device),
+        ];
+        for (list, more) in pairs {
+            for entry in more {
+                if !list.contains(&entry) {
+                    list.push(entry);
+                }
+            }
+        }
+        // An exception narrows; under a union only what every part excepts stays excepted.
+        let theirs: Vec<PlainPath> = more.except;
+        all.except.retain(|path| theirs.contains(path));
+        all
+    })
+}
+
+fn merge_network(own: Option<Network>, parents: &[Profile]) -> Option<Network> {
+    let union = |a: Option<BTreeSet<u16>>, b: Option<BTreeSet<u16>>| match (a, b) {
+        (Some(a), Some(b)) => Some(&a | &b),
+        (one, other) => one.or(other),
+    };
+    let all = own
+        .into_iter()
+        .chain(parents.iter().filter_map(|p| p.network.clone()));
+    all.reduce(|a, b| Network {
+        bind_tcp: union(a.bind_tcp, b.bind_tcp),
+        connect_tcp: union(a.connect_tcp, b.connect_tcp),
+    })
+}

@@ -1,0 +1,216 @@
+use super::*;
+
+fn error(text: &str) -> String {
+    Profile::parse("web.yaml", text).unwrap_err().to_string()
+}
+
+const CALLS: &str = "syscalls: {groups: '2026.1', allow: ['@default']}\n";
+
+#[test]
+fn the_built_in_profiles_resolve_and_carry_their_own_names() {
+    for name in ["baseline", "restricted", "pause"] {
+        let profile = Profile::builtin(name).unwrap();
+        assert_eq!(profile.name, name);
+        assert!(!profile.description.is_empty() && profile.files.is_some());
+    }
+}
+
+#[test]
+fn a_misspelt_key_is_found_by_line_and_column_with_the_likely_word() {
+    let found = error(&format!("version: 1\nname: web\n{CALLS}filse: {{}}\n"));
+    assert_eq!(
+        found,
+        "web.yaml:4:1: unknown key `filse`; did you mean `files`?"
+    );
+    let found = error(&format!(
+        "version: 1\nname: web\n{CALLS}files:\n  raed: [\"/\"]\n"
+    ));
+    assert!(
+        found.starts_with("web.yaml:5:3: unknown key `raed`; did you mean `read`?"),
+        "{found}"
+    );
+}
+
+#[test]
+fn wrong_words_are_errors_with_a_suggestion_and_their_line() {
+    for (text, want) in [
+        (
+            "capabilities: [NET_BIND_SERVCE]",
+            "did you mean `NET_BIND_SERVICE`?",
+        ),
+        ("files: {read: ['@volume']}", "did you mean `@volumes`?"),
+        ("files: {read: [etc]}", "`etc` is not absolute"),
+        ("files: {read: [/a/../b]}", "holds `.` or `..`"),
+        ("files: {read: ['/tmp/*']}", "wildcard"),
+        ("files: {read_write: [/proc/self]}", "below procfs"),
+        (
+            "files: {read: [{path: /a, optionl: true}]}",
+            "did you mean `optional`?",
+        ),
+        ("scope: [signals]", "did you mean `signal`?"),
+        ("process: {refuse: [root-usr]}", "did you mean `root-user`?"),
+        ("requires: {degrade: [landlok]}", "did you mean `landlock`?"),
+        ("network: {bind_tcp: [70000]}", "web.yaml:4:"),
+        ("description: [1]", "web.yaml:4:"),
+        ("version: 1", "appears twice"),
+    ] {
+        let found = error(&format!("version: 1\nname: web\n{CALLS}{text}\n"));
+        assert!(
+            found.contains(want) && found.starts_with("web.yaml:4:"),
+            "{text}: {found}"
+        );
+    }
+}
+
+#[test]
+fn wrong_system_calls_are_errors() {
+    for (lists, want) in [
+        (
+            "allow: [execve], tripwire: [moutn]",
+            "did you mean `mount`?",
+        ),
+        (
+            "allow: [execve], deny: [{name: bfp}]",
+            "would not be denied",
+        ),
+        ("allow: ['@basicio', execve]", "did you mean `basic-io`?"),
+        (
+            "allow: [{name: ioctl, args: [{index: 6, op: eq, value: 1}]}]",
+            "above 5",
+        ),
+        (
+            "allow: [{name: ioctl, args: [{index: 1, op: masked, value: 1}]}]",
+            "needs a `mask`",
+        ),
+        (
+            "allow: [{name: ioctl, args: [{index: 1, op: masked, value: 2, mask: 1}]}]",
+            "never compares equal",
+        ),
+        (
+            "allow: [{name: ioctl, args: [{index: 1, op: like, value: 2}]}]",
+            "unknown value `like`",
+        ),
+        (
+            "allow: [{name: '@mount', args: [{index: 1, op: eq, value: 2}]}]",
+            "is a group",
+        ),
+        (
+            "allow: [execve], tripwire: [{name: bpf, errno: ENOSYSS}]",
+            "did you mean `ENOSYS`?",
+        ),
+        ("allow: [read]", "does not allow execve"),
+        ("allow: []", "allows no system call"),
+    ] {
+        let found = error(&format!(
+            "version: 1\nname: web\nsyscalls: {{groups: '2026.1', {lists}}}\n"
+        ));
+        assert!(found.contains(want), "{lists}: {found}");
+    }
+    let found = error("version: 1\nname: web\nsyscalls: {groups: '2031.1', allow: [execve]}\n");
+    assert!(found.contains("this mantlet holds 2026.1"), "{found}");
+}
+
+#[test]
+fn other_versions_and_audit_mode_say_what_to_write() {
+    assert!(error("version: 2\nname: web\n").contains("write `version: 1`"));
+    assert!(
+        error(&format!("version: 1\nname: web\nmode: audit\n{CALLS}"))
+            .contains("not available yet")
+    );
+    assert!(error("name: web\n").contains("`version` is missing"));
+    assert!(error("").contains("web.yaml"));
+}
+
+#[test]
+fn an_unknown_name_in_allow_is_kept_for_a_younger_build() {
+    let text =
+        "version: 1\nname: web\nsyscalls: {groups: '2026.1', allow: [execve, quantum_fork]}\n";
+    assert!(
+        Profile::parse("web", text)
+            .unwrap()
+            .syscalls
+            .allow
+            .iter()
+            .any(|r| r.name == "quantum_fork")
+    );
+}
+
+fn library(name: &str) -> std::io::Result<Option<String>> {
+    let text = match name {
+        "a" => "{version: 1, name: a, extends: [b]}",
+        "b" => "{version: 1, name: b, extends: [c]}",
+        "c" => "{version: 1, name: c, extends: [a]}",
+        "lost" => "{version: 1, name: lost, extends: [nowhere]}",
+        "alias" => "{version: 1, name: other, extends: [baseline]}",
+        "locked" => return Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied)),
+        _ => return Ok(None),
+    };
+    Ok(Some(text.into()))
+}
+
+#[test]
+fn circles_missing_unreadable_and_misnamed_profiles_are_errors() {
+    let why = |name: &str| {
+        Profile::resolve(name, &mut library)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(why("a").contains("a -> b -> c -> a"));
+    assert!(why("lost").contains("no profile `nowhere` (extended by lost)"));
+    assert!(why("locked").contains("permission denied"));
+    assert!(why("alias").contains("says `name: other`"));
+    for hostile in ["../etc/passwd", "/etc/x", ".hidden", "", "a/b"] {
+        assert!(why(hostile).contains("is no profile name"), "{hostile}");
+    }
+}
+
+#[test]
+fn extends_is_a_union_and_does_not_depend_on_the_order_of_parents() {
+    let parts = |name: &str| {
+        let text = match name {
+            "x" => {
+                "{version: 1, name: x, capabilities: [KILL], syscalls: {groups: '2026.1', allow: [execve, bpf]}, files: {read: [/a], except: [/a/s]}, network: {bind_tcp: [80]}, process: {refuse: [host-pid]}}"
+            }
+            "y" => {
+                "{version: 1, name: y, capabilities: [CHOWN], syscalls: {groups: '2026.1', allow: [read], tripwire: [bpf, mount]}, files: {read: [/b]}, network: {bind_tcp: [81], connect_tcp: []}}"
+            }
+            "xy" => "{version: 1, name: xy, extends: [x, y]}",
+            "yx" => "{version: 1, name: yx, extends: [y, x]}",
+            "xx" => "{version: 1, name: xx, extends: [x, x]}",
+            _ => return Ok(None),
+        };
+        Ok(Some(text.to_owned()))
+    };
+    let sorted = |name: &str| {
+        let mut p = Profile::resolve(name, &mut { parts }).unwrap();
+        p.name.clear();
+        p.extends.clear();
+        p.syscalls.allow.sort();
+        p.syscalls.tripwire.sort();
+        if let Some(files) = &mut p.files {
+            files.read.sort();
+        }
+        p
+    };
+    let both = sorted("xy");
+    assert_eq!(both, sorted("yx"));
+    assert_eq!(sorted("xx"), sorted("x"), "idempotent");
+    assert_eq!(both.capabilities.len(), 2);
+    let names: Vec<&str> = both
+        .syscalls
+        .tripwire
+        .iter()
+        .map(|r| r.name.as_str())
+        .collect();
+    assert_eq!(names, ["mount"], "what one part allows is allowed");
+    let network = both.network.unwrap();
+    assert_eq!(network.bind_tcp.unwrap().len(), 2);
+    assert!(
+        both.files.unwrap().except.is_empty(),
+        "only what both except stays excepted"
+    );
+    assert!(
+        both.refuse.contains(&Refuse::HostPid),
+        "a refusal is never lost"
+    );
+}
