@@ -159,8 +159,3 @@ pub struct Report {
     /// `CapEff:` of /proc/PID/status, hexadecimal.
     pub effective_capabilities: String,
 }
-
-/// The profile line that would allow a system call, for [`What::Tripwire::fix`].
-pub fn fix_for(syscall: &str) -> String {
-    format!("syscalls: {{allow: [{syscall}]}}")
-}

@@ -34,12 +34,20 @@ impl Bundle {
         let current = document::read(&config)?;
         let companion = companion(path, &current);
         let rewritten = companion.exists();
-        let bytes = if rewritten { document::read(&companion)? } else { current };
+        let bytes = if rewritten {
+            document::read(&companion)?
+        } else {
+            current
+        };
         let original = Document::parse(&config, Kind::Config, &bytes)?;
         if !rewritten && is_rewritten(&original) {
             return Err(Failure::OriginalLost { path: config });
         }
-        Ok(Bundle { path: path.to_owned(), original, original_bytes: bytes })
+        Ok(Bundle {
+            path: path.to_owned(),
+            original,
+            original_bytes: bytes,
+        })
     }
 
     /// Where the original will be kept for `rewritten`.
@@ -50,14 +58,23 @@ impl Bundle {
     /// Replaces config.json. The original is safe before the first byte of it changes.
     pub(super) fn rewrite(&self, rewritten: &[u8]) -> Result<(), Failure> {
         let companion = self.companion_for(rewritten);
-        let name = companion.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = companion
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         write_atomic(&self.path, &name, &self.original_bytes)?;
         // Readable by root alone: it holds the same environment as config.json, and nobody but the
         // front door and `mantlet inspect` asks for it.
         let private = fs::set_permissions(&companion, Permissions::from_mode(0o600));
         let written = private
             .map_err(|error| Failure::system("protect", companion.display().to_string(), error))
-            .and_then(|()| Ok(document::write_atomically(&self.path.join(CONFIG), rewritten)?));
+            .and_then(|()| {
+                Ok(document::write_atomically(
+                    &self.path.join(CONFIG),
+                    rewritten,
+                )?)
+            });
         match &written {
             Ok(()) => self.drop_companions(Some(&name)),
             Err(_) => self.drop_companions(None),
@@ -85,7 +102,10 @@ fn companion(bundle: &Path, rewritten: &[u8]) -> PathBuf {
 
 /// Whether init stands in front of the command already.
 fn is_rewritten(document: &Document) -> bool {
-    let first = document.value().pointer("/process/args/0").and_then(|word| word.as_str());
+    let first = document
+        .value()
+        .pointer("/process/args/0")
+        .and_then(|word| word.as_str());
     first.is_some_and(|word| word.starts_with(ARGV0_PREFIX))
 }
 
@@ -97,7 +117,8 @@ mod tests {
 
     impl Folder {
         fn new(name: &str, config: &str) -> Folder {
-            let path = std::env::temp_dir().join(format!("mantlet-bundle-{name}-{}", std::process::id()));
+            let path =
+                std::env::temp_dir().join(format!("mantlet-bundle-{name}-{}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
             fs::write(path.join(CONFIG), config).unwrap();
             Folder(path)
@@ -137,14 +158,19 @@ mod tests {
         fs::write(folder.0.join(CONFIG), &edited).unwrap();
         let bundle = Bundle::open(&folder.0).unwrap();
         assert_eq!(bundle.original_bytes, edited.as_bytes());
-        bundle.rewrite(br#"{"process":{"args":["/proc/self/fd/3","ls"]}}"#).unwrap();
+        bundle
+            .rewrite(br#"{"process":{"args":["/proc/self/fd/3","ls"]}}"#)
+            .unwrap();
         assert_eq!(folder.names(), 2);
     }
 
     #[test]
     fn a_rewritten_config_without_its_original_is_refused() {
         let folder = Folder::new("lost", std::str::from_utf8(REWRITTEN).unwrap());
-        assert!(matches!(Bundle::open(&folder.0), Err(Failure::OriginalLost { .. })));
+        assert!(matches!(
+            Bundle::open(&folder.0),
+            Err(Failure::OriginalLost { .. })
+        ));
     }
 
     #[test]

@@ -34,7 +34,9 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
         return Err(Failure::OtherConfig { path: path.clone() });
     }
     // 1. What is asked for, and what this node can do.
-    let bundle = Bundle::open(&absolute(create.bundle.as_deref().unwrap_or(Path::new(".")))?)?;
+    let bundle = Bundle::open(&absolute(
+        create.bundle.as_deref().unwrap_or(Path::new(".")),
+    )?)?;
     let host = Host::probe(&door.settings.runtime, &door.config.state_dir)?;
     host.runtime.check()?;
     // 2. Decide.
@@ -55,7 +57,10 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
         }
     };
     // 4. Replace config.json, and become the runtime.
-    let changes = Changes { preserve_fds: Some(handover.preserve()), ..Changes::default() };
+    let changes = Changes {
+        preserve_fds: Some(handover.preserve()),
+        ..Changes::default()
+    };
     let words = door.invocation.render(&host.runtime.path, &changes);
     let placed = handover.place().and_then(|()| bundle.rewrite(&rewritten));
     let failure = match placed {
@@ -75,7 +80,13 @@ fn decide(
 ) -> Result<(Plan, String), Failure> {
     let profile = load(door)?;
     let spec = original.spec()?;
-    let input = Input { profile: &profile, spec: &spec, host, config: &door.config, run };
+    let input = Input {
+        profile: &profile,
+        spec: &spec,
+        host,
+        config: &door.config,
+        run,
+    };
     if pause {
         return Ok((policy::plan_pause(input)?, "pause".to_owned()));
     }
@@ -99,7 +110,10 @@ fn take_home(door: &Door<'_>, id: &str) -> Result<Home, Failure> {
     let root = door.root()?;
     let home = door.home(id)?;
     if root.join(id).exists() {
-        return Err(Failure::Exists { id: id.to_owned(), root });
+        return Err(Failure::Exists {
+            id: id.to_owned(),
+            root,
+        });
     }
     if home.exists() {
         home.remove()?;
@@ -125,7 +139,8 @@ fn assemble(
     let mut ours = vec![program, policy];
     let supervised = if plan.policy.supervised {
         let copy = |fd: &OwnedFd| {
-            fd.try_clone().map_err(|error| Failure::system("copy", "a descriptor".into(), error))
+            fd.try_clone()
+                .map_err(|error| Failure::system("copy", "a descriptor".into(), error))
         };
         let copies = (copy(&ours[0])?, copy(&ours[1])?);
         let (near, far) = socket::pair()
@@ -136,7 +151,12 @@ fn assemble(
         None
     };
     let handover = Handover::new(create.preserve_fds, host.runtime.family, ours);
-    let args = bundle.original.value().pointer("/process/args").cloned().unwrap_or_default();
+    let args = bundle
+        .original
+        .value()
+        .pointer("/process/args")
+        .cloned()
+        .unwrap_or_default();
     let mut edits = plan.edits.clone();
     edits.push(Edit::Set {
         pointer: "/process/args".into(),
@@ -167,7 +187,11 @@ fn assemble(
     };
     home.write_record(&record)?;
     if let Some((channel, (program, policy))) = supervised {
-        start_supervisor(door, home, vec![home.bind_control()?, channel, program, policy])?;
+        start_supervisor(
+            door,
+            home,
+            vec![home.bind_control()?, channel, program, policy],
+        )?;
     }
     Ok((rewritten, handover))
 }
@@ -187,7 +211,12 @@ fn start_supervisor(door: &Door<'_>, home: &Home, fds: Vec<OwnedFd>) -> Result<(
 }
 
 fn annotation(document: &Document, name: &str) -> Option<String> {
-    document.value().get("annotations")?.get(name)?.as_str().map(str::to_owned)
+    document
+        .value()
+        .get("annotations")?
+        .get(name)?
+        .as_str()
+        .map(str::to_owned)
 }
 
 fn identity(id: &str, document: &Document) -> Identity {

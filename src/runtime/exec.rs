@@ -24,12 +24,18 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
     let record = record(&home, &exec.id, VERB)?;
     // 1. Decide, before anybody is asked for anything.
     if !record.supervised {
-        return Err(Failure::Pause { id: exec.id.clone() });
+        return Err(Failure::Pause {
+            id: exec.id.clone(),
+        });
     }
     if let Some(reason) = &record.exec.refused {
         return Err(policy::Refusal::Exec(reason.clone()).into());
     }
-    let process = exec.process.as_deref().map(|path| process_file(path, &record)).transpose()?;
+    let process = exec
+        .process
+        .as_deref()
+        .map(|path| process_file(path, &record))
+        .transpose()?;
     if process.is_none() {
         check_user(exec, &record)?;
     }
@@ -43,7 +49,9 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
     let family = super::family_of(&record.runtime);
     let handover = Handover::new(exec.preserve_fds, family, ours);
     let supervisor = handover::clear(supervisor, &handover)?;
-    let file = process.map(|(document, _)| put_init(&document, &handover)).transpose()?;
+    let file = process
+        .map(|(document, _)| put_init(&document, &handover))
+        .transpose()?;
     let file_path = file.as_ref().map(handover::path_to);
     let argv0 = [handover.argv0().into()];
     let changes = Changes {
@@ -51,7 +59,9 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
         process: file_path.as_deref(),
         before_command: if file.is_some() { &[] } else { &argv0 },
         no_new_privs: file.is_none(),
-        allowed_caps: file.is_none().then_some(record.exec.capabilities.as_slice()),
+        allowed_caps: file
+            .is_none()
+            .then_some(record.exec.capabilities.as_slice()),
     };
     let words = door.invocation.render(&record.runtime, &changes);
     let (first, end) = (handover.first(), handover.end());
@@ -84,22 +94,33 @@ fn check_user(exec: &Exec, record: &Record) -> Result<(), Failure> {
     let uid = user.split(':').next().unwrap_or_default();
     let root = !uid.is_empty() && uid.bytes().all(|digit| digit == b'0');
     if record.exec.refuse_root && root {
-        return Err(Failure::RootSession { id: exec.id.clone(), user: user.to_owned() });
+        return Err(Failure::RootSession {
+            id: exec.id.clone(),
+            user: user.to_owned(),
+        });
     }
     Ok(())
 }
 
 fn running_pid(home: &Home, id: &str) -> Result<i32, Failure> {
-    let status = home.read_status()?.filter(|status| status.container_alive());
-    status.map(|status| status.pid).ok_or_else(|| Failure::NotThere {
-        verb: VERB,
-        id: id.to_owned(),
-        cause: "its first process does not run; start it first".into(),
-    })
+    let status = home
+        .read_status()?
+        .filter(|status| status.container_alive());
+    status
+        .map(|status| status.pid)
+        .ok_or_else(|| Failure::NotThere {
+            verb: VERB,
+            id: id.to_owned(),
+            cause: "its first process does not run; start it first".into(),
+        })
 }
 
 /// Opens a session: the supervisor takes one end of a channel and lends the rest.
-fn borrow(supervisor: &OwnedFd, exec: &Exec, rlimits: Option<&[Rlimit]>) -> Result<Vec<OwnedFd>, Failure> {
+fn borrow(
+    supervisor: &OwnedFd,
+    exec: &Exec,
+    rlimits: Option<&[Rlimit]>,
+) -> Result<Vec<OwnedFd>, Failure> {
     let (near, far) =
         socket::pair().map_err(|error| Failure::system("make", "init's channel".into(), error))?;
     let own = |limit: &Rlimit| (limit.resource, limit.soft, limit.hard);
@@ -114,9 +135,11 @@ fn borrow(supervisor: &OwnedFd, exec: &Exec, rlimits: Option<&[Rlimit]>) -> Resu
             packet.fds.push(far);
             Ok(packet.fds)
         }
-        Answer::Refused { message } => {
-            Err(Failure::NotThere { verb: VERB, id: exec.id.clone(), cause: message })
-        }
+        Answer::Refused { message } => Err(Failure::NotThere {
+            verb: VERB,
+            id: exec.id.clone(),
+            cause: message,
+        }),
         _ => Err(Failure::Unsupervised {
             verb: VERB,
             id: exec.id.clone(),

@@ -59,7 +59,9 @@ pub enum Failure {
         cause: std::io::Error,
     },
     /// `mantlet-init` or `mantlet-supervisor` is not where it should be.
-    #[error("cannot use {path:?}: {cause}; install it beside the front door or set `libexec_dir` in the configuration")]
+    #[error(
+        "cannot use {path:?}: {cause}; install it beside the front door or set `libexec_dir` in the configuration"
+    )]
     Missing {
         /// The program.
         path: PathBuf,
@@ -75,27 +77,35 @@ pub enum Failure {
         root: PathBuf,
     },
     /// The bundle was rewritten and its original is lost.
-    #[error("cannot use {path:?}: mantlet rewrote it before and its original is gone; write the bundle's config.json anew")]
+    #[error(
+        "cannot use {path:?}: mantlet rewrote it before and its original is gone; write the bundle's config.json anew"
+    )]
     OriginalLost {
         /// config.json.
         path: PathBuf,
     },
     /// crun's `--config`.
-    #[error("cannot use --config {path:?}: mantlet rewrites the bundle's config.json only; name the file so")]
+    #[error(
+        "cannot use --config {path:?}: mantlet rewrites the bundle's config.json only; name the file so"
+    )]
     OtherConfig {
         /// The file named.
         path: PathBuf,
     },
     /// No record of the container.
-    #[error("cannot {verb} container {id:?}: mantlet has no record of it: it has ended, or was not created through mantlet; create it with this handler")]
+    #[error(
+        "cannot {verb} container {id:?}: mantlet has no record of it: it has ended, or was not created through mantlet; create it with this handler"
+    )]
     Unknown {
         /// `start` or `exec in`.
         verb: &'static str,
         /// The container.
         id: String,
-        },
+    },
     /// Nobody would answer init.
-    #[error("cannot {verb} container {id:?}: its supervisor is gone ({cause}), so no process can be given its sandbox; delete the container and create it again")]
+    #[error(
+        "cannot {verb} container {id:?}: its supervisor is gone ({cause}), so no process can be given its sandbox; delete the container and create it again"
+    )]
     Unsupervised {
         /// `start` or `exec in`.
         verb: &'static str,
@@ -118,13 +128,17 @@ pub enum Failure {
     #[error("{0}")]
     Said(String),
     /// A session in a pause container.
-    #[error("cannot exec in container {id:?}: it is a pod's pause container, which runs nothing else; exec in one of the pod's own containers")]
+    #[error(
+        "cannot exec in container {id:?}: it is a pod's pause container, which runs nothing else; exec in one of the pod's own containers"
+    )]
     Pause {
         /// The container.
         id: String,
     },
     /// The profile refuses root and the session asks for it.
-    #[error("cannot exec in container {id:?} as {user:?}: its profile refuses root-user; name another user")]
+    #[error(
+        "cannot exec in container {id:?} as {user:?}: its profile refuses root-user; name another user"
+    )]
     RootSession {
         /// The container.
         id: String,
@@ -132,13 +146,17 @@ pub enum Failure {
         user: String,
     },
     /// `restore`.
-    #[error("cannot restore container {id:?}: a checkpoint holds no Landlock domain and CRIU suspends seccomp, so it would run with less than its profile says; create it anew")]
+    #[error(
+        "cannot restore container {id:?}: a checkpoint holds no Landlock domain and CRIU suspends seccomp, so it would run with less than its profile says; create it anew"
+    )]
     Restore {
         /// The container.
         id: String,
     },
     /// `checkpoint`.
-    #[error("cannot checkpoint container {id:?}: CRIU suspends its seccomp filter meanwhile, and what is written could not be restored with its sandbox; back up its volumes instead")]
+    #[error(
+        "cannot checkpoint container {id:?}: CRIU suspends its seccomp filter meanwhile, and what is written could not be restored with its sandbox; back up its volumes instead"
+    )]
     Checkpoint {
         /// The container.
         id: String,
@@ -147,7 +165,15 @@ pub enum Failure {
 
 impl Failure {
     /// For `map_err` on system calls.
-    pub(super) fn system(operation: &'static str, object: String, cause: std::io::Error) -> Failure {
-        Failure::System { operation, object, cause }
+    pub(super) fn system(
+        operation: &'static str,
+        object: String,
+        cause: std::io::Error,
+    ) -> Failure {
+        Failure::System {
+            operation,
+            object,
+            cause,
+        }
     }
 }

@@ -24,7 +24,9 @@ pub(super) fn become_runtime(invocation: &Invocation, config: Option<&Config>) -
 fn runtime(invocation: &Invocation, config: Option<&Config>) -> Result<PathBuf, Failure> {
     let handler = config.and_then(|config| config.handler_for(&invocation.program).ok());
     let named = handler.map_or(Path::new(DEFAULT_RUNTIME), |(_, handler)| &handler.runtime);
-    if let Verb::Other { id: Some(id), .. } | Verb::Checkpoint { id: Some(id), .. } = &invocation.verb {
+    if let Verb::Other { id: Some(id), .. } | Verb::Checkpoint { id: Some(id), .. } =
+        &invocation.verb
+    {
         // A container belongs to the runtime that made it, also after the admin chose another one.
         if let Some(path) = owner(invocation, config, named, id) {
             return Ok(path);
@@ -37,20 +39,33 @@ fn runtime(invocation: &Invocation, config: Option<&Config>) -> Result<PathBuf, 
     }
 }
 
-fn owner(invocation: &Invocation, config: Option<&Config>, named: &Path, id: &str) -> Option<PathBuf> {
+fn owner(
+    invocation: &Invocation,
+    config: Option<&Config>,
+    named: &Path,
+    id: &str,
+) -> Option<PathBuf> {
     let embedded = Config::embedded();
     let state_dir = &config.unwrap_or(&embedded).state_dir;
     runtime_of(state_dir, &root(invocation, named).ok()?, id)
 }
 
 /// Whether mantlet made the container.
-pub(super) fn is_ours(invocation: &Invocation, config: &Result<Config, ConfigError>, id: &str) -> bool {
+pub(super) fn is_ours(
+    invocation: &Invocation,
+    config: &Result<Config, ConfigError>,
+    id: &str,
+) -> bool {
     let embedded = Config::embedded();
     let config = config.as_ref().unwrap_or(&embedded);
     let named = config
         .handler_for(&invocation.program)
-        .map_or(PathBuf::from(DEFAULT_RUNTIME), |(_, handler)| handler.runtime.clone());
-    let Ok(root) = root(invocation, &named) else { return false };
+        .map_or(PathBuf::from(DEFAULT_RUNTIME), |(_, handler)| {
+            handler.runtime.clone()
+        });
+    let Ok(root) = root(invocation, &named) else {
+        return false;
+    };
     Home::new(&config.state_dir, &root, id).is_ok_and(|home| home.exists())
 }
 
@@ -59,8 +74,10 @@ pub(super) fn execute(path: &Path, words: Vec<OsString>) -> Failure {
     let fail = |cause| Failure::system("execute", path.display().to_string(), cause);
     let nul = |_| std::io::Error::from(std::io::ErrorKind::InvalidInput);
     let program = CString::new(path.as_os_str().as_encoded_bytes()).map_err(nul);
-    let words: Result<Vec<_>, _> =
-        words.into_iter().map(|word| CString::new(word.into_vec()).map_err(nul)).collect();
+    let words: Result<Vec<_>, _> = words
+        .into_iter()
+        .map(|word| CString::new(word.into_vec()).map_err(nul))
+        .collect();
     match (program, words) {
         (Ok(program), Ok(words)) => {
             crate::sys::process::restore_sigpipe();

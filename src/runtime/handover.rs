@@ -84,7 +84,10 @@ pub(super) fn program(door: &Door<'_>, name: &str) -> Result<PathBuf, Failure> {
 /// Init's program as a sealed memfd, and its digest.
 pub(super) fn init(door: &Door<'_>) -> Result<(OwnedFd, String), Failure> {
     let path = program(door, "mantlet-init")?;
-    let missing = |cause| Failure::Missing { path: path.clone(), cause };
+    let missing = |cause| Failure::Missing {
+        path: path.clone(),
+        cause,
+    };
     let bytes = std::fs::read(&path).map_err(missing)?;
     if !bytes.starts_with(b"\x7fELF") {
         return Err(missing(std::io::Error::other("it is not a program")));
@@ -108,5 +111,7 @@ pub(super) fn path_to(fd: &OwnedFd) -> PathBuf {
 /// The command with init in front.
 pub(super) fn with_init(argv0: String, args: &serde_json::Value) -> serde_json::Value {
     let rest = args.as_array().cloned().unwrap_or_default();
-    std::iter::once(serde_json::Value::String(argv0)).chain(rest).collect()
+    std::iter::once(serde_json::Value::String(argv0))
+        .chain(rest)
+        .collect()
 }

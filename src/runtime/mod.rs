@@ -65,16 +65,23 @@ fn answer(invocation: &Invocation, log: &ErrorLog) -> Result<i32, Failure> {
         return Err(forward::become_runtime(invocation, config.as_ref().ok()));
     }
     match &invocation.verb {
-        Verb::Create(create) => {
-            Err(create::container(&Door::open(invocation, config?, log)?, create, false))
-        }
-        Verb::Run(run) => {
-            Err(create::container(&Door::open(invocation, config?, log)?, &run.create, true))
-        }
+        Verb::Create(create) => Err(create::container(
+            &Door::open(invocation, config?, log)?,
+            create,
+            false,
+        )),
+        Verb::Run(run) => Err(create::container(
+            &Door::open(invocation, config?, log)?,
+            &run.create,
+            true,
+        )),
         Verb::Start { id } => start::container(&Door::open(invocation, config?, log)?, id),
         Verb::Exec(exec) => exec::session(&Door::open(invocation, config?, log)?, exec),
         Verb::Restore { id } => Err(Failure::Restore { id: id.clone() }),
-        Verb::Checkpoint { id: Some(id), help: false } if forward::is_ours(invocation, &config, id) => {
+        Verb::Checkpoint {
+            id: Some(id),
+            help: false,
+        } if forward::is_ours(invocation, &config, id) => {
             Err(Failure::Checkpoint { id: id.clone() })
         }
         Verb::Checkpoint { .. } | Verb::Other { .. } | Verb::None => {
@@ -93,10 +100,20 @@ struct Door<'a> {
 }
 
 impl<'a> Door<'a> {
-    fn open(invocation: &'a Invocation, config: Config, log: &'a ErrorLog) -> Result<Door<'a>, Failure> {
+    fn open(
+        invocation: &'a Invocation,
+        config: Config,
+        log: &'a ErrorLog,
+    ) -> Result<Door<'a>, Failure> {
         let (name, handler) = config.handler_for(&invocation.program)?;
         let (handler, settings) = (name.to_owned(), handler.clone());
-        Ok(Door { invocation, config, handler, settings, log })
+        Ok(Door {
+            invocation,
+            config,
+            handler,
+            settings,
+            log,
+        })
     }
 
     /// The runtime's `--root`, absolute.

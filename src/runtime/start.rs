@@ -9,8 +9,8 @@ use crate::channel::DEADLINE;
 use crate::control::{Answer, Ask, LARGEST, Request};
 use crate::oci::procmounts;
 use crate::state::{Home, Record};
-use crate::sys::socket::{self, Packet};
 use crate::sys::probe;
+use crate::sys::socket::{self, Packet};
 
 /// Starts container `id`; its exit status where the runtime has one.
 pub(super) fn container(door: &Door<'_>, id: &str) -> Result<i32, Failure> {
@@ -39,17 +39,27 @@ pub(super) fn container(door: &Door<'_>, id: &str) -> Result<i32, Failure> {
 pub(super) fn record(home: &Home, id: &str, verb: &'static str) -> Result<Record, Failure> {
     match home.read_record() {
         Ok(record) => Ok(record),
-        Err(error) if error.is_missing() => Err(Failure::Unknown { verb, id: id.to_owned() }),
+        Err(error) if error.is_missing() => Err(Failure::Unknown {
+            verb,
+            id: id.to_owned(),
+        }),
         Err(error) => Err(error.into()),
     }
 }
 
 fn parked_pid(record: &Record, id: &str) -> Result<i32, Failure> {
-    let written = record.pid_file.as_deref().and_then(|path| std::fs::read_to_string(path).ok());
+    let written = record
+        .pid_file
+        .as_deref()
+        .and_then(|path| std::fs::read_to_string(path).ok());
     if let Some(pid) = written.and_then(|text| text.trim().parse().ok()) {
         return Ok(pid);
     }
-    let absent = |cause: String| Failure::NotThere { verb: "start", id: id.to_owned(), cause };
+    let absent = |cause: String| Failure::NotThere {
+        verb: "start",
+        id: id.to_owned(),
+        cause,
+    };
     let output = Command::new(&record.runtime)
         .arg("--root")
         .arg(&record.root)
@@ -59,26 +69,42 @@ fn parked_pid(record: &Record, id: &str) -> Result<i32, Failure> {
     let state: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     match state.get("pid").and_then(serde_json::Value::as_i64) {
         Some(pid) if pid > 0 => Ok(pid as i32),
-        _ => Err(absent("its runtime does not know it; create it first".into())),
+        _ => Err(absent(
+            "its runtime does not know it; create it first".into(),
+        )),
     }
 }
 
 /// Refuses a container in which something stands in for /proc (DESIGN §5): the runtime would
 /// execute that in place of init.
-pub(super) fn check_proc(verb: &'static str, id: &str, pid: i32, record: &Record) -> Result<(), Failure> {
+pub(super) fn check_proc(
+    verb: &'static str,
+    id: &str,
+    pid: i32,
+    record: &Record,
+) -> Result<(), Failure> {
     let path = format!("/proc/{pid}/mountinfo");
     let text = std::fs::read_to_string(&path).map_err(|error| Failure::NotThere {
         verb,
         id: id.to_owned(),
         cause: format!("its first process {pid} has ended ({path}: {error}); delete it"),
     })?;
-    procmounts::check(&text, &record.exec.proc_mounts)
-        .map_err(|cause| Failure::Proc { verb, id: id.to_owned(), cause })
+    procmounts::check(&text, &record.exec.proc_mounts).map_err(|cause| Failure::Proc {
+        verb,
+        id: id.to_owned(),
+        cause,
+    })
 }
 
 pub(super) fn connect(home: &Home, id: &str, verb: &'static str) -> Result<OwnedFd, Failure> {
-    let gone = |cause: String| Failure::Unsupervised { verb, id: id.to_owned(), cause };
-    let socket = home.connect_control().map_err(|error| gone(error.to_string()))?;
+    let gone = |cause: String| Failure::Unsupervised {
+        verb,
+        id: id.to_owned(),
+        cause,
+    };
+    let socket = home
+        .connect_control()
+        .map_err(|error| gone(error.to_string()))?;
     socket::set_timeout(&socket, DEADLINE).map_err(|error| gone(error.to_string()))?;
     Ok(socket)
 }
@@ -91,13 +117,25 @@ pub(super) fn say(
     verb: &'static str,
 ) -> Result<(), Failure> {
     let request = serde_json::to_vec(&Request::new(ask.clone())).map_err(std::io::Error::from);
-    request.and_then(|bytes| socket::send(supervisor, &bytes, fds)).map_err(|error| {
-        Failure::Unsupervised { verb, id: id.to_owned(), cause: error.to_string() }
-    })
+    request
+        .and_then(|bytes| socket::send(supervisor, &bytes, fds))
+        .map_err(|error| Failure::Unsupervised {
+            verb,
+            id: id.to_owned(),
+            cause: error.to_string(),
+        })
 }
 
-pub(super) fn hear(supervisor: &OwnedFd, id: &str, verb: &'static str) -> Result<(Answer, Packet), Failure> {
-    let gone = |cause: String| Failure::Unsupervised { verb, id: id.to_owned(), cause };
+pub(super) fn hear(
+    supervisor: &OwnedFd,
+    id: &str,
+    verb: &'static str,
+) -> Result<(Answer, Packet), Failure> {
+    let gone = |cause: String| Failure::Unsupervised {
+        verb,
+        id: id.to_owned(),
+        cause,
+    };
     let packet = socket::receive(supervisor, LARGEST).map_err(|error| gone(error.to_string()))?;
     if packet.bytes.is_empty() {
         return Err(gone("it ended meanwhile".into()));
@@ -108,7 +146,11 @@ pub(super) fn hear(supervisor: &OwnedFd, id: &str, verb: &'static str) -> Result
 }
 
 /// Waits until init has become the workload, or said why not.
-pub(super) fn hear_outcome(supervisor: &OwnedFd, id: &str, verb: &'static str) -> Result<i32, Failure> {
+pub(super) fn hear_outcome(
+    supervisor: &OwnedFd,
+    id: &str,
+    verb: &'static str,
+) -> Result<i32, Failure> {
     match hear(supervisor, id, verb)?.0 {
         Answer::Running { .. } => Ok(0),
         Answer::Failed { message } | Answer::Refused { message } => Err(Failure::Said(message)),
@@ -131,5 +173,7 @@ pub(super) fn runtime(path: &Path, words: Vec<std::ffi::OsString>) -> Result<Exi
 /// An exit status as a shell would tell it.
 pub(super) fn code_of(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }

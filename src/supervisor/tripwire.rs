@@ -114,7 +114,7 @@ impl Supervisor {
         let (arch, _) = arch_of(call);
         self.tell(What::Tripwire {
             process,
-            fix: crate::event::fix_for(&name),
+            fix: crate::policy::fix_for(&name),
             syscall: name,
             number: call.number.into(),
             arch: arch.into(),

@@ -72,7 +72,10 @@ pub fn lowest_free(any_open: impl AsFd) -> io::Result<RawFd> {
 pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
     let end = first + fds.len() as RawFd;
     // All sources go above the targets first, so that no target overwrites a source still needed.
-    let high = fds.into_iter().map(|fd| raise(fd, end)).collect::<io::Result<Vec<_>>>()?;
+    let high = fds
+        .into_iter()
+        .map(|fd| raise(fd, end))
+        .collect::<io::Result<Vec<_>>>()?;
     for (target, fd) in (first..end).zip(&high) {
         // SAFETY: dup3(2) takes numbers; no owned descriptor of ours has the number `target`: the
         // sources were consumed above and their copies lie at `end` or beyond.

@@ -34,12 +34,11 @@ pub fn daemon(argv: &[CString], env: &[CString], fds: Vec<OwnedFd>) -> io::Resul
     let (result, end) = pipe()?;
     // Copies are made above every number that the daemon will use; see `become_daemon`.
     let floor = 4 + fds.len() as RawFd;
-    let report = above(&end, floor)?;
-    drop(end);
-    let null = above(&null, floor)?;
+    let report = raise(end, floor)?;
+    let null = raise(null, floor)?;
     let high = fds
-        .iter()
-        .map(|fd| above(fd, floor))
+        .into_iter()
+        .map(|fd| raise(fd, floor))
         .collect::<io::Result<Vec<_>>>()?;
     let high_raw: Vec<RawFd> = high.iter().map(|fd| fd.as_raw_fd()).collect();
 
