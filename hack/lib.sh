@@ -11,6 +11,10 @@ release_dir=$target_dir/$triple/release
 # Shared between worktrees where the environment says so.
 images_dir=${MANTLET_IMAGES:-$repo/target/images}
 
+# Where rustup puts it; a root shell's PATH often lacks it.
+[ -x "${HOME:-/root}/.cargo/bin/cargo" ] && PATH=${HOME:-/root}/.cargo/bin:$PATH
+PATH=$PATH:/usr/sbin:/sbin
+
 if [ -t 1 ]; then
 	bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
 else

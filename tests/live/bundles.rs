@@ -11,9 +11,13 @@ fn every(test: impl Fn(&'static World, &str)) {
 #[test]
 fn run_answers_with_the_workloads_output_and_exit_code() {
     every(|world, handler| {
-        let bundle = Bundle::new(world, handler).args(["sh", "-c", "echo out; echo err >&2; exit 7"]);
+        let bundle =
+            Bundle::new(world, handler).args(["sh", "-c", "echo out; echo err >&2; exit 7"]);
         let done = bundle.run().expect(7);
-        assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("out\n", "err\n"));
+        assert_eq!(
+            (done.stdout.as_str(), done.stderr.as_str()),
+            ("out\n", "err\n")
+        );
         assert!(!done.held_open, "somebody kept the container's pipes");
     });
 }
@@ -27,8 +31,15 @@ fn create_start_exec_kill_and_delete_behave_as_with_the_plain_runtime() {
         assert_eq!(bundle.state().expect("created")["status"], "created");
         bundle.start().ok();
         assert_eq!(bundle.state().expect("started")["status"], "running");
-        assert_eq!(bundle.exec(["harmless", "echo", "hello"]).ok().stdout, "hello\n");
-        bundle.exec_process(|process| process["args"] = serde_json::json!(["/bin/harmless", "exit", "9"])).expect(9);
+        assert_eq!(
+            bundle.exec(["harmless", "echo", "hello"]).ok().stdout,
+            "hello\n"
+        );
+        bundle
+            .exec_process(|process| {
+                process["args"] = serde_json::json!(["/bin/harmless", "exit", "9"])
+            })
+            .expect(9);
         bundle.kill("TERM").ok();
         crate::harness::eventually("the container stops", || {
             (bundle.state()?["status"] == "stopped").then_some(())

@@ -21,15 +21,30 @@ fn ctr_task_exec_runs_a_session_in_a_detached_container() {
     for handler in HANDLERS {
         let id = containerd.world().name("ctr");
         let null: PathBuf = "/bin/harmless".into();
-        let run = containerd.ctr_run(handler, &id).args(["--null-io", "-d", STATIC, &id]);
+        let run = containerd
+            .ctr_run(handler, &id)
+            .args(["--null-io", "-d", STATIC, &id]);
         run.arg(null).arg("stay").run().ok();
         let exec = |args: &[&str]| {
-            containerd.ctr(["task", "exec", "--exec-id", "s", &id]).args(args).run()
+            containerd
+                .ctr(["task", "exec", "--exec-id", "s", &id])
+                .args(args)
+                .run()
         };
-        assert_eq!(exec(&["/bin/harmless", "echo", "from a session"]).ok().stdout, "from a session\n");
+        assert_eq!(
+            exec(&["/bin/harmless", "echo", "from a session"])
+                .ok()
+                .stdout,
+            "from a session\n"
+        );
         exec(&["/bin/harmless", "exit", "5"]).expect(5);
         let listed = containerd.ctr(["task", "ls"]).run().ok().stdout;
-        assert!(listed.lines().any(|line| line.starts_with(&id) && line.contains("RUNNING")), "{listed}");
+        assert!(
+            listed
+                .lines()
+                .any(|line| line.starts_with(&id) && line.contains("RUNNING")),
+            "{listed}"
+        );
         containerd.ctr(["task", "rm", "-f", &id]).run().ok();
         containerd.ctr(["container", "rm", &id]).run().ok();
     }

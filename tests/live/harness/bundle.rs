@@ -35,14 +35,22 @@ impl Bundle {
             super::containerd::image("static-rootfs").display(),
             path.display()
         );
-        let mount = world.command("mount").args(["-t", "overlay", "-o", &options, "overlay"]);
+        let mount = world
+            .command("mount")
+            .args(["-t", "overlay", "-o", &options, "overlay"]);
         mount.arg(path.join("rootfs")).run().ok();
         let binary = match runtime {
             "runc" | "crun" => PathBuf::from(runtime),
             ours => world.bin(ours),
         };
         let config = specification(world, &id);
-        Bundle { world, id, path, config, binary }
+        Bundle {
+            world,
+            id,
+            path,
+            config,
+            binary,
+        }
     }
 
     /// Sets the workload's arguments.
@@ -111,14 +119,21 @@ impl Bundle {
     /// `run` in the foreground, to its end. Writes config.json first.
     pub fn run(&self) -> Finished {
         self.write();
-        self.call().args(["run", "--bundle"]).arg(&self.path).arg(&self.id).run()
+        self.call()
+            .args(["run", "--bundle"])
+            .arg(&self.path)
+            .arg(&self.id)
+            .run()
     }
 
     /// `create`, with the container's output going to a file ([`Bundle::output`]). Does not write
     /// config.json: call [`Bundle::write`] first. Answers the exit code.
     pub fn create(&self) -> i32 {
         let call = self.call().args(["create", "--bundle"]).arg(&self.path);
-        let call = call.arg("--pid-file").arg(self.path.join("init.pid")).arg(&self.id);
+        let call = call
+            .arg("--pid-file")
+            .arg(self.path.join("init.pid"))
+            .arg(&self.id);
         call.run_into(&self.path.join("output"))
     }
 
@@ -145,7 +160,10 @@ impl Bundle {
 
     /// Command-line form of `exec`, in the foreground.
     pub fn exec<A: AsRef<str>>(&self, args: impl IntoIterator<Item = A>) -> Finished {
-        let args: Vec<String> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let args: Vec<String> = args
+            .into_iter()
+            .map(|arg| arg.as_ref().to_owned())
+            .collect();
         self.call().arg("exec").arg(&self.id).args(args).run()
     }
 
@@ -155,7 +173,11 @@ impl Bundle {
         change(&mut process);
         let file = self.path.join(self.world.name("process"));
         fs::write(&file, process.to_string()).expect("a folder of our own");
-        self.call().args(["exec", "--process"]).arg(file).arg(&self.id).run()
+        self.call()
+            .args(["exec", "--process"])
+            .arg(file)
+            .arg(&self.id)
+            .run()
     }
 
     /// `state`, parsed; `None` where the runtime knows no such container.
@@ -202,7 +224,11 @@ pub fn errors_in(log: &Path) -> Vec<String> {
 impl Drop for Bundle {
     fn drop(&mut self) {
         self.delete();
-        self.world.command("umount").arg("-l").arg(self.path.join("rootfs")).run();
+        self.world
+            .command("umount")
+            .arg("-l")
+            .arg(self.path.join("rootfs"))
+            .run();
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -210,7 +236,10 @@ impl Drop for Bundle {
 /// `runc spec` with what a container under containerd has besides.
 fn specification(world: &World, id: &str) -> Value {
     let folder = world.folder("specs", id);
-    let spec = world.command("runc").args(["spec", "--bundle"]).arg(&folder);
+    let spec = world
+        .command("runc")
+        .args(["spec", "--bundle"])
+        .arg(&folder);
     spec.run().ok();
     let text = fs::read(folder.join("config.json")).expect("runc has written it");
     let mut config: Value = serde_json::from_slice(&text).expect("runc's own JSON");

@@ -44,7 +44,11 @@ impl Finished {
     /// Panics if it succeeded.
     #[track_caller]
     pub fn refused(self) -> Finished {
-        assert_ne!(self.code, 0, "{} succeeded\n--- stdout\n{}", self.what, self.stdout);
+        assert_ne!(
+            self.code, 0,
+            "{} succeeded\n--- stdout\n{}",
+            self.what, self.stdout
+        );
         self
     }
 }
@@ -60,7 +64,12 @@ pub struct Run {
 impl Run {
     /// Runs `command`; `what` is shown in messages.
     pub fn new(command: Command, what: String) -> Run {
-        Run { command, stdin: Vec::new(), deadline: Duration::from_secs(60), what }
+        Run {
+            command,
+            stdin: Vec::new(),
+            deadline: Duration::from_secs(60),
+            what,
+        }
     }
 
     /// Adds an argument.
@@ -96,7 +105,11 @@ impl Run {
 
     /// Runs it to its end.
     pub fn run(mut self) -> Finished {
-        self.command.stdin(if self.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
+        self.command.stdin(if self.stdin.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        });
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().expect("nsenter is on PATH");
         if let Some(mut pipe) = child.stdin.take() {
@@ -111,15 +124,28 @@ impl Run {
         });
         let (stdout, first) = collect(&stdout);
         let (stderr, second) = collect(&stderr);
-        Finished { code, stdout, stderr, held_open: !(first && second), what: self.what }
+        Finished {
+            code,
+            stdout,
+            stderr,
+            held_open: !(first && second),
+            what: self.what,
+        }
     }
 
     /// Runs it with its output appended to `file`, for programs whose children keep it open.
     pub fn run_into(mut self, file: &Path) -> i32 {
         let open = || {
-            std::fs::File::options().create(true).append(true).open(file).expect("an output file")
+            std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(file)
+                .expect("an output file")
         };
-        self.command.stdin(Stdio::null()).stdout(open()).stderr(open());
+        self.command
+            .stdin(Stdio::null())
+            .stdout(open())
+            .stderr(open());
         let mut child = self.command.spawn().expect("nsenter is on PATH");
         wait(&mut child, self.deadline)
             .unwrap_or_else(|| panic!("{} did not end within {:?}", self.what, self.deadline))
@@ -127,8 +153,13 @@ impl Run {
 
     /// Starts it with pipes and lets it run; killed when dropped.
     pub fn spawn(mut self) -> Spawned {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Spawned { child: self.command.spawn().expect("nsenter is on PATH") }
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Spawned {
+            child: self.command.spawn().expect("nsenter is on PATH"),
+        }
     }
 }
 
@@ -157,7 +188,11 @@ fn wait(child: &mut Child, deadline: Duration) -> Option<i32> {
     let begin = Instant::now();
     loop {
         if let Some(status) = child.try_wait().expect("our own child") {
-            return Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+            return Some(
+                status
+                    .code()
+                    .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            );
         }
         if begin.elapsed() > deadline {
             let _ = child.kill();

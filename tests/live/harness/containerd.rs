@@ -47,7 +47,11 @@ impl Containerd {
             .arg(home.join("config.toml"))
             .arg(&log)
             .spawn();
-        let daemon = Containerd { world, home, _daemon: daemon };
+        let daemon = Containerd {
+            world,
+            home,
+            _daemon: daemon,
+        };
         eventually("containerd answers", || {
             (daemon.ctr(["version"]).run().code == 0).then_some(())
         });
@@ -114,11 +118,19 @@ impl Containerd {
     }
 
     fn import(&self, namespace: &str, archive: &Path) {
-        self.ctr_call(namespace).args(["images", "import"]).arg(archive).run().ok();
+        self.ctr_call(namespace)
+            .args(["images", "import"])
+            .arg(archive)
+            .run()
+            .ok();
     }
 
     fn ctr_call(&self, namespace: &str) -> Run {
-        self.world.command("ctr").arg("--address").arg(self.address()).args(["-n", namespace])
+        self.world
+            .command("ctr")
+            .arg("--address")
+            .arg(self.address())
+            .args(["-n", namespace])
     }
 }
 
@@ -133,7 +145,10 @@ pub fn image(file: &str) -> PathBuf {
     };
     made.get_or_init(|| {
         let status = Command::new(repo.join("hack/images")).arg(name).status();
-        assert!(status.is_ok_and(|status| status.success()), "hack/images {name} failed");
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "hack/images {name} failed"
+        );
     });
     std::env::var_os("MANTLET_IMAGES")
         .map_or_else(|| repo.join("target/images"), PathBuf::from)
@@ -146,7 +161,11 @@ fn configuration(world: &World, home: &Path) -> String {
     let shipped = repo.join("containerd-config/containerd-1.x.toml");
     let shipped = fs::read_to_string(shipped).expect("the shipped drop-in");
     let installed = "/usr/local/bin/mantlet-";
-    assert_eq!(shipped.matches(installed).count(), 2, "the drop-in names two programs");
+    assert_eq!(
+        shipped.matches(installed).count(),
+        2,
+        "the drop-in names two programs"
+    );
     let ours = world.bin("mantlet-");
     let cri = "plugins.\"io.containerd.grpc.v1.cri\"";
     format!(

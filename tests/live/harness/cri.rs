@@ -41,13 +41,22 @@ impl Cri {
         let socket = socket.to_owned();
         let connector = tower::service_fn(move |_| {
             let socket = socket.clone();
-            async { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
+            async {
+                tokio::net::UnixStream::connect(socket)
+                    .await
+                    .map(TokioIo::new)
+            }
         });
         let channel = tokio.block_on(async {
             // The name is only for the Host header; the connector knows where to go.
-            Endpoint::from_static("http://localhost").connect_with_connector(connector).await
+            Endpoint::from_static("http://localhost")
+                .connect_with_connector(connector)
+                .await
         });
-        Cri { tokio, channel: channel.expect("containerd's socket") }
+        Cri {
+            tokio,
+            channel: channel.expect("containerd's socket"),
+        }
     }
 
     /// One call of runtime.v1.RuntimeService. The error is the text people see in Kubernetes.
@@ -66,7 +75,9 @@ impl Cri {
             request.set_timeout(Duration::from_secs(120));
             let codec = tonic_prost::ProstCodec::<Q, A>::default();
             let answer = client.unary(request, path, codec).await;
-            answer.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())
+            answer
+                .map(tonic::Response::into_inner)
+                .map_err(|status| status.message().to_owned())
         })
     }
 }
@@ -105,7 +116,13 @@ impl<'a> Pod<'a> {
             ..Default::default()
         };
         let cri = containerd.cri();
-        Pod { containerd, cri, handler: handler.into(), config, id: String::new() }
+        Pod {
+            containerd,
+            cri,
+            handler: handler.into(),
+            config,
+            id: String::new(),
+        }
     }
 
     /// Adds a pod annotation.
@@ -136,7 +153,11 @@ impl<'a> Pod<'a> {
         let request = RunPodSandboxRequest {
             config: Some(self.config.clone()),
             // The plain runtime is containerd's default handler.
-            runtime_handler: if self.handler == "runc" { "".into() } else { self.handler.clone() },
+            runtime_handler: if self.handler == "runc" {
+                "".into()
+            } else {
+                self.handler.clone()
+            },
         };
         let answer: Created = self.cri.call("RunPodSandbox", request)?;
         self.id = answer.id;
@@ -154,16 +175,25 @@ impl<'a> Pod<'a> {
 
     /// Pid of the pause container, in the world's numbers.
     pub fn pid(&self) -> i32 {
-        let request = StatusRequest { id: self.id.clone(), verbose: true };
-        let answer: PodSandboxStatusResponse =
-            self.cri.call("PodSandboxStatus", request).expect("a running pod");
+        let request = StatusRequest {
+            id: self.id.clone(),
+            verbose: true,
+        };
+        let answer: PodSandboxStatusResponse = self
+            .cri
+            .call("PodSandboxStatus", request)
+            .expect("a running pod");
         pid_in(&answer.info)
     }
 
     /// PodSandboxStatus: whether it is ready.
     pub fn ready(&self) -> bool {
-        let request = StatusRequest { id: self.id.clone(), verbose: false };
-        let answer: Result<PodSandboxStatusResponse, _> = self.cri.call("PodSandboxStatus", request);
+        let request = StatusRequest {
+            id: self.id.clone(),
+            verbose: false,
+        };
+        let answer: Result<PodSandboxStatusResponse, _> =
+            self.cri.call("PodSandboxStatus", request);
         answer.is_ok_and(|answer| answer.status.is_some_and(|status| status.state == 0))
     }
 
@@ -171,21 +201,36 @@ impl<'a> Pod<'a> {
     /// default (`RuntimeDefault`).
     pub fn container(&self, name: &str) -> Container<'_> {
         let config = ContainerConfig {
-            metadata: Some(ContainerMetadata { name: name.into(), attempt: 0 }),
-            image: Some(ImageSpec { image: STATIC.into() }),
+            metadata: Some(ContainerMetadata {
+                name: name.into(),
+                attempt: 0,
+            }),
+            image: Some(ImageSpec {
+                image: STATIC.into(),
+            }),
             command: vec!["/bin/harmless".into(), "stay".into()],
             log_path: format!("{name}.log"),
             linux: Some(LinuxContainerConfig {
-                resources: Some(LinuxContainerResources { cpu_shares: 128, ..Default::default() }),
+                resources: Some(LinuxContainerResources {
+                    cpu_shares: 128,
+                    ..Default::default()
+                }),
                 security_context: Some(LinuxContainerSecurityContext {
                     seccomp: Some(SecurityProfile { profile_type: 0 }),
-                    namespace_options: Some(NamespaceOption { pid: 1, ..Default::default() }),
+                    namespace_options: Some(NamespaceOption {
+                        pid: 1,
+                        ..Default::default()
+                    }),
                     ..Default::default()
                 }),
             }),
             ..Default::default()
         };
-        Container { pod: self, config, id: String::new() }
+        Container {
+            pod: self,
+            config,
+            id: String::new(),
+        }
     }
 
     /// StopPodSandbox and RemovePodSandbox.
@@ -219,13 +264,18 @@ pub struct Container<'a> {
 impl<'a> Container<'a> {
     /// Another image.
     pub fn image(mut self, image: &str) -> Container<'a> {
-        self.config.image = Some(ImageSpec { image: image.into() });
+        self.config.image = Some(ImageSpec {
+            image: image.into(),
+        });
         self
     }
 
     /// What it runs; resolved in the container's PATH.
     pub fn command<A: AsRef<str>>(mut self, command: impl IntoIterator<Item = A>) -> Container<'a> {
-        self.config.command = command.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        self.config.command = command
+            .into_iter()
+            .map(|arg| arg.as_ref().to_owned())
+            .collect();
         self
     }
 
@@ -236,7 +286,10 @@ impl<'a> Container<'a> {
 
     /// Adds a variable.
     pub fn env(mut self, key: &str, value: &str) -> Container<'a> {
-        self.config.envs.push(KeyValue { key: key.into(), value: value.into() });
+        self.config.envs.push(KeyValue {
+            key: key.into(),
+            value: value.into(),
+        });
         self
     }
 
@@ -277,7 +330,9 @@ impl<'a> Container<'a> {
     /// Adds capabilities, names without `CAP_`.
     pub fn capabilities(mut self, names: &[&str]) -> Container<'a> {
         let capabilities = self.security().capabilities.get_or_insert_default();
-        capabilities.add_capabilities.extend(names.iter().map(|name| (*name).to_owned()));
+        capabilities
+            .add_capabilities
+            .extend(names.iter().map(|name| (*name).to_owned()));
         self
     }
 
@@ -314,7 +369,11 @@ impl<'a> Container<'a> {
 
     /// Where [`Container::volume`] keeps the files, on the host.
     pub fn volume_path(&self, to: &str) -> PathBuf {
-        let name = self.config.metadata.as_ref().map_or("", |metadata| metadata.name.as_str());
+        let name = self
+            .config
+            .metadata
+            .as_ref()
+            .map_or("", |metadata| metadata.name.as_str());
         Path::new(&self.pod.config.log_directory)
             .join("volumes")
             .join(name)
@@ -335,7 +394,12 @@ impl<'a> Container<'a> {
 
     /// StartContainer: the runtime's `create` and `start`.
     pub fn try_start(&self) -> Result<(), String> {
-        let _: Empty = self.pod.cri.call("StartContainer", ById { id: self.id.clone() })?;
+        let _: Empty = self.pod.cri.call(
+            "StartContainer",
+            ById {
+                id: self.id.clone(),
+            },
+        )?;
         Ok(())
     }
 
@@ -354,9 +418,15 @@ impl<'a> Container<'a> {
 
     /// ContainerStatus.
     pub fn status(&self) -> ContainerStatus {
-        let request = StatusRequest { id: self.id.clone(), verbose: false };
-        let answer: ContainerStatusResponse =
-            self.pod.cri.call("ContainerStatus", request).expect("a created container");
+        let request = StatusRequest {
+            id: self.id.clone(),
+            verbose: false,
+        };
+        let answer: ContainerStatusResponse = self
+            .pod
+            .cri
+            .call("ContainerStatus", request)
+            .expect("a created container");
         answer.status.expect("an answer has a status")
     }
 
@@ -372,9 +442,15 @@ impl<'a> Container<'a> {
 
     /// What ContainerStatus tells verbosely: `pid`, `runtimeSpec`, … as JSON.
     pub fn info(&self) -> Value {
-        let request = StatusRequest { id: self.id.clone(), verbose: true };
-        let answer: ContainerStatusResponse =
-            self.pod.cri.call("ContainerStatus", request).expect("a created container");
+        let request = StatusRequest {
+            id: self.id.clone(),
+            verbose: true,
+        };
+        let answer: ContainerStatusResponse = self
+            .pod
+            .cri
+            .call("ContainerStatus", request)
+            .expect("a created container");
         info_in(&answer.info)
     }
 
@@ -398,7 +474,11 @@ impl<'a> Container<'a> {
     ) -> Result<Finished, String> {
         let cmd: Vec<String> = cmd.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let what = cmd.join(" ");
-        let request = ExecSyncRequest { container_id: self.id.clone(), cmd, timeout: 60 };
+        let request = ExecSyncRequest {
+            container_id: self.id.clone(),
+            cmd,
+            timeout: 60,
+        };
         let answer: ExecSyncResponse = self.pod.cri.call("ExecSync", request)?;
         Ok(Finished {
             code: answer.exit_code,
@@ -456,7 +536,12 @@ impl<'a> Container<'a> {
         let answer: ContainerStatsResponse = self
             .pod
             .cri
-            .call("ContainerStats", ById { id: self.id.clone() })
+            .call(
+                "ContainerStats",
+                ById {
+                    id: self.id.clone(),
+                },
+            )
             .expect("a running container");
         answer.stats.expect("an answer has stats")
     }
@@ -499,14 +584,22 @@ impl<'a> Container<'a> {
 
     /// StopContainer: SIGTERM, then SIGKILL after `seconds`.
     pub fn stop(&self, seconds: i64) -> Result<(), String> {
-        let request = StopContainerRequest { container_id: self.id.clone(), timeout: seconds };
+        let request = StopContainerRequest {
+            container_id: self.id.clone(),
+            timeout: seconds,
+        };
         let _: Empty = self.pod.cri.call("StopContainer", request)?;
         Ok(())
     }
 
     /// RemoveContainer.
     pub fn remove(&self) -> Result<(), String> {
-        let _: Empty = self.pod.cri.call("RemoveContainer", ById { id: self.id.clone() })?;
+        let _: Empty = self.pod.cri.call(
+            "RemoveContainer",
+            ById {
+                id: self.id.clone(),
+            },
+        )?;
         Ok(())
     }
 

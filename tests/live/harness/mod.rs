@@ -37,7 +37,10 @@ pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = ready() {
             return answer;
         }
-        assert!(begin.elapsed() < Duration::from_secs(20), "gave up waiting: {what}");
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "gave up waiting: {what}"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }

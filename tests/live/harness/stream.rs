@@ -17,7 +17,9 @@ pub struct Session {
 
 /// Connects to `url` (`http://ADDRESS:PORT/PATH`), types `input`, and reads until the session ends.
 pub fn converse(url: &str, input: &str) -> io::Result<Session> {
-    let rest = url.strip_prefix("http://").ok_or(io::ErrorKind::InvalidInput)?;
+    let rest = url
+        .strip_prefix("http://")
+        .ok_or(io::ErrorKind::InvalidInput)?;
     let (host, path) = rest.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
     let address: SocketAddr = host.parse().map_err(io::Error::other)?;
     let mut socket = TcpStream::connect(address)?;
@@ -70,7 +72,10 @@ fn collect(reader: &mut impl Read) -> io::Result<Session> {
             _ => {}
         }
     }
-    Ok(Session { output: String::from_utf8_lossy(&output).into_owned(), code })
+    Ok(Session {
+        output: String::from_utf8_lossy(&output).into_owned(),
+        code,
+    })
 }
 
 /// One frame, or `None` where the peer has hung up.
@@ -108,5 +113,10 @@ fn outcome(bytes: &[u8]) -> Result<i32, String> {
         let cause = causes.iter().find(|cause| cause["reason"] == "ExitCode")?;
         cause["message"].as_str()?.parse().ok()
     });
-    exit.ok_or_else(|| status["message"].as_str().unwrap_or("no message").to_owned())
+    exit.ok_or_else(|| {
+        status["message"]
+            .as_str()
+            .unwrap_or("no message")
+            .to_owned()
+    })
 }

@@ -87,10 +87,16 @@ impl World {
     /// `program` inside the world, with `MANTLET_CONFIG` set.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Run {
         let mut command = Command::new("nsenter");
-        command.args(["--mount", "--pid", "--target"]).arg(self.init.to_string());
+        command
+            .args(["--mount", "--pid", "--target"])
+            .arg(self.init.to_string());
         // The deadline kills nsenter; its child must not outlive it.
-        command.args(["--", "setpriv", "--pdeathsig", "KILL", "--"]).arg(program.as_ref());
-        command.env("MANTLET_CONFIG", self.config()).env_remove("RUST_BACKTRACE");
+        command
+            .args(["--", "setpriv", "--pdeathsig", "KILL", "--"])
+            .arg(program.as_ref());
+        command
+            .env("MANTLET_CONFIG", self.config())
+            .env_remove("RUST_BACKTRACE");
         Run::new(command, program.as_ref().to_string_lossy().into_owned())
     }
 
@@ -103,7 +109,10 @@ impl World {
     pub fn inside(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         let relative = path.strip_prefix("/").unwrap_or(path);
-        Path::new("/proc").join(self.init.to_string()).join("root").join(relative)
+        Path::new("/proc")
+            .join(self.init.to_string())
+            .join("root")
+            .join(relative)
     }
 
     /// `/proc/PID` of a pid of this world.
@@ -137,14 +146,15 @@ impl World {
 
     /// Pids of this world whose `comm` is `name`.
     pub fn pids_named(&self, name: &str) -> Vec<i32> {
-        let Ok(entries) = fs::read_dir(self.inside("/proc")) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(self.inside("/proc")) else {
+            return Vec::new();
+        };
         entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .filter(|pid| {
-                fs::read_to_string(self.proc(*pid).join("comm")).is_ok_and(|comm| {
-                    comm.trim_end() == name.get(..15).unwrap_or(name)
-                })
+                fs::read_to_string(self.proc(*pid).join("comm"))
+                    .is_ok_and(|comm| comm.trim_end() == name.get(..15).unwrap_or(name))
             })
             .collect()
     }
@@ -164,14 +174,21 @@ impl World {
     }
 
     fn make(runtime: &'static str, pure_cgroups: bool) -> World {
-        assert!(nix::unistd::geteuid().is_root(), "live tests need root: sudo -E cargo test");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "live tests need root: sudo -E cargo test"
+        );
         // A worktree can sit below a folder that only root enters; /tmp is for everybody.
         let work = PathBuf::from(format!("/tmp/{}-{runtime}", run_name()));
         fs::create_dir_all(&work).expect("a folder in /tmp");
         janitor();
         link_programs(&work.join("bin"));
         let holder = hold(&work, pure_cgroups);
-        let world = World { init: holder, work, runtime };
+        let world = World {
+            init: holder,
+            work,
+            runtime,
+        };
         fs::write(world.config(), world.configuration()).expect("a folder of our own");
         world
     }
@@ -204,7 +221,9 @@ fn below(proc: &Path, space: &Path) -> bool {
         if fs::read_link(at.join("ns/pid")).is_ok_and(|found| found == space) {
             return true;
         }
-        let Ok(status) = fs::read_to_string(at.join("status")) else { return false };
+        let Ok(status) = fs::read_to_string(at.join("status")) else {
+            return false;
+        };
         match field(&status, "PPid") {
             Some("0") | None => return false,
             Some(parent) => at = Path::new("/proc").join(parent),
@@ -223,7 +242,10 @@ fn programs() -> PathBuf {
     std::env::var_os("MANTLET_BIN_DIR").map_or_else(
         || {
             let built = Path::new(env!("CARGO_BIN_EXE_mantlet-runtime"));
-            built.parent().expect("a program is in a folder").to_path_buf()
+            built
+                .parent()
+                .expect("a program is in a folder")
+                .to_path_buf()
         },
         PathBuf::from,
     )
@@ -233,7 +255,12 @@ fn programs() -> PathBuf {
 fn link_programs(folder: &Path) {
     fs::create_dir_all(folder).expect("a folder of our own");
     let from = programs();
-    for name in ["mantlet-runtime", "mantlet-init", "mantlet-supervisor", "mantlet"] {
+    for name in [
+        "mantlet-runtime",
+        "mantlet-init",
+        "mantlet-supervisor",
+        "mantlet",
+    ] {
         symlink(from.join(name), folder.join(name)).expect("a fresh folder");
     }
     for handler in super::HANDLERS {
@@ -258,12 +285,32 @@ fn hold(work: &Path, pure_cgroups: bool) -> i32 {
         exec "$1"
     "#;
     let reaper = work.join("reaper");
-    fs::copy(super::containerd::image("static-rootfs").join("bin/pause"), &reaper)
-        .expect("hack/images has made the static image");
+    fs::copy(
+        super::containerd::image("static-rootfs").join("bin/pause"),
+        &reaper,
+    )
+    .expect("hack/images has made the static image");
     let mut command = Command::new("setpriv");
     command
-        .args(["--pdeathsig", "KILL", "--", "unshare", "--mount", "--propagation", "private"])
-        .args(["--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--", "sh", "-euc", script])
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "--",
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+        ])
+        .args([
+            "--pid",
+            "--fork",
+            "--kill-child=KILL",
+            "--mount-proc",
+            "--",
+            "sh",
+            "-euc",
+            script,
+        ])
         .arg("hold")
         .arg(reaper)
         .arg(pure_cgroups.to_string())
@@ -273,7 +320,10 @@ fn hold(work: &Path, pure_cgroups: bool) -> i32 {
     let mut line = String::new();
     let mut output = BufReader::new(child.stdout.take().expect("piped"));
     output.read_line(&mut line).expect("a pipe");
-    assert_eq!(line, "ready\n", "the namespaces of the live tests could not be made");
+    assert_eq!(
+        line, "ready\n",
+        "the namespaces of the live tests could not be made"
+    );
     let outside = child.id();
     let children = fs::read_to_string(format!("/proc/{outside}/task/{outside}/children"))
         .expect("CONFIG_PROC_CHILDREN");
@@ -288,7 +338,9 @@ static JANITOR: Mutex<Option<(Child, ChildStdin)>> = Mutex::new(None);
 fn on_lasting_thread(mut command: Command) -> Child {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        sender.send(command.spawn().expect("util-linux is installed")).expect("awaited");
+        sender
+            .send(command.spawn().expect("util-linux is installed"))
+            .expect("awaited");
         loop {
             std::thread::park();
         }
@@ -338,7 +390,10 @@ extern "C" fn leave() {
         let _ = holder.kill();
         let _ = holder.wait();
     }
-    let taken = JANITOR.lock().unwrap_or_else(|broken| broken.into_inner()).take();
+    let taken = JANITOR
+        .lock()
+        .unwrap_or_else(|broken| broken.into_inner())
+        .take();
     if let Some((mut child, pipe)) = taken {
         drop(pipe);
         let _ = child.wait();
