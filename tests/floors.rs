@@ -170,7 +170,10 @@ fn every_module_has_a_floor() {
 fn a_module_imports_only_from_lower_floors() {
     let known = floors();
     for (module, names) in graph() {
-        let floor = known[&module];
+        // A module without a floor is the business of the test above.
+        let Some(&floor) = known.get(&module) else {
+            continue;
+        };
         for name in names {
             // The types of floor 1 build on each other; no cycle, says the test below.
             let fits = known[&name] < floor || (floor == 1 && known[&name] == 1);
@@ -203,7 +206,7 @@ fn no_two_modules_import_each_other_by_any_path() {
 
 #[test]
 fn init_imports_only_what_it_needs() {
-    for name in &graph()["init"] {
+    for name in graph().get("init").into_iter().flatten() {
         assert!(
             INIT_IMPORTS.contains(&name.as_str()),
             "init imports {name}, and runs inside containers"
