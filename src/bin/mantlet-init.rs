@@ -1,7 +1,11 @@
 //! `mantlet-init`: see [`mantlet::init`].
 
+/// `mantlet doctor` looks for this text in the file: init is never run to be asked, because what
+/// follows `argv[0]` is the workload's.
+const VERSION: &str = concat!("mantlet-init version ", env!("CARGO_PKG_VERSION"));
+
 fn main() {
     mantlet::init::run(std::env::args_os().collect());
-    println!("mantlet-init {}", env!("CARGO_PKG_VERSION"));
+    println!("{VERSION}");
     println!("Runs only as the first program of a container; mantlet-runtime puts it there.");
 }

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// `mantlet doctor` looks for this text in the file.
+const VERSION: &str = concat!("mantlet-supervisor version ", env!("CARGO_PKG_VERSION"));
+
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     match (words.next(), words.next()) {
@@ -17,7 +20,7 @@ fn main() -> ExitCode {
             }
         }
         _ => {
-            println!("mantlet-supervisor {}", env!("CARGO_PKG_VERSION"));
+            println!("{VERSION}");
             println!("Started by mantlet-runtime, once for each container; not by hand.");
             ExitCode::SUCCESS
         }

@@ -4,7 +4,9 @@
 //! removed, the supervisor ends with its channel, config.json is replaced last.
 
 use std::ffi::CString;
+use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -206,7 +208,10 @@ fn start_supervisor(door: &Door<'_>, home: &Home, fds: Vec<OwnedFd>) -> Result<(
         return Err(Failure::Missing { path, cause: error });
     };
     // A journal that cannot be written is counted by the supervisor; it never stops a container.
-    let _ = std::fs::create_dir_all(&door.config.log_dir);
+    let _ = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&door.config.log_dir);
     spawn::daemon(&[program, home], &[], fds).map_err(|cause| Failure::Missing { path, cause })
 }
 

@@ -1,0 +1,13 @@
+//! Real processes on real runtimes: nothing here is a mock. See tests/README.md.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the harness offers more than the tests use today"
+)]
+
+mod bundles;
+mod ctr;
+mod dropin;
+mod harness;
+mod lifecycle;
+mod workloads;

@@ -1,0 +1,103 @@
+/* Attacks by other doors (architectures, terminals) and what the sandbox must leave working. */
+#include "attack.h"
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+
+#ifndef __X32_SYSCALL_BIT
+#define __X32_SYSCALL_BIT 0x40000000
+#endif
+
+/* Through the x32 table. Killed processes end with a signal: 128 + SIGSYS. */
+static int attack_x32(int argc, char **argv)
+{
+	pid_t child = fork();
+	if (child < 0)
+		return errno;
+	if (child == 0)
+		_exit(answer(syscall(__X32_SYSCALL_BIT | SYS_getpid)));
+	return outcome(child);
+}
+
+/* Through the i386 gate: getpid is 20 there. */
+static int attack_int80(int argc, char **argv)
+{
+	pid_t child = fork();
+	if (child < 0)
+		return errno;
+	if (child == 0) {
+		long result;
+		__asm__ volatile("int $0x80" : "=a"(result) : "a"(20L) : "memory");
+		_exit(result < 0 ? (int)-result : 0);
+	}
+	return outcome(child);
+}
+
+static int attack_tiocsti(int argc, char **argv)
+{
+	char key = '\n';
+	return answer(syscall(SYS_ioctl, 0L, (unsigned long)TIOCSTI, &key));
+}
+
+/* The kernel looks at 32 bits of the request; a filter that looks at 64 is passed by. */
+static int attack_tiocsti_high(int argc, char **argv)
+{
+	char key = '\n';
+	return answer(syscall(SYS_ioctl, 0L, (unsigned long)TIOCSTI | 1UL << 32, &key));
+}
+
+static int attack_tioclinux(int argc, char **argv)
+{
+	char code = 3;
+	return answer(syscall(SYS_ioctl, 0L, (unsigned long)TIOCLINUX, &code));
+}
+
+static long add_filter(unsigned int flags)
+{
+	struct sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+	struct sock_fprog program = {1, allow};
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -1;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+/* A listener on top of another would answer first. EBUSY: there is one below. */
+static int attack_listener(int argc, char **argv)
+{
+	return answer(add_filter(SECCOMP_FILTER_FLAG_NEW_LISTENER));
+}
+
+/* Ordinary: a workload that sandboxes itself further. */
+static int stack_filter(int argc, char **argv)
+{
+	return answer(add_filter(0));
+}
+
+/* Ordinary too: worked when its own domain took effect. */
+static int stack_landlock(int argc, char **argv)
+{
+	struct landlock_ruleset_attr attr = {.handled_access_fs = LANDLOCK_ACCESS_FS_READ_DIR};
+	int ruleset = syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
+	if (ruleset < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return errno;
+	if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+		return errno;
+	if (open("/", O_RDONLY | O_DIRECTORY) >= 0)
+		return EXFULL;
+	return errno == EACCES ? 0 : errno;
+}
+
+const struct attack self_attacks[] = {
+	{"x32", attack_x32, "call through the x32 table"},
+	{"int80", attack_int80, "call through the i386 gate"},
+	{"tiocsti", attack_tiocsti, "type into its terminal"},
+	{"tiocsti-high", attack_tiocsti_high, "the same with the request's high bits set"},
+	{"tioclinux", attack_tioclinux, "reach the console's selection"},
+	{"listener", attack_listener, "put a seccomp listener of its own on top"},
+	{"filter", stack_filter, "(ordinary) add a seccomp filter"},
+	{"landlock", stack_landlock, "(ordinary) enter a Landlock domain of its own"},
+	{NULL, NULL, NULL},
+};
