@@ -57,3 +57,16 @@ fn the_same_life_works_over_crun() {
         bundle.kill("KILL").ok();
     }
 }
+
+#[test]
+fn containerd_runs_containers_over_crun() {
+    let containerd = crate::harness::Containerd::start(World::crun(), "crun");
+    for handler in HANDLERS {
+        let pod = containerd.pod(handler).run();
+        let container = pod.container("main").run();
+        assert_eq!(
+            container.exec(["harmless", "work"]).ok().stdout,
+            "work: ok\n"
+        );
+    }
+}

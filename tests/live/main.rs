@@ -10,4 +10,5 @@ mod ctr;
 mod dropin;
 mod harness;
 mod lifecycle;
+mod programs;
 mod workloads;

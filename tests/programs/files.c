@@ -55,16 +55,18 @@ static int attack_mknod(int argc, char **argv)
 	return error;
 }
 
+/* An overlay has no handles to open: the default is a file system that has. */
 static int attack_open_by_handle(int argc, char **argv)
 {
 	struct {
 		struct file_handle head;
 		char rest[MAX_HANDLE_SZ];
 	} handle = {.head.handle_bytes = MAX_HANDLE_SZ};
+	const char *path = argument(argc, argv, "/dev/shm");
 	int mount_id;
-	if (name_to_handle_at(AT_FDCWD, argument(argc, argv, "/"), &handle.head, &mount_id, 0) < 0)
+	if (name_to_handle_at(AT_FDCWD, path, &handle.head, &mount_id, 0) < 0)
 		return errno;
-	int dir = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int dir = open(path, O_RDONLY | O_CLOEXEC);
 	return dir < 0 ? errno : answer(open_by_handle_at(dir, &handle.head, O_RDONLY | O_CLOEXEC));
 }
 
@@ -239,7 +241,7 @@ const struct attack file_attacks[] = {
 	{"chroot", attack_chroot, "chroot to PATH (/)"},
 	{"pivot-root", attack_pivot_root, "pivot_root in place"},
 	{"mknod", attack_mknod, "make a device at PATH"},
-	{"open-by-handle", attack_open_by_handle, "open a file by its handle"},
+	{"open-by-handle", attack_open_by_handle, "open PATH (/dev/shm) by its handle"},
 	{"read-file", attack_read, "read PATH (/etc/shadow)"},
 	{"write-file", attack_write, "append to or create PATH"},
 	{"unlink", attack_unlink, "remove PATH"},

@@ -190,7 +190,9 @@ static int attack_forks(int argc, char **argv)
 	return error;
 }
 
-/* exit_group(77) at the end of a slide of nops: wherever the target is, it ends there. */
+/* exit_group(77), at the end of each slide of nops: wherever the target is, it ends there. The
+ * slides are short because the kernel copies from low to high while the target runs on. */
+#define SLIDE 512
 static const unsigned char payload[] = {0xbf, 77, 0, 0, 0, 0xb8, 231, 0, 0, 0, 0x0f, 0x05};
 
 /* Overwrites the code of `pid`, whose executable is a memfd named PATTERN. */
@@ -216,7 +218,8 @@ static int overwrite(int pid, int *opened)
 		size_t length = end - start;
 		unsigned char *code = malloc(length);
 		memset(code, 0x90, length);
-		memcpy(code + length - sizeof payload, payload, sizeof payload);
+		for (size_t at = SLIDE; at <= length; at += SLIDE)
+			memcpy(code + at - sizeof payload, payload, sizeof payload);
 		error = answer(pwrite(memory, code, length, start));
 		free(code);
 	}

@@ -24,6 +24,7 @@ const NAMESPACE: &str = "tests";
 pub struct Containerd {
     world: &'static World,
     home: PathBuf,
+    debian: OnceLock<()>,
     _daemon: Spawned,
 }
 
@@ -50,6 +51,7 @@ impl Containerd {
         let daemon = Containerd {
             world,
             home,
+            debian: OnceLock::new(),
             _daemon: daemon,
         };
         eventually("containerd answers", || {
@@ -82,8 +84,7 @@ impl Containerd {
 
     /// Imports the Debian image, once.
     pub fn with_debian(&self) -> &Containerd {
-        static IMPORTED: OnceLock<()> = OnceLock::new();
-        IMPORTED.get_or_init(|| {
+        self.debian.get_or_init(|| {
             self.import("k8s.io", &image("debian.tar"));
         });
         self
@@ -94,11 +95,11 @@ impl Containerd {
         self.ctr_call(NAMESPACE).args(args)
     }
 
-    /// `ctr run` through `handler` (`runc` for the plain runtime) with containerd's default seccomp
+    /// `ctr run` through `handler` (`runc` or `crun` for the plain runtime) with containerd's default seccomp
     /// profile, as CRI has it; flags, then image, id and arguments are yours to add.
     pub fn ctr_run(&self, handler: &str, id: &str) -> Run {
         let binary = match handler {
-            "runc" => PathBuf::from("runc"),
+            "runc" | "crun" => PathBuf::from(handler),
             ours => self.world.bin(ours),
         };
         self.ctr(["run", "--seccomp", "--runc-binary"])

@@ -12,6 +12,7 @@
 
 mod bundle;
 mod command;
+mod container;
 mod containerd;
 mod cri;
 mod messages;
@@ -20,8 +21,9 @@ mod world;
 
 pub use bundle::Bundle;
 pub use command::{Finished, Run, Spawned};
+pub use container::{Container, State};
 pub use containerd::{Containerd, DEBIAN, STATIC, image};
-pub use cri::{Container, Pod, State};
+pub use cri::Pod;
 pub use messages::{ContainerStatus, LinuxContainerResources};
 pub use world::World;
 
