@@ -190,10 +190,7 @@ fn traced<'a>(filter: &LinuxSeccomp, exact: &'a Exact) -> BTreeSet<&'a str> {
             .all()
             .all(|(_, action)| action.rank() <= Action::Notify.rank())
     };
-    let silent = |name: &&str| {
-        let decision = engine::decision(filter, name);
-        decision.branches.is_empty() && matches!(decision.otherwise, Action::Errno(_))
-    };
+    let silent = |name: &&str| engine::denies_in_silence(filter, name);
     exact
         .tripwires()
         .filter(wholly)
