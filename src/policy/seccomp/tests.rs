@@ -276,7 +276,7 @@ fn check(
             };
             // TRACE answers ENOSYS without a tracer: it counts as an errno before init.
             let counts = |a: Action| if a == Action::Trace { 3 } else { a.rank() };
-            if !runtime::NEEDS.contains(name) {
+            if !runtime::INIT_NEEDS.contains(name) {
                 assert!(
                     counts(first) <= counts(engine),
                     "runtime's filter alone: {}",
