@@ -250,6 +250,25 @@ fn what_is_installed_as_shown_is_complete() {
     let output = version.arg("--version").output().expect("mantlet");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("init: sha256:"), "{said}");
+    for name in ["mantlet-init", "mantlet-supervisor"] {
+        let found = doctor_on(&scratch.0, name);
+        assert_eq!(found["level"], "ok", "{found}");
+    }
+}
+
+/// What the installed `mantlet doctor` finds about one program; its exit code is about the node.
+fn doctor_on(folder: &Path, name: &str) -> serde_json::Value {
+    let config = folder.join("config.yaml");
+    fs::write(&config, "version: 1\n").expect("a file");
+    let output = Command::new(folder.join("mantlet"))
+        .args(["doctor", "--json"])
+        .env("MANTLET_CONFIG", config)
+        .output()
+        .expect("mantlet");
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let checks = all["checks"].as_array().expect("checks");
+    let found = checks.iter().find(|check| check["name"] == name);
+    found.expect("a check of the program").clone()
 }
 
 #[test]
