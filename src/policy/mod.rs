@@ -122,7 +122,7 @@ pub fn plan_exec(process: &Process, rules: &ExecRules) -> Result<ExecPlan, Refus
 pub fn fix_for(syscall: &str) -> String {
     match syscall {
         // A condition is what refuses these; the bare name would allow all of their calls.
-        "clone" | "ioctl" | "socket" | "memfd_create" | "personality" => format!(
+        "clone" | "ioctl" | "socket" | "socketpair" | "memfd_create" | "personality" => format!(
             "syscalls: {{allow: [{{name: {syscall}, args: [the very condition of the tripwire]}}]}}"
         ),
         name if refuse::MOUNTING.contains(&name) => {
