@@ -22,6 +22,7 @@
 //!   restricted: {profile: restricted, runtime: runc}
 //! proc_mounts: []                      # permitted mounts under /proc, such as lxcfs's
 //! start_container_hooks: false         # hooks that run in the container before init
+//! runtime_annotations: []              # annotations the runtime may act on, such as run.oci.handler
 //! ```
 //!
 //! `handlers` *adds to* the embedded two: a handler of the same name replaces that one, the other
@@ -29,7 +30,7 @@
 //! to remove one. Within a handler, `profile` defaults to the handler's own name and `runtime` to
 //! `runc`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -75,6 +76,9 @@ pub struct Config {
     pub proc_mounts: Vec<PathBuf>,
     /// Whether `startContainer` hooks, which run in the container before init, are permitted.
     pub start_container_hooks: bool,
+    /// Exact names of annotations by which the runtime may be switched; others of
+    /// [`crate::policy::annotations`] are taken out of config.json.
+    pub runtime_annotations: BTreeSet<String>,
 }
 
 /// One handler.
@@ -167,6 +171,7 @@ struct Written {
     handlers: Option<BTreeMap<String, Option<WrittenHandler>>>,
     proc_mounts: Option<Vec<PathBuf>>,
     start_container_hooks: Option<bool>,
+    runtime_annotations: Option<BTreeSet<String>>,
 }
 
 /// One handler as written.
@@ -337,6 +342,7 @@ impl Written {
             handlers,
             proc_mounts: self.proc_mounts.unwrap_or_default(),
             start_container_hooks: self.start_container_hooks.unwrap_or(false),
+            runtime_annotations: self.runtime_annotations.unwrap_or_default(),
         }
     }
 }

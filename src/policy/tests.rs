@@ -36,6 +36,7 @@ fn config() -> Config {
         handlers: Default::default(),
         proc_mounts: Vec::new(),
         start_container_hooks: false,
+        runtime_annotations: Default::default(),
     }
 }
 
@@ -502,3 +503,5 @@ fn a_tripwires_fix_is_a_line_of_a_profile() {
         assert!(!plan.tripwires.iter().any(|t| t.syscall == name), "{name}");
     }
 }
+
+mod annotations;
