@@ -10,7 +10,7 @@ use landlock::{ABI, Access, AccessFs, AccessNet, BitFlags, Scope as Bits};
 use oci_spec::runtime::Spec;
 
 use super::mounts::{Kind, Place, beneath};
-use crate::profile::{FileEntry, Files, Place as Where, Profile, Scope, Symbol};
+use crate::profile::{FileEntry, Files, Network, Place as Where, Profile, Scope, Symbol};
 use crate::seal::{Layer, PathRule, PortRule};
 
 /// Device files that programs expect and that give nothing away, beside `/dev/pts`.
@@ -126,7 +126,7 @@ fn lacking(profile: &Profile, abi: u32) -> Vec<String> {
             "no Landlock in this kernel: files, TCP ports and scopes are not restricted".into(),
         ];
     }
-    let network = profile.network.is_some();
+    let network = profile.network.as_ref().is_some_and(Network::restricts);
     [
         (
             2,

@@ -504,4 +504,5 @@ fn a_tripwires_fix_is_a_line_of_a_profile() {
     }
 }
 
+mod abilities;
 mod annotations;
