@@ -272,7 +272,10 @@ impl Scene<'_> {
     }
 
     fn devices(&self) -> BTreeSet<String> {
-        let linux = self.spec.linux().as_ref();
+        // A privileged container's list is the host's whole /dev, disks among it: nothing that the
+        // pod chose, and nothing that "devices" in a profile can mean.
+        let chosen = super::refuse::privileged(self.spec).is_none();
+        let linux = self.spec.linux().as_ref().filter(|_| chosen);
         let own = linux
             .and_then(|linux| linux.devices().as_ref())
             .into_iter()

@@ -442,7 +442,8 @@ fn host_namespace(spec: &Spec, typ: LinuxNamespaceType) -> Option<&'static str> 
     }
 }
 
-fn privileged(spec: &Spec) -> Option<String> {
+/// What makes a container privileged: capabilities that own the node, or all of its devices.
+pub(super) fn privileged(spec: &Spec) -> Option<String> {
     let held = process::bounding(spec.process().as_ref());
     let strong = ["CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO"];
     if let Some(name) = strong

@@ -506,3 +506,4 @@ fn a_tripwires_fix_is_a_line_of_a_profile() {
 
 mod abilities;
 mod annotations;
+mod privileged;
