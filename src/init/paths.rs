@@ -223,6 +223,7 @@ mod tests {
                 .collect(),
             optional: false,
             follow: false,
+            within_mount: false,
         }
     }
 

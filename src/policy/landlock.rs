@@ -79,6 +79,7 @@ fn anchor(abi: ABI) -> Layer {
         except: Vec::new(),
         optional: false,
         follow: false,
+        within_mount: false,
     };
     Layer {
         handled_fs: rights.bits(),
@@ -166,6 +167,7 @@ struct Target {
     except: Vec<String>,
     optional: bool,
     follow: bool,
+    within_mount: bool,
 }
 
 impl Scene<'_> {
@@ -174,7 +176,7 @@ impl Scene<'_> {
         let mut notes = Vec::new();
         for (entries, access) in lists(self.files) {
             for entry in entries {
-                for target in self.targets(entry, &mut notes) {
+                for (target, access) in self.targets(entry, access, &mut notes) {
                     *rules.entry(target).or_default() |= access & self.handled;
                 }
             }
@@ -188,14 +190,22 @@ impl Scene<'_> {
                 except: target.except.into_iter().map(String::into_bytes).collect(),
                 optional: target.optional,
                 follow: target.follow,
+                within_mount: target.within_mount,
             })
             .collect();
         (rules, notes)
     }
 
-    fn targets(&self, entry: &FileEntry, notes: &mut Vec<String>) -> Vec<Target> {
+    /// Where `entry` leads, each place with its part of `access`.
+    fn targets(
+        &self,
+        entry: &FileEntry,
+        access: BitFlags<AccessFs>,
+        notes: &mut Vec<String>,
+    ) -> Vec<(Target, BitFlags<AccessFs>)> {
         let plain = |path: &str, optional| {
-            self.target(path, Vec::new(), entry.optional || optional, entry.follow)
+            let target = self.target(path, Vec::new(), entry.optional || optional, entry.follow)?;
+            Some((target, access))
         };
         match &entry.place {
             Where::Path(path) => plain(path, false).into_iter().collect(),
@@ -213,22 +223,40 @@ impl Scene<'_> {
                 .iter()
                 .filter_map(|path| plain(path, true))
                 .collect(),
-            Where::Symbol(Symbol::Image) => {
-                let written = self.written();
-                if written.contains("/") {
-                    notes.push("@image is empty: the profile makes / itself writable".into());
-                    return Vec::new();
-                }
-                let out = NOT_IMAGE
-                    .into_iter()
-                    .map(str::to_owned)
-                    .chain(written)
-                    .collect();
-                self.target("/", out, entry.optional, entry.follow)
-                    .into_iter()
-                    .collect()
-            }
+            Where::Symbol(Symbol::Image) => self.image(entry, access, notes),
         }
+    }
+
+    /// `@image`. Its programs are those of the image's own filesystem: a mount is known by the
+    /// kernel's list alone, since config.json may name it by a link that leads elsewhere by now,
+    /// and a volume that is read-only here may be writable by another mount of the same inodes.
+    fn image(
+        &self,
+        entry: &FileEntry,
+        access: BitFlags<AccessFs>,
+        notes: &mut Vec<String>,
+    ) -> Vec<(Target, BitFlags<AccessFs>)> {
+        let granted = self.granted();
+        if granted.contains("/") {
+            notes.push("@image is empty: the profile makes / itself writable".into());
+            return Vec::new();
+        }
+        let out = |more: BTreeSet<String>| {
+            let out = NOT_IMAGE.into_iter().map(str::to_owned);
+            out.chain(more).chain(granted.clone()).collect()
+        };
+        let execute = access & AccessFs::Execute;
+        let others = access & !execute;
+        let place = |out| self.target("/", out, entry.optional, entry.follow);
+        let programs = place(out(BTreeSet::new())).map(|target| Target {
+            within_mount: true,
+            ..target
+        });
+        [(programs, execute), (place(out(self.mounted())), others)]
+            .into_iter()
+            .filter(|(_, access)| !access.is_empty())
+            .filter_map(|(target, access)| Some((target?, access)))
+            .collect()
     }
 
     /// Adds the profile's own exceptions; none where the whole path is excepted.
@@ -257,6 +285,7 @@ impl Scene<'_> {
             except: kept,
             optional,
             follow,
+            within_mount: false,
         })
     }
 
@@ -290,8 +319,8 @@ impl Scene<'_> {
             .collect()
     }
 
-    /// Everything that is writable by mount or by profile: none of it is the image.
-    fn written(&self) -> BTreeSet<String> {
+    /// Paths that the profile makes writable.
+    fn granted(&self) -> BTreeSet<String> {
         let granted = [&self.files.read_write, &self.files.read_write_execute]
             .into_iter()
             .flatten();
@@ -299,10 +328,16 @@ impl Scene<'_> {
             Where::Path(path) => Some(path.clone()),
             Where::Symbol(_) => None,
         });
-        let mounted = [Kind::Volume, Kind::Tmpfs]
+        granted.collect()
+    }
+
+    /// Writable mounts of the pod's.
+    fn mounted(&self) -> BTreeSet<String> {
+        [Kind::Volume, Kind::Tmpfs]
             .into_iter()
-            .flat_map(|kind| self.writable(kind));
-        granted.chain(mounted.map(str::to_owned)).collect()
+            .flat_map(|kind| self.writable(kind))
+            .map(str::to_owned)
+            .collect()
     }
 }
 

@@ -166,14 +166,23 @@ fn restricted_never_grants_write_and_execute_on_the_same_place() {
     let rules = &plan.policy.layers[0].paths;
     let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     let (execute, write) = (1, 2);
+    let mounted: Vec<String> = cri()["mounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mount| mount["destination"].as_str().unwrap().to_owned())
+        .collect();
     for writable in rules.iter().filter(|r| r.access & write != 0) {
         for runnable in rules.iter().filter(|r| r.access & execute != 0) {
             let (w, x) = (text(&writable.path), text(&runnable.path));
             if mounts::beneath(&w, &x) {
-                let out = runnable
-                    .except
-                    .iter()
-                    .any(|e| mounts::beneath(&w, &text(e)));
+                let on_mount =
+                    runnable.within_mount && mounted.iter().any(|m| mounts::beneath(&w, m));
+                let out = on_mount
+                    || runnable
+                        .except
+                        .iter()
+                        .any(|e| mounts::beneath(&w, &text(e)));
                 assert!(out, "{w} is writable, and {x} is executable around it");
             }
             assert!(!mounts::beneath(&x, &w), "{x} lies in writable {w}");
@@ -506,4 +515,5 @@ fn a_tripwires_fix_is_a_line_of_a_profile() {
 
 mod abilities;
 mod annotations;
+mod image;
 mod privileged;
