@@ -79,6 +79,7 @@ fn anchor(abi: ABI) -> Layer {
         except: Vec::new(),
         optional: false,
         follow: false,
+        within_mount: false,
     };
     Layer {
         handled_fs: rights.bits(),
@@ -188,6 +189,7 @@ impl Scene<'_> {
                 except: target.except.into_iter().map(String::into_bytes).collect(),
                 optional: target.optional,
                 follow: target.follow,
+                within_mount: false,
             })
             .collect();
         (rules, notes)

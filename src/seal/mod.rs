@@ -48,6 +48,9 @@ pub struct PathRule {
     pub optional: bool,
     /// Symbolic links in `path` are followed. Without it, only the links of the alias table are.
     pub follow: bool,
+    /// Only what lies on the same mount as `path`: every mount point beneath it is excepted, as
+    /// /proc/self/mountinfo tells, whatever config.json calls it.
+    pub within_mount: bool,
 }
 
 /// Grants `access` on one TCP port.
@@ -136,6 +139,7 @@ impl Layer {
             out.list(&rule.except, |out, path| out.bytes(path));
             out.flag(rule.optional);
             out.flag(rule.follow);
+            out.flag(rule.within_mount);
         });
         out.list(&self.ports, |out, rule| {
             out.u32(u32::from(rule.port));
@@ -155,6 +159,7 @@ impl Layer {
                     except: input.list(|input| Ok(input.bytes()?.to_vec()))?,
                     optional: input.flag()?,
                     follow: input.flag()?,
+                    within_mount: input.flag()?,
                 })
             })?,
             ports: input.list(|input| {
@@ -207,6 +212,7 @@ mod tests {
                     except: vec![b"/data".to_vec(), b"/tmp".to_vec()],
                     optional: true,
                     follow: false,
+                    within_mount: true,
                 }],
                 ports: vec![PortRule {
                     port: 8080,
