@@ -4,7 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// `mantlet doctor` looks for this text in the file.
-const VERSION: &str = concat!("mantlet-supervisor version ", env!("CARGO_PKG_VERSION"));
+/// The line end belongs to it: the linker may put any other text right behind.
+const VERSION: &str = concat!(
+    "mantlet-supervisor version ",
+    env!("CARGO_PKG_VERSION"),
+    "\n"
+);
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -20,7 +25,7 @@ fn main() -> ExitCode {
             }
         }
         _ => {
-            println!("{VERSION}");
+            print!("{VERSION}");
             println!("Started by mantlet-runtime, once for each container; not by hand.");
             ExitCode::SUCCESS
         }

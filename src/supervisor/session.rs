@@ -4,10 +4,11 @@
 //! A step out of order, a peer that is not the program that was handed over, an attestation that
 //! /proc contradicts, a deadline: each ends the process with SIGKILL and the session as failed.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::EpollFlags;
 
 use super::{Source, Supervisor, Workload, is_listener, look};
@@ -16,6 +17,10 @@ use crate::control::Answer;
 use crate::event::{self, Report, What};
 use crate::seal::Rlimit;
 use crate::sys::{pidfd, seccomp, socket};
+
+/// How long an init that has failed may take to end by itself, milliseconds. The loop waits
+/// meanwhile, so it is short.
+const LAST_MOMENT_MS: u8 = 200;
 
 /// One talk.
 pub(super) struct Session {
@@ -89,6 +94,15 @@ impl Session {
             }
         }
     }
+}
+
+/// Where nobody waits for the outcome, init's own exit code and line on standard error are all that
+/// a person sees, and SIGKILL would race with both. Without its word init becomes nothing else
+/// meanwhile.
+fn let_it_end(peer: &Peer) {
+    let mut polled = [PollFd::new(peer.pidfd.as_fd(), PollFlags::POLLIN)];
+    // However the wait ends, SIGKILL follows.
+    let _ = poll(&mut polled, PollTimeout::from(LAST_MOMENT_MS));
 }
 
 /// The supervisor's end never blocks the loop, and the kernel tells who speaks.
@@ -363,6 +377,9 @@ impl Supervisor {
             return;
         };
         if let Some(peer) = session.peer() {
+            if session.print_errors {
+                let_it_end(peer);
+            }
             // ESRCH: it has ended already.
             let _ = pidfd::send_signal(&peer.pidfd, libc::SIGKILL);
         }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 
 use libseccomp::{ScmpArch, ScmpSyscall};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Source, Supervisor, look};
@@ -119,7 +120,7 @@ impl Supervisor {
             number: call.number.into(),
             arch: arch.into(),
             args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
-            errno: errno_name(errno).into(),
+            errno: errno_name(errno),
         });
     }
 
@@ -160,14 +161,28 @@ fn name_of(call: &Notification) -> String {
         .unwrap_or_else(|| format!("syscall_{}", call.number))
 }
 
-fn errno_name(errno: i32) -> &'static str {
-    match errno {
-        libc::EPERM => "EPERM",
-        libc::ENOSYS => "ENOSYS",
-        libc::EACCES => "EACCES",
-        libc::ENOENT => "ENOENT",
-        libc::EINVAL => "EINVAL",
-        libc::ENOTSUP => "EOPNOTSUPP",
-        _ => "errno",
+/// The errno's symbol, as nix spells it; the number where it has none.
+fn errno_name(errno: i32) -> String {
+    match Errno::from_raw(errno) {
+        Errno::UnknownErrno => errno.to_string(),
+        known => format!("{known:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_errno_that_a_profile_can_name_is_told_by_its_symbol() {
+        for (errno, name) in [
+            (libc::EPERM, "EPERM"),
+            (libc::ENOSYS, "ENOSYS"),
+            (libc::EAFNOSUPPORT, "EAFNOSUPPORT"),
+            (libc::EOPNOTSUPP, "EOPNOTSUPP"),
+            (4000, "4000"),
+        ] {
+            assert_eq!(errno_name(errno), name);
+        }
     }
 }
