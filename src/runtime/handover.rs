@@ -115,3 +115,18 @@ pub(super) fn with_init(argv0: String, args: &serde_json::Value) -> Option<serde
     let init = std::iter::once(serde_json::Value::String(argv0));
     Some(init.chain(rest.iter().cloned()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn init_stands_before_a_command_and_is_never_one_itself() {
+        let with = |args| with_init("/proc/self/fd/3".into(), &args);
+        assert_eq!(with(json!(["sh"])), Some(json!(["/proc/self/fd/3", "sh"])));
+        for none in [json!([]), json!(null), json!("sh")] {
+            assert_eq!(with(none), None);
+        }
+    }
+}

@@ -7,6 +7,7 @@
 
 mod broken;
 mod broken_node;
+mod broken_sessions;
 mod bundles;
 mod ctr;
 mod deadlines;
