@@ -44,9 +44,6 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     // 2. Decide.
     let pause = annotation(&bundle.original, CONTAINER_TYPE).as_deref() == Some("sandbox");
     let (plan, profile) = decide(door, &bundle.original, &host, run, pause)?;
-    for degraded in &plan.degraded {
-        door.warn(degraded);
-    }
     // 3. Make everything ready beside the bundle.
     let home = take_home(door, &create.id)?;
     let made = assemble(door, create, run, &bundle, &host, &plan, profile, &home);
@@ -66,7 +63,13 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     let words = door.invocation.render(&host.runtime.path, &changes);
     let placed = handover.place().and_then(|()| bundle.rewrite(&rewritten));
     let failure = match placed {
-        Ok(()) => forward::execute(&host.runtime.path, words),
+        Ok(()) => {
+            // Not before: beside an error, conmon reads a second line as no message at all.
+            for degraded in &plan.degraded {
+                door.warn(degraded);
+            }
+            forward::execute(&host.runtime.path, words)
+        }
         Err(failure) => failure,
     };
     let _ = home.remove();
@@ -162,7 +165,10 @@ fn assemble(
     let mut edits = plan.edits.clone();
     edits.push(Edit::Set {
         pointer: "/process/args".into(),
-        value: handover::with_init(handover.argv0(), &args),
+        value: handover::with_init(handover.argv0(), &args).ok_or(Failure::NoCommand {
+            verb: "create",
+            id: create.id.clone(),
+        })?,
     });
     let rewritten = bundle.original.edited(&edits)?.to_bytes();
     let root = door.root()?;

@@ -108,10 +108,25 @@ pub(super) fn path_to(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("{ARGV0_PREFIX}{}", fd.as_raw_fd()))
 }
 
-/// The command with init in front.
-pub(super) fn with_init(argv0: String, args: &serde_json::Value) -> serde_json::Value {
-    let rest = args.as_array().cloned().unwrap_or_default();
-    std::iter::once(serde_json::Value::String(argv0))
-        .chain(rest)
-        .collect()
+/// The command with init in front; `None` where there is no command, because runtimes would count
+/// init as one.
+pub(super) fn with_init(argv0: String, args: &serde_json::Value) -> Option<serde_json::Value> {
+    let rest = args.as_array().filter(|words| !words.is_empty())?;
+    let init = std::iter::once(serde_json::Value::String(argv0));
+    Some(init.chain(rest.iter().cloned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn init_stands_before_a_command_and_is_never_one_itself() {
+        let with = |args| with_init("/proc/self/fd/3".into(), &args);
+        assert_eq!(with(json!(["sh"])), Some(json!(["/proc/self/fd/3", "sh"])));
+        for none in [json!([]), json!(null), json!("sh")] {
+            assert_eq!(with(none), None);
+        }
+    }
 }

@@ -5,10 +5,19 @@
     reason = "the harness offers more than the tests use today"
 )]
 
+mod broken;
+mod broken_node;
+mod broken_sessions;
 mod bundles;
 mod ctr;
+mod deadlines;
 mod dropin;
 mod harness;
+mod kills;
 mod lifecycle;
+mod lossless;
 mod programs;
+mod remains;
+mod scene;
+mod trace;
 mod workloads;
