@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{self, Report};
+use crate::event::{Identity, Report};
 
 mod error;
 mod files;
@@ -30,7 +30,7 @@ pub(crate) mod tests;
 
 pub use error::StateError;
 pub use files::{digest, digest_file, write_atomic};
-pub use home::{Home, Identity, journal_path, runtime_of};
+pub use home::{Home, HomeId, journal_path, runtime_of};
 pub use process::{is_alive, start_time};
 pub use sweep::{Listed, list, sweep};
 
@@ -45,7 +45,7 @@ pub struct Record {
     /// Version of the front door that made it, such as `0.1.0`.
     pub mantlet: String,
     /// Who the container is.
-    pub container: event::Identity,
+    pub container: Identity,
     /// The handler's name.
     pub handler: String,
     /// Names of the profiles in force, outermost layer first.

@@ -73,14 +73,14 @@ pub fn resolve(rule: &PathRule) -> Result<Option<Vec<Grant>>, PathError> {
         Err(error) => return Err(error),
     };
     let real = if rule.follow {
-        target(&fd).unwrap_or(path)
+        target(&fd).map_err(|error| PathError::Open(path, error))?
     } else {
         path
     };
     let excepts = rule
         .except
         .iter()
-        .map(|except| plain(except).map(|path| actual(&path)))
+        .map(|except| plain(except).and_then(|path| actual(&path)))
         .collect::<Result<Vec<_>, _>>()?;
     let inside: Vec<_> = excepts
         .into_iter()
@@ -150,17 +150,19 @@ fn aliased(path: &Path) -> Option<PathBuf> {
 }
 
 /// What an excepted path really names: a mount point given as `/var/run/x` lies at `/run/x`, and
-/// leaving out only the name would grant the place. A path that does not exist names itself.
-fn actual(path: &Path) -> PathBuf {
-    open(path, true)
-        .ok()
-        .and_then(|fd| target(&fd))
-        .unwrap_or_else(|| path.to_owned())
+/// leaving out only the name would grant the place. A path that does not exist names itself; one
+/// that cannot be looked at might lead anywhere, and is refused.
+fn actual(path: &Path) -> Result<PathBuf, PathError> {
+    match open(path, true) {
+        Ok(fd) => target(&fd).map_err(|error| PathError::Open(path.to_owned(), error)),
+        Err(PathError::Open(_, error)) if is_absent(&error) => Ok(path.to_owned()),
+        Err(error) => Err(error),
+    }
 }
 
-fn target(fd: &OwnedFd) -> Option<PathBuf> {
-    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-    link.is_absolute().then_some(link)
+/// Where the descriptor lies. A process may always read its own links, dumpable or not.
+fn target(fd: &OwnedFd) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
 fn grant(fd: OwnedFd, path: &Path) -> Result<Grant, PathError> {

@@ -68,8 +68,8 @@ const V2026_1: &[(&str, &str)] = &[
          getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups getgroups32 getpgid getpgrp \
          getpid getppid getrandom getresgid getresgid32 getresuid getresuid32 getrlimit getsid \
          gettid gettimeofday getuid getuid32 madvise map_shadow_stack membarrier mmap mmap2 \
-         mprotect mremap mseal munmap nanosleep pause prlimit64 restart_syscall riscv_flush_icache \
-         riscv_hwprobe rseq rt_sigreturn sched_getaffinity sched_yield set_robust_list \
+         mprotect mremap munmap nanosleep pause prlimit64 restart_syscall riscv_flush_icache \
+         rseq rt_sigreturn sched_getaffinity sched_yield set_robust_list \
          set_thread_area set_tid_address set_tls sigreturn time ugetrlimit uname",
     ),
     (

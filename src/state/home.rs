@@ -25,7 +25,7 @@ pub struct Home {
 
 /// Tells a directory from a later one of the same name: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity(u64, u64);
+pub struct HomeId(u64, u64);
 
 impl Home {
     /// The directory for container `id` of the runtime root `root` under the state directory.
@@ -50,12 +50,12 @@ impl Home {
     ///
     /// # Errors
     /// It is not there.
-    pub fn open(path: &Path) -> Result<(Home, Identity), StateError> {
+    pub fn open(path: &Path) -> Result<(Home, HomeId), StateError> {
         let meta = fs::symlink_metadata(path).map_err(StateError::io("examine", path))?;
         let home = Home {
             path: path.to_owned(),
         };
-        Ok((home, Identity(meta.dev(), meta.ino())))
+        Ok((home, HomeId(meta.dev(), meta.ino())))
     }
 
     /// The state directory that it lies in.
@@ -68,7 +68,7 @@ impl Home {
     ///
     /// # Errors
     /// flock(2), rmdir(2) or unlink(2) failed.
-    pub fn remove_own(&self, own: Identity) -> Result<(), StateError> {
+    pub fn remove_own(&self, own: HomeId) -> Result<(), StateError> {
         let _lock = self.lock()?;
         match Home::open(&self.path) {
             Ok((_, found)) if found == own => self.remove(),

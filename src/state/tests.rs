@@ -43,6 +43,8 @@ fn record(root: &Path) -> Record {
         root: root.into(),
         bundle: "/b".into(),
         original: "/b/config.json".into(),
+        journal: "/nowhere/journal.jsonl".into(),
+        parked: true,
         pid_file: None,
         runtime: "/usr/sbin/runc".into(),
         supervised: true,

@@ -78,7 +78,7 @@ enum Workload {
 /// The whole of it.
 pub struct Supervisor {
     home: Home,
-    identity: state::Identity,
+    identity: state::HomeId,
     record: Record,
     policy: Policy,
     program: OwnedFd,

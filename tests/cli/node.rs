@@ -132,6 +132,8 @@ pub fn record(id: &str, root: PathBuf, bundle: PathBuf, original: PathBuf) -> Re
         root,
         bundle,
         original,
+        journal: "/nowhere/journal.jsonl".into(),
+        parked: true,
         pid_file: None,
         runtime: "/usr/sbin/runc".into(),
         supervised: true,

@@ -11,28 +11,20 @@ use super::exact::Exact;
 use super::verdict::Action;
 use crate::oci::patch::Edit;
 
-/// What the runtime calls between installing its filter and executing init, and what init calls
-/// before the exact filter. The runtimes install it last of all when no_new_privs is set (runc:
-/// then writes to the exec fifo, closes descriptors, executes; its Go threads sleep, lock, map and
-/// signal each other meanwhile; crun: waits on its socket, marks descriptors, executes). The exact
-/// filter takes back whatever of this profile and engine do not both allow.
-pub const NEEDS: &[&str] = &[
+/// What init calls before the exact filter. Where the engine's filter denies one of these, or
+/// allows it under a condition only, it is allowed until the exact filter, which takes back
+/// whatever profile and engine do not both allow.
+pub const INIT_NEEDS: &[&str] = &[
     "access",
     "arch_prctl",
     "brk",
-    "capget",
     "chdir",
     "clock_gettime",
     "clock_nanosleep",
-    "clone",
     "close",
     "close_range",
     "dup",
     "dup3",
-    "epoll_create1",
-    "epoll_ctl",
-    "epoll_pwait",
-    "eventfd2",
     "execve",
     "exit",
     "exit_group",
@@ -51,11 +43,8 @@ pub const NEEDS: &[&str] = &[
     "getpid",
     "getppid",
     "getrandom",
-    "getresgid",
-    "getresuid",
     "gettid",
     "getuid",
-    "kill",
     "landlock_add_rule",
     "landlock_create_ruleset",
     "landlock_restrict_self",
@@ -65,19 +54,15 @@ pub const NEEDS: &[&str] = &[
     "mprotect",
     "mremap",
     "munmap",
-    "nanosleep",
     "newfstatat",
     "open",
     "openat",
     "openat2",
-    "pidfd_open",
-    "pipe2",
     "poll",
     "ppoll",
     "prctl",
     "pread64",
     "prlimit64",
-    "pselect6",
     "read",
     "readlink",
     "readlinkat",
@@ -92,7 +77,6 @@ pub const NEEDS: &[&str] = &[
     "sched_getaffinity",
     "sched_yield",
     "seccomp",
-    "select",
     "sendmsg",
     "sendto",
     "set_robust_list",
@@ -102,19 +86,41 @@ pub const NEEDS: &[&str] = &[
     "sigaltstack",
     "stat",
     "statx",
-    "tgkill",
-    "umask",
     "uname",
-    "wait4",
-    "waitid",
     "write",
     "writev",
 ];
 
-/// Names of [`NEEDS`] that the engine does not allow whatever their arguments.
+/// What the runtimes call beside [`INIT_NEEDS`] between installing their filter and executing init.
+/// With no_new_privs they install it last of all (runc: then writes to the exec fifo, closes
+/// descriptors, executes; its Go threads sleep, lock, map and signal each other meanwhile; crun:
+/// waits on its socket, marks descriptors, executes). An engine's filter lets its runtime work
+/// already, so these are added to a generated filter only.
+pub const RUNTIME_NEEDS: &[&str] = &[
+    "capget",
+    "clone",
+    "epoll_create1",
+    "epoll_ctl",
+    "epoll_pwait",
+    "eventfd2",
+    "getresgid",
+    "getresuid",
+    "kill",
+    "nanosleep",
+    "pidfd_open",
+    "pipe2",
+    "pselect6",
+    "select",
+    "tgkill",
+    "umask",
+    "wait4",
+    "waitid",
+];
+
+/// Names of [`INIT_NEEDS`] that the engine does not allow whatever their arguments.
 #[must_use]
 pub fn missing_needs(filter: &LinuxSeccomp) -> BTreeSet<&'static str> {
-    NEEDS
+    INIT_NEEDS
         .iter()
         .copied()
         .filter(|name| !engine::decision(filter, name).permits_all())
@@ -190,16 +196,17 @@ fn traced<'a>(filter: &LinuxSeccomp, exact: &'a Exact) -> BTreeSet<&'a str> {
             .all()
             .all(|(_, action)| action.rank() <= Action::Notify.rank())
     };
-    let silent = |name: &&str| {
-        let decision = engine::decision(filter, name);
-        decision.branches.is_empty() && matches!(decision.otherwise, Action::Errno(_))
-    };
+    let silent = |name: &&str| engine::denies_in_silence(filter, name);
     exact
         .tripwires()
         .filter(wholly)
         .filter(silent)
-        .filter(|n| !NEEDS.contains(n))
+        .filter(|n| !INIT_NEEDS.contains(n))
         .collect()
+}
+
+fn needed(name: &str) -> bool {
+    INIT_NEEDS.contains(&name) || RUNTIME_NEEDS.contains(&name)
 }
 
 /// A filter from the profile alone. Conditions are left to the exact filter: the engine asked for
@@ -208,7 +215,7 @@ fn traced<'a>(filter: &LinuxSeccomp, exact: &'a Exact) -> BTreeSet<&'a str> {
 pub fn generated(exact: &Exact) -> Value {
     let (mut allow, mut trace) = (Vec::new(), Vec::new());
     for (name, (_, decision)) in &exact.calls {
-        if !decision.permits_none() || NEEDS.contains(&name.as_str()) {
+        if !decision.permits_none() || needed(name) {
             allow.push(name);
         } else if decision.all().all(|(_, action)| action == Action::Notify) {
             trace.push(name);

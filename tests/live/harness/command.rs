@@ -67,7 +67,7 @@ impl Run {
         Run {
             command,
             stdin: Vec::new(),
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_secs(180),
             what,
         }
     }

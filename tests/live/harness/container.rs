@@ -350,7 +350,7 @@ impl<'a> Container<'a> {
         let begin = std::time::Instant::now();
         while !self.logs().contains(text) {
             assert!(
-                begin.elapsed() < Duration::from_secs(20),
+                begin.elapsed() < Duration::from_secs(120),
                 "no {text:?} in the log of {:?}:\n{}\n{:?}",
                 self.config.command,
                 self.logs(),
