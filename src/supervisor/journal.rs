@@ -178,7 +178,10 @@ mod tests {
         assert_eq!(event.container, container);
         assert_eq!((event.seq, &event.what), (7, &what));
         assert_eq!(event.profiles, ["p"]);
-        assert_eq!(journal.line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(
+            journal.line.iter().filter(|byte| **byte == b'\n').count(),
+            1
+        );
         assert_eq!(event.time.len(), "2026-01-01T00:00:00.000000Z".len());
         // The very bytes that serde would have written.
         let mut whole = serde_json::to_vec(&event).unwrap();

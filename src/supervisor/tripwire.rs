@@ -61,7 +61,9 @@ impl Caller {
 
     /// Whether the number is still this thread's.
     fn is_there(&self) -> bool {
-        self.thread.as_ref().is_some_and(|held| !pidfd::has_ended(held))
+        self.thread
+            .as_ref()
+            .is_some_and(|held| !pidfd::has_ended(held))
     }
 
     /// Looks again where it goes by another name now.
