@@ -167,7 +167,8 @@ impl Supervisor {
     /// Waits for something to happen, and answers it.
     fn turn(&mut self) {
         let mut events = [EpollEvent::empty(); 16];
-        let count = match self.epoll.wait(&mut events, self.patience()) {
+        let deadline = self.next_deadline();
+        let count = match self.epoll.wait(&mut events, patience(deadline)) {
             Ok(count) => count,
             Err(nix::Error::EINTR) => 0,
             // epoll_wait fails otherwise only for a broken descriptor; without it nothing can be
@@ -178,14 +179,16 @@ impl Supervisor {
             }
         };
         for event in &events[..count] {
-            self.answer(event.data());
+            self.answer(event.data(), event.events());
         }
-        self.expire(Instant::now());
+        if deadline.is_some() {
+            self.expire(Instant::now());
+        }
     }
 
-    fn answer(&mut self, token: u64) {
+    fn answer(&mut self, token: u64, flags: EpollFlags) {
         match self.sources.get(&token) {
-            Some(Source::Listener(_)) => self.notified(token),
+            Some(Source::Listener(_)) => self.notified(token, flags),
             Some(Source::Session(_)) => self.session_spoke(token),
             Some(Source::Pipe(..)) => self.pipe_ended(token),
             Some(Source::Watched(_)) => self.process_ended(token),
@@ -217,25 +220,16 @@ impl Supervisor {
         Some(source)
     }
 
-    fn patience(&self) -> EpollTimeout {
-        let next = self.sources.values().filter_map(|source| match source {
+    fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = self.sources.values().filter_map(|source| match source {
             Source::Session(session) => session.deadline,
             _ => None,
         });
-        match next.min() {
-            None => EpollTimeout::NONE,
-            Some(deadline) => {
-                let left = deadline
-                    .saturating_duration_since(Instant::now())
-                    .as_millis()
-                    + 1;
-                EpollTimeout::try_from(left.min(60_000) as i32).unwrap_or(EpollTimeout::ZERO)
-            }
-        }
+        deadlines.min()
     }
 
     fn tell(&mut self, what: What) {
-        self.journal.write(what);
+        self.journal.write(&what);
         self.status.events = self.journal.written();
     }
 
@@ -328,6 +322,18 @@ impl Source {
             Source::Watched(watched) => watched.pidfd.as_fd(),
         }
     }
+}
+
+/// How long epoll_wait may sleep: for ever where nothing has a deadline.
+fn patience(deadline: Option<Instant>) -> EpollTimeout {
+    let Some(deadline) = deadline else {
+        return EpollTimeout::NONE;
+    };
+    let left = deadline
+        .saturating_duration_since(Instant::now())
+        .as_millis()
+        + 1;
+    EpollTimeout::try_from(left.min(60_000) as i32).unwrap_or(EpollTimeout::ZERO)
 }
 
 /// Whether the descriptor is a seccomp listener: what init left in the agreed slot.
