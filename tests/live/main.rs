@@ -5,10 +5,14 @@
     reason = "the harness offers more than the tests use today"
 )]
 
+mod attacks;
 mod bundles;
 mod ctr;
 mod dropin;
+mod failures;
 mod harness;
+mod hygiene;
 mod lifecycle;
 mod programs;
+mod table;
 mod workloads;
