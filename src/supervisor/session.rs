@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) client: Option<u64>,
     pub(super) print_errors: bool,
     pub(super) rlimits: Option<Vec<Rlimit>>,
+    /// Somebody has said something on the channel: the program, or what stands in for it.
+    spoke: bool,
     /// What init wrote into the pipe, which comes in pieces.
     last_words: Vec<u8>,
     stage: Stage,
@@ -60,6 +62,7 @@ impl Session {
             client: None,
             print_errors,
             rlimits: None,
+            spoke: false,
             last_words: Vec::new(),
             stage: Stage::Silent,
         }
@@ -78,6 +81,7 @@ impl Session {
             client: Some(client),
             print_errors,
             rlimits,
+            spoke: false,
             last_words: Vec::new(),
             stage: Stage::Silent,
         }
@@ -85,7 +89,7 @@ impl Session {
 
     /// Whether init has begun and not yet been executed or failed.
     pub(super) fn is_talking(&self) -> bool {
-        !matches!(self.stage, Stage::Silent)
+        self.spoke
     }
 
     fn peer(&self) -> Option<&Peer> {
@@ -126,6 +130,7 @@ impl Supervisor {
             }
         };
         let ended = packet.bytes.is_empty();
+        session.spoke |= !ended;
         let step = match (ended, &session.stage) {
             (true, Stage::Silent) => {
                 Err("mantlet-init did not run: the runtime ended before it".into())
