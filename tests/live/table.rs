@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Console, Containerd, Run, World, eventually};
+use crate::harness::{Bundle, Console, Containerd, Finished, Run, World, eventually};
 
 /// Prints what the kernel says of the asking process, and tries what `restricted` denies: a
 /// tripwire, and a write that only Landlock refuses (the file's owner is the caller).
@@ -219,10 +219,13 @@ fn a_checkpoint_is_refused_with_its_reason_and_its_help_is_the_runtimes() {
         );
         assert_eq!(bundle.state().expect("it lives on")["status"], "running");
         // Podman asks for the help to learn what the runtime can do.
+        // Debian's crun is built without CRIU and says that it knows no such command.
         let ours = bundle.call().args(["checkpoint", "--help"]).run();
         let theirs = bundle.around().args(["checkpoint", "--help"]).run();
-        assert_eq!((ours.code, &ours.stdout), (theirs.code, &theirs.stdout));
-        assert!(ours.stdout.contains("checkpoint"), "{}", ours.stdout);
+        let answer = |done: Finished| (done.code, done.stdout, done.stderr);
+        let (ours, theirs) = (answer(ours), answer(theirs));
+        assert_eq!(ours, theirs);
+        assert!((ours.1 + &ours.2).contains("checkpoint"), "{theirs:?}");
     }
 }
 
@@ -282,9 +285,15 @@ fn hooks_of_every_stage_on_the_host_run_with_the_hosts_privilege() {
                 world.runtime()
             );
         }
-        // The sealed files and the channel are init's alone.
+        // The sealed files and the channel reach no hook, but for those that runc runs as the very
+        // process that will be init: it hands on what it was told to preserve.
         for line in text.lines().filter(|line| line.contains("leaked")) {
-            assert!(line.ends_with("leaked 0"), "{}: {text}", world.runtime());
+            let own = world.runtime() == "runc" && line.starts_with("createContainer");
+            assert!(
+                own || line.ends_with("leaked 0"),
+                "{}: {text}",
+                world.runtime()
+            );
         }
     }
 }
