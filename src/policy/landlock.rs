@@ -280,8 +280,10 @@ impl Scene<'_> {
             .into_iter()
             .flatten();
         let own = own.filter_map(|device| super::mounts::normal(device.path()).ok());
-        // Nothing of the pod's may turn "a device" into a rule for some other tree.
+        // Nothing of the pod's may turn "a device" into a rule for some other tree. Engines list
+        // the host's multiplexer for privileged containers, where the runtimes put their own link.
         let own = own.filter(|path| beneath(path, "/dev") && path != "/dev");
+        let own = own.filter(|path| path != "/dev/ptmx");
         DEVICES
             .iter()
             .map(|path| (*path).to_owned())

@@ -190,7 +190,7 @@ impl Supervisor {
         match self.sources.get(&token) {
             Some(Source::Listener(_)) => self.notified(token, flags),
             Some(Source::Session(_)) => self.session_spoke(token),
-            Some(Source::Pipe(..)) => self.pipe_ended(token),
+            Some(Source::Pipe(..)) => self.pipe_spoke(token),
             Some(Source::Watched(_)) => self.process_ended(token),
             Some(Source::Control(_)) => self.accept(token),
             Some(Source::Client(_)) => self.client_asked(token),

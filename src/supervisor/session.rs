@@ -21,6 +21,8 @@ use crate::sys::{pidfd, seccomp, socket};
 /// How long an init that has failed may take to end by itself, milliseconds. The loop waits
 /// meanwhile, so it is short.
 const LAST_MOMENT_MS: u8 = 200;
+/// Bytes kept of init's reason; a path in it can be as long as the kernel takes.
+const LONGEST_REASON: usize = 8192;
 
 /// One talk.
 pub(super) struct Session {
@@ -32,6 +34,10 @@ pub(super) struct Session {
     pub(super) client: Option<u64>,
     pub(super) print_errors: bool,
     pub(super) rlimits: Option<Vec<Rlimit>>,
+    /// Somebody has said something on the channel: the program, or what stands in for it.
+    spoke: bool,
+    /// What init wrote into the pipe, which comes in pieces.
+    last_words: Vec<u8>,
     stage: Stage,
 }
 
@@ -60,6 +66,8 @@ impl Session {
             client: None,
             print_errors,
             rlimits: None,
+            spoke: false,
+            last_words: Vec::new(),
             stage: Stage::Silent,
         }
     }
@@ -77,13 +85,15 @@ impl Session {
             client: Some(client),
             print_errors,
             rlimits,
+            spoke: false,
+            last_words: Vec::new(),
             stage: Stage::Silent,
         }
     }
 
     /// Whether init has begun and not yet been executed or failed.
     pub(super) fn is_talking(&self) -> bool {
-        !matches!(self.stage, Stage::Silent)
+        self.spoke
     }
 
     fn peer(&self) -> Option<&Peer> {
@@ -132,23 +142,22 @@ impl Supervisor {
                 );
             }
         };
-        let released = matches!(session.stage, Stage::Released(..));
-        let step = if packet.bytes.is_empty() {
-            // After the word the channel closes with execve; the pipe tells the outcome.
-            if released {
-                Ok(())
-            } else {
-                Err(self.closed_early(&session))
+        let ended = packet.bytes.is_empty();
+        session.spoke |= !ended;
+        let step = match (ended, &session.stage) {
+            (true, Stage::Silent) => {
+                Err("mantlet-init did not run: the runtime ended before it".into())
             }
-        } else {
-            self.step(token, &mut session, &packet)
+            // The channel ends with execve and with init alike. The pipe, which init alone holds,
+            // tells the two apart and carries init's reason; its own end is about to come.
+            (true, _) => Ok(()),
+            (false, _) => self.step(token, &mut session, &packet),
         };
         self.sources.insert(token, Source::Session(session));
-        if released && packet.bytes.is_empty() {
-            self.silence(token);
-        }
-        if let Err(message) = step {
-            self.fail(token, message);
+        match step {
+            Err(message) => self.fail(token, message),
+            Ok(()) if ended => self.silence(token),
+            Ok(()) => {}
         }
     }
 
@@ -156,13 +165,6 @@ impl Supervisor {
     fn silence(&mut self, token: u64) {
         if let Some(Source::Session(session)) = self.sources.get(&token) {
             let _ = self.epoll.delete(&session.channel);
-        }
-    }
-
-    fn closed_early(&self, session: &Session) -> String {
-        match session.stage {
-            Stage::Silent => "mantlet-init did not run: the runtime ended before it".into(),
-            _ => "mantlet-init ended before the workload could be executed".into(),
         }
     }
 
@@ -310,44 +312,49 @@ impl Supervisor {
             .map_err(|error| format!("cannot give mantlet-init its word: {error}"))
     }
 
-    /// Something on the pipe: nothing but its end means executed.
-    pub(super) fn pipe_ended(&mut self, token: u64) {
-        let Some(Source::Pipe(pipe, session)) = self.remove(token) else {
+    /// Something on the pipe: its end without a byte means executed.
+    ///
+    /// A reason is waited for to its end, which is init's own: ended any sooner, init could not say
+    /// it on the terminal nor exit with its code. The session's deadline bounds the wait.
+    pub(super) fn pipe_spoke(&mut self, token: u64) {
+        let Some(Source::Pipe(pipe, session)) = self.sources.get(&token) else {
             return;
         };
-        let mut text = [0; 4096];
-        let length = match nix::unistd::read(&pipe, &mut text) {
+        let owner = *session;
+        let mut text = [0; LONGEST_REASON];
+        let length = match nix::unistd::read(pipe, &mut text) {
             Ok(length) => length,
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return,
             Err(_) => {
-                self.fail(session, "mantlet-init's pipe cannot be read".into());
-                return;
+                self.remove(token);
+                return self.fail(owner, "mantlet-init's pipe cannot be read".into());
             }
         };
         if length > 0 {
-            let message = String::from_utf8_lossy(&text[..length]).into_owned();
-            return self.fail(session, message);
+            if let Some(Source::Session(session)) = self.sources.get_mut(&owner) {
+                let room = LONGEST_REASON - session.last_words.len();
+                session.last_words.extend(&text[..length.min(room)]);
+            }
+            return;
         }
-        let Some(Source::Session(session)) = self.remove(session) else {
+        self.remove(token);
+        let Some(Source::Session(mut session)) = self.sources.remove(&owner) else {
             return;
         };
-        let Session {
-            kind,
-            client,
-            stage,
-            ..
-        } = *session;
-        match stage {
-            Stage::Released(peer, report) => self.executed(kind, client, peer, report),
-            // The end of the pipe without a word given: init died. Its channel says so as well, but
-            // the order of the two is the kernel's.
-            _ => self.conclude(
-                kind,
-                client,
-                Answer::Failed {
-                    message: "mantlet-init ended before the workload could be executed".into(),
-                },
-            ),
+        if session.last_words.is_empty() && matches!(session.stage, Stage::Released(..)) {
+            let _ = self.epoll.delete(&session.channel);
+            if let Stage::Released(peer, report) = session.stage {
+                self.executed(session.kind, session.client, peer, report);
+            }
+            return;
         }
+        let message = if session.last_words.is_empty() {
+            "mantlet-init ended before the workload could be executed".into()
+        } else {
+            String::from_utf8_lossy(&std::mem::take(&mut session.last_words)).into_owned()
+        };
+        self.sources.insert(owner, Source::Session(session));
+        self.fail(owner, message);
     }
 
     fn executed(&mut self, kind: event::Session, client: Option<u64>, peer: Peer, report: Report) {

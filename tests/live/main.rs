@@ -5,6 +5,7 @@
     reason = "the harness offers more than the tests use today"
 )]
 
+mod attacks;
 mod broken;
 mod broken_node;
 mod broken_sessions;
@@ -12,12 +13,15 @@ mod bundles;
 mod ctr;
 mod deadlines;
 mod dropin;
+mod failures;
 mod harness;
+mod hygiene;
 mod kills;
 mod lifecycle;
 mod lossless;
 mod programs;
 mod remains;
 mod scene;
+mod table;
 mod trace;
 mod workloads;
