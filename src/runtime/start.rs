@@ -25,7 +25,7 @@ pub(super) fn container(door: &Door<'_>, id: &str) -> Result<i32, Failure> {
     }
     // 2. Ask before the runtime is called, so that the answer cannot be missed.
     let supervisor = connect(&home, id, "start")?;
-    say(&supervisor, &Ask::Started, &[], id, "start")?;
+    say(&supervisor, &Ask::Started { pid }, &[], id, "start")?;
     // 3. The runtime's own start, on our standard streams.
     let status = runtime(&record.runtime, words)?;
     if !status.success() {

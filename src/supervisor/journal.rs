@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
@@ -18,12 +18,17 @@ use crate::state::Record;
 /// Tripwires reported at once before the bucket is empty, and how fast it fills again.
 const BURST: f64 = 200.0;
 const PER_SECOND: f64 = 20.0;
+/// A journal of this size is put aside as `….jsonl.1`, over the one before: a container has twice as
+/// much at the most. Bytes.
+const LARGEST: u64 = 16 << 20;
 /// How long a failed open is not repeated.
 const RETRY: Duration = Duration::from_secs(5);
 
 pub(super) struct Journal {
     path: PathBuf,
     file: Option<File>,
+    /// Bytes in the file.
+    size: u64,
     failed_at: Option<Instant>,
     /// What every line says of the container, ready made.
     whose: String,
@@ -40,6 +45,7 @@ impl Journal {
         Journal {
             path: record.journal.clone(),
             file: None,
+            size: 0,
             failed_at: None,
             whose: format!(
                 "\"container\":{},\"handler\":{},\"profiles\":{}",
@@ -96,6 +102,10 @@ impl Journal {
             return;
         }
         let line = std::mem::take(&mut self.line);
+        if self.size > 0 && self.size + line.len() as u64 > LARGEST {
+            self.put_aside();
+        }
+        self.size += line.len() as u64;
         if let Some(file) = self.open() {
             // One write(2) a line, so that readers and other writers never see half of one. What
             // could not be written shows as a hole in the numbers.
@@ -125,25 +135,67 @@ impl Journal {
         Ok(())
     }
 
+    fn put_aside(&mut self) {
+        let mut aside = self.path.clone().into_os_string();
+        aside.push(".1");
+        // Where it cannot be renamed, it grows on: a line more matters less than a line lost.
+        let _ = std::fs::rename(&self.path, aside);
+        self.file = None;
+        self.size = 0;
+    }
+
     fn open(&mut self) -> Option<&mut File> {
         let resting = self.failed_at.is_some_and(|at| at.elapsed() < RETRY);
         if self.file.is_none() && !resting {
-            let made = File::options()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .open(&self.path);
+            let made = open_own(&self.path);
             self.failed_at = made.is_err().then(Instant::now);
-            self.file = made.ok();
+            if let Ok((file, size)) = made {
+                self.size = self.size.max(size);
+                self.file = Some(file);
+            }
         }
         self.file.as_mut()
     }
+}
+
+/// The journal's own file and its size. A pod that mounts the log folder could have put a link or a
+/// fifo in its place: those are not written to.
+fn open_own(path: &Path) -> std::io::Result<(File, u64)> {
+    let file = File::options()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    let meta = file.metadata()?;
+    let own = meta.uid() == nix::unistd::geteuid().as_raw();
+    if !meta.is_file() || meta.nlink() != 1 || !own {
+        return Err(std::io::Error::other(
+            "the journal is not a file of its own",
+        ));
+    }
+    Ok((file, meta.len()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::{Event, Identity, Process};
+
+    fn empty(path: PathBuf) -> Journal {
+        Journal {
+            path,
+            file: None,
+            size: 0,
+            failed_at: None,
+            whose: "\"container\":{}".into(),
+            line: Vec::new(),
+            seq: 0,
+            tokens: BURST,
+            filled: Instant::now(),
+            suppressed: BTreeMap::new(),
+        }
+    }
 
     #[test]
     fn a_composed_line_is_the_event_of_the_schema() {
@@ -152,20 +204,12 @@ mod tests {
             pod: Some("web\n".into()),
             ..Identity::default()
         };
-        let mut journal = Journal {
-            path: PathBuf::from("/nowhere/at/all"),
-            file: None,
-            failed_at: None,
-            whose: format!(
-                "\"container\":{},\"handler\":\"h\",\"profiles\":[\"p\"]",
-                json!(container)
-            ),
-            line: Vec::new(),
-            seq: 6,
-            tokens: BURST,
-            filled: Instant::now(),
-            suppressed: BTreeMap::new(),
-        };
+        let mut journal = empty(PathBuf::from("/nowhere/at/all"));
+        journal.whose = format!(
+            "\"container\":{},\"handler\":\"h\",\"profiles\":[\"p\"]",
+            json!(container)
+        );
+        journal.seq = 6;
         let what = What::Exit {
             process: Process {
                 comm: "x\"\u{7}".into(),
@@ -187,5 +231,48 @@ mod tests {
         let mut whole = serde_json::to_vec(&event).unwrap();
         whole.push(b'\n');
         assert_eq!(journal.line, whole);
+    }
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let name = format!("mantlet-journal-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_journal_is_never_written_through_a_link() {
+        let folder = Folder::new("link");
+        let victim = folder.0.join("victim");
+        std::fs::write(&victim, "original").unwrap();
+        let path = folder.0.join("a.jsonl");
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        assert!(open_own(&path).is_err());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::hard_link(&victim, &path).unwrap();
+        assert!(open_own(&path).is_err());
+        assert_eq!(std::fs::read(&victim).unwrap(), b"original");
+    }
+
+    #[test]
+    fn a_journal_that_has_grown_is_put_aside() {
+        let folder = Folder::new("grown");
+        let mut journal = empty(folder.0.join("a.jsonl"));
+        journal.write(&What::End { tripwires: 1 });
+        journal.size = LARGEST;
+        journal.write(&What::End { tripwires: 2 });
+        let lines = |name: &str| std::fs::read_to_string(folder.0.join(name)).unwrap();
+        assert!(lines("a.jsonl.1").contains("\"tripwires\":1"));
+        assert!(lines("a.jsonl").contains("\"tripwires\":2"));
     }
 }

@@ -4,11 +4,10 @@
 //! A step out of order, a peer that is not the program that was handed over, an attestation that
 //! /proc contradicts, a deadline: each ends the process with SIGKILL and the session as failed.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::EpollFlags;
 
 use super::{Source, Supervisor, Workload, is_listener, look};
@@ -18,9 +17,6 @@ use crate::event::{self, Report, What};
 use crate::seal::Rlimit;
 use crate::sys::{pidfd, seccomp, socket};
 
-/// How long an init that has failed may take to end by itself, milliseconds. The loop waits
-/// meanwhile, so it is short.
-const LAST_MOMENT_MS: u8 = 200;
 /// Bytes kept of init's reason; a path in it can be as long as the kernel takes.
 const LONGEST_REASON: usize = 8192;
 
@@ -30,6 +26,8 @@ pub(super) struct Session {
     pub(super) kind: event::Session,
     /// Absent while the container is parked, which may be for ever.
     pub(super) deadline: Option<Instant>,
+    /// The process that will become init, once `start` has named it.
+    parked: Option<OwnedFd>,
     /// Who asked for this exec session and waits for the outcome.
     pub(super) client: Option<u64>,
     pub(super) print_errors: bool,
@@ -63,6 +61,7 @@ impl Session {
             channel,
             kind: event::Session::Workload,
             deadline: None,
+            parked: None,
             client: None,
             print_errors,
             rlimits: None,
@@ -82,6 +81,7 @@ impl Session {
             channel,
             kind: event::Session::Exec,
             deadline: Some(Instant::now() + DEADLINE),
+            parked: None,
             client: Some(client),
             print_errors,
             rlimits,
@@ -104,15 +104,6 @@ impl Session {
             }
         }
     }
-}
-
-/// Where nobody waits for the outcome, init's own exit code and line on standard error are all that
-/// a person sees, and SIGKILL would race with both. Without its word init becomes nothing else
-/// meanwhile.
-fn let_it_end(peer: &Peer) {
-    let mut polled = [PollFd::new(peer.pidfd.as_fd(), PollFlags::POLLIN)];
-    // However the wait ends, SIGKILL follows.
-    let _ = poll(&mut polled, PollTimeout::from(LAST_MOMENT_MS));
 }
 
 /// The supervisor's end never blocks the loop, and the kernel tells who speaks.
@@ -187,15 +178,16 @@ impl Supervisor {
                 self.welcome(token, session)
             }
             Stage::Applying(peer) => {
-                let outcome = Outcome::decode(&packet.bytes);
-                match outcome.map_err(|error| format!("mantlet-init's report {error}"))? {
-                    Outcome::Attest(attest) => session.stage = Stage::Attested(peer, attest),
-                    Outcome::Failure(failure) => {
-                        session.stage = Stage::Applying(peer);
-                        return Err(failure.message);
+                let failed = match Outcome::decode(&packet.bytes) {
+                    Ok(Outcome::Attest(attest)) => {
+                        session.stage = Stage::Attested(peer, attest);
+                        return Ok(());
                     }
-                }
-                Ok(())
+                    Ok(Outcome::Failure(failure)) => failure.message,
+                    Err(error) => format!("mantlet-init's report {error}"),
+                };
+                session.stage = Stage::Applying(peer);
+                Err(failed)
             }
             Stage::Attested(peer, attest) if packet.bytes == INSTALLED => {
                 let checked = self.attested(&peer, &attest);
@@ -312,6 +304,20 @@ impl Supervisor {
             .map_err(|error| format!("cannot give mantlet-init its word: {error}"))
     }
 
+    /// `start` lets the container go now. A process that something stopped meanwhile would keep the
+    /// runtime, and with it the engine, waiting for ever.
+    pub(super) fn expect_workload(&mut self, pid: i32) {
+        for source in self.sources.values_mut() {
+            if let Source::Session(session) = source
+                && session.kind == event::Session::Workload
+                && !session.is_talking()
+            {
+                session.deadline = Some(Instant::now() + DEADLINE);
+                session.parked = pidfd::open(pid).ok();
+            }
+        }
+    }
+
     /// Something on the pipe: its end without a byte means executed.
     ///
     /// A reason is waited for to its end, which is init's own: ended any sooner, init could not say
@@ -384,11 +390,10 @@ impl Supervisor {
             return;
         };
         if let Some(peer) = session.peer() {
-            if session.print_errors {
-                let_it_end(peer);
-            }
             // ESRCH: it has ended already.
             let _ = pidfd::send_signal(&peer.pidfd, libc::SIGKILL);
+        } else if let Some(parked) = &session.parked {
+            let _ = pidfd::send_signal(parked, libc::SIGKILL);
         }
         let started = session.is_talking();
         if started || session.kind == event::Session::Exec {
