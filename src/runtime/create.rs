@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::fs::DirBuilder;
+use std::io::{Error, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 use super::bundle::Bundle;
 use super::handover::{self, Handover};
 use super::{Door, Failure, absolute, forward};
+use crate::config::{self, ConfigError};
 use crate::event::Identity;
 use crate::host::Host;
 use crate::oci::document::Document;
@@ -101,10 +103,11 @@ fn decide(
 /// The handler's profile: the site's file of that name, else the one that ships.
 fn load(door: &Door<'_>) -> Result<Profile, Failure> {
     let folder = &door.config.profiles_dir;
-    let mut read = |name: &str| match std::fs::read_to_string(folder.join(format!("{name}.yaml"))) {
+    let mut read = |name: &str| match config::read(&folder.join(format!("{name}.yaml"))) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(ConfigError::Read { source, .. }) => Err(source),
+        Err(untrusted) => Err(Error::other(untrusted)),
     };
     Ok(Profile::resolve(&door.settings.profile, &mut read)?)
 }
