@@ -156,9 +156,8 @@ fn keep(folder: &Path, key: &Key, value: impl Serialize) {
     let Ok(bytes) = serde_json::to_vec(&entry) else {
         return;
     };
-    if let Err(error) = state::write_atomic(folder, &key.file_name(), &bytes) {
-        log::debug!("what is known of a program is not kept: {error}");
-    }
+    // What is not kept is asked again; there is nobody to tell.
+    let _ = state::write_atomic(folder, &key.file_name(), &bytes);
 }
 
 fn open(path: &Path, flags: i32) -> Option<File> {
