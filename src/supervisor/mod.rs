@@ -25,8 +25,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::control::Answer;
 use crate::event::{Process, What};
 use crate::seal::Policy;
-use crate::state::{self, Home, Record, Status};
-use crate::sys::{fds, pidfd};
+use crate::state::{self, Home, Status};
+use crate::sys::{fds, pidfd, process};
 use journal::Journal;
 use session::Session;
 use tripwire::Tripwires;
@@ -75,12 +75,18 @@ enum Workload {
     Known(Answer),
 }
 
+/// What is left of the policy once it is in init's hands: what an attestation is compared with.
+struct Wanted {
+    layers: u32,
+    instructions: u32,
+    listener: bool,
+}
+
 /// The whole of it.
 pub struct Supervisor {
     home: Home,
     identity: state::HomeId,
-    record: Record,
-    policy: Policy,
+    wanted: Wanted,
     program: OwnedFd,
     policy_fd: OwnedFd,
     epoll: Epoll,
@@ -142,8 +148,11 @@ impl Supervisor {
             journal: Journal::new(&record),
             home,
             identity,
-            record,
-            policy,
+            wanted: Wanted {
+                layers: policy.layers.len() as u32,
+                instructions: (policy.filter.program.len() / 8) as u32,
+                listener: policy.filter.listener,
+            },
             program,
             policy_fd,
             epoll,
@@ -159,8 +168,10 @@ impl Supervisor {
         session::prepare(&channel)
             .map_err(|error| StartError::System("prepare the channel", error))?;
         supervisor.add(Source::Control(control), EpollFlags::EPOLLIN);
-        let session = Session::workload(channel, !supervisor.record.parked);
+        let session = Session::workload(channel, !record.parked);
         supervisor.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
+        drop(record);
+        process::give_back_memory();
         Ok(supervisor)
     }
 

@@ -15,7 +15,7 @@ use crate::channel::{Attest, DEADLINE, GO, Hello, INSTALLED, LARGEST, Outcome, W
 use crate::control::Answer;
 use crate::event::{self, Report, What};
 use crate::seal::Rlimit;
-use crate::sys::{pidfd, seccomp, socket};
+use crate::sys::{pidfd, process, seccomp, socket};
 
 /// Bytes kept of init's reason; a path in it can be as long as the kernel takes.
 const LONGEST_REASON: usize = 8192;
@@ -241,7 +241,7 @@ impl Supervisor {
 
     /// Compares what init says with what the policy asks and what /proc shows.
     fn attested(&self, peer: &Peer, attest: &Attest) -> Result<(Report, Option<OwnedFd>), String> {
-        let wanted = self.policy.layers.len() as u32;
+        let wanted = self.wanted.layers;
         if attest.layers != wanted {
             return Err(format!(
                 "mantlet-init entered {} of {wanted} landlock domains",
@@ -253,7 +253,7 @@ impl Supervisor {
         if !seen.no_new_privs || seen.seccomp_mode != 2 || seen.seccomp_filters == Some(0) {
             return Err("mantlet-init attested a sandbox that /proc does not show".into());
         }
-        let listener = match (self.policy.filter.listener, attest.slot) {
+        let listener = match (self.wanted.listener, attest.slot) {
             (false, None) => None,
             (true, Some(slot)) => {
                 let fd = pidfd::get_fd(&peer.pidfd, slot as RawFd)
@@ -276,7 +276,7 @@ impl Supervisor {
                 .iter()
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
-            filter_instructions: (self.policy.filter.program.len() / 8) as u32,
+            filter_instructions: self.wanted.instructions,
             seccomp_filters: seen.seccomp_filters.unwrap_or(0),
             listener: listener.is_some(),
             no_new_privs: seen.no_new_privs,
@@ -364,7 +364,7 @@ impl Supervisor {
     }
 
     fn executed(&mut self, kind: event::Session, client: Option<u64>, peer: Peer, report: Report) {
-        let process = look::process(peer.pid);
+        let workload = look::process(peer.pid);
         let first = kind == event::Session::Workload;
         if first {
             self.status.pid = peer.pid;
@@ -374,14 +374,16 @@ impl Supervisor {
             self.status.sessions += 1;
         }
         self.tell(What::Start {
-            process: process.clone(),
+            process: workload.clone(),
             session: kind,
             report,
         });
         // What cannot be written is told by `mantlet ps`, which asks the supervisor itself.
         let _ = self.home.write_status(&self.status);
-        self.watch(peer.pidfd, process, first, true);
+        self.watch(peer.pidfd, workload, first, true);
         self.conclude(kind, client, Answer::Running { pid: peer.pid });
+        // Now begins the long sleep.
+        process::give_back_memory();
     }
 
     /// Ends a session that must not go on.
