@@ -16,12 +16,13 @@
 //! log_dir: /var/log/mantlet            # journals
 //! profiles_dir: /etc/mantlet/profiles  # searched before the embedded profiles
 //! libexec_dir: null                    # mantlet-init, mantlet-supervisor; null: beside the front door
-//! default_handler: baseline            # when the program is called as mantlet-runtime
+//! default_handler: baseline            # where the program is called mantlet-runtime
 //! handlers:                            # mantlet-NAME is the program's name for handler NAME
 //!   baseline: {profile: baseline, runtime: runc}
 //!   restricted: {profile: restricted, runtime: runc}
 //! proc_mounts: []                      # permitted mounts under /proc, such as lxcfs's
 //! start_container_hooks: false         # hooks that run in the container before init
+//! runtime_annotations: []              # annotations the runtime may act on, such as run.oci.handler
 //! ```
 //!
 //! `handlers` *adds to* the embedded two: a handler of the same name replaces that one, the other
@@ -29,7 +30,7 @@
 //! to remove one. Within a handler, `profile` defaults to the handler's own name and `runtime` to
 //! `runc`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -75,6 +76,9 @@ pub struct Config {
     pub proc_mounts: Vec<PathBuf>,
     /// Whether `startContainer` hooks, which run in the container before init, are permitted.
     pub start_container_hooks: bool,
+    /// Exact names of annotations by which the runtime may be switched; others of
+    /// [`crate::policy::annotations`] are taken out of config.json.
+    pub runtime_annotations: BTreeSet<String>,
 }
 
 /// One handler.
@@ -128,6 +132,17 @@ pub enum ConfigError {
         /// What is wrong and what to write instead.
         problem: String,
     },
+    /// The program's name is neither `mantlet-runtime` nor `mantlet-NAME`.
+    #[error(
+        "called as {program:?}, which names no handler; call it mantlet-runtime, or mantlet-NAME \
+         for a handler NAME, of which there are: {known}"
+    )]
+    Program {
+        /// The name it was called by.
+        program: String,
+        /// Names that exist, comma-separated.
+        known: String,
+    },
     /// The program's name names no handler.
     #[error(
         "no handler named {name:?}{}; add it under `handlers:` in {PATH} or call one of: {known}",
@@ -156,6 +171,7 @@ struct Written {
     handlers: Option<BTreeMap<String, Option<WrittenHandler>>>,
     proc_mounts: Option<Vec<PathBuf>>,
     start_container_hooks: Option<bool>,
+    runtime_annotations: Option<BTreeSet<String>>,
 }
 
 /// One handler as written.
@@ -224,22 +240,29 @@ impl Config {
     }
 
     /// The handler that a program's name (the last component of argv[0]) stands for: NAME for
-    /// `mantlet-NAME`, the default handler for `mantlet-runtime` and for any name that is not ours,
-    /// such as a link called `runc`.
+    /// `mantlet-NAME`, the default handler for `mantlet-runtime`. No other name stands for one: an
+    /// admin's `my-restricted` must not be the default, which may well be weaker.
     ///
     /// # Errors
-    /// `mantlet-NAME` without a handler NAME.
+    /// `mantlet-NAME` without a handler NAME, or a name of another form.
     pub fn handler_for(&self, program: &str) -> Result<(&str, &Handler), ConfigError> {
+        let known = || self.handlers.keys().cloned().collect::<Vec<_>>().join(", ");
         let name = match program.strip_prefix("mantlet-") {
-            None | Some("runtime") => self.default_handler.as_str(),
+            Some("runtime") => self.default_handler.as_str(),
             Some(name) => name,
+            None => {
+                return Err(ConfigError::Program {
+                    program: program.to_owned(),
+                    known: known(),
+                });
+            }
         };
         match self.handlers.get_key_value(name) {
             Some((name, handler)) => Ok((name, handler)),
             None => Err(ConfigError::NoHandler {
                 name: name.to_owned(),
                 suggested: nearest(name, self.handlers.keys().map(String::as_str)),
-                known: self.handlers.keys().cloned().collect::<Vec<_>>().join(", "),
+                known: known(),
             }),
         }
     }
@@ -319,6 +342,7 @@ impl Written {
             handlers,
             proc_mounts: self.proc_mounts.unwrap_or_default(),
             start_container_hooks: self.start_container_hooks.unwrap_or(false),
+            runtime_annotations: self.runtime_annotations.unwrap_or_default(),
         }
     }
 }

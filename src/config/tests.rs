@@ -102,7 +102,6 @@ fn the_programs_name_selects_the_handler() {
         "restricted"
     );
     assert_eq!(config.handler_for("mantlet-runtime").unwrap().0, "web");
-    assert_eq!(config.handler_for("runc").unwrap().0, "web");
     let refused = config
         .handler_for("mantlet-restrictd")
         .unwrap_err()
@@ -112,6 +111,27 @@ fn the_programs_name_selects_the_handler() {
         "{refused}"
     );
     assert!(config.handler_for("mantlet-").is_err());
+}
+
+#[test]
+fn a_name_that_names_no_handler_is_not_the_default_one() {
+    let config = Config::embedded();
+    for program in [
+        "my-restricted",
+        "restricted",
+        "baseline",
+        "mantlet_restricted",
+        "mantlet",
+        "mantlet-runtime2",
+        "Mantlet-runtime",
+        "mantlet-runtime ",
+        "runc",
+        "crun",
+        "",
+    ] {
+        let refused = config.handler_for(program).unwrap_err().to_string();
+        assert!(refused.contains("baseline, restricted"), "{refused}");
+    }
 }
 
 #[test]

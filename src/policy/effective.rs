@@ -17,6 +17,7 @@ pub(super) struct Parts<'a> {
     pub engine_seccomp: bool,
     pub supervised: bool,
     pub degraded: &'a [String],
+    pub annotations: &'a [&'a str],
 }
 
 pub(super) fn summary(parts: &Parts<'_>) -> Value {
@@ -45,6 +46,7 @@ pub(super) fn summary(parts: &Parts<'_>) -> Value {
         "masked_paths": profile.masked_paths,
         "readonly_paths": profile.readonly_paths,
         "refuse": profile.refuse,
+        "removed_annotations": parts.annotations,
         "degraded": parts.degraded,
     })
 }

@@ -1,6 +1,7 @@
 //! Profile × Spec × Host → [`Plan`]: pure, no I/O. `create`, `explain` and the golden tests run
 //! this very code.
 
+pub mod annotations;
 mod effective;
 pub mod landlock;
 pub mod mounts;
@@ -34,7 +35,7 @@ pub struct Input<'a> {
     pub spec: &'a Spec,
     /// The node.
     pub host: &'a Host,
-    /// The admin's own settings (`proc_mounts`, `start_container_hooks`).
+    /// The admin's own settings (`proc_mounts`, `start_container_hooks`, `runtime_annotations`).
     pub config: &'a Config,
     /// `run` was called, which never parks the container (DESIGN §5).
     pub run: bool,
@@ -122,7 +123,7 @@ pub fn plan_exec(process: &Process, rules: &ExecRules) -> Result<ExecPlan, Refus
 pub fn fix_for(syscall: &str) -> String {
     match syscall {
         // A condition is what refuses these; the bare name would allow all of their calls.
-        "clone" | "ioctl" | "socket" | "memfd_create" | "personality" => format!(
+        "clone" | "ioctl" | "socket" | "socketpair" | "memfd_create" | "personality" => format!(
             "syscalls: {{allow: [{{name: {syscall}, args: [the very condition of the tripwire]}}]}}"
         ),
         name if refuse::MOUNTING.contains(&name) => {
@@ -165,6 +166,9 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         &profile.readonly_paths,
     ));
 
+    let annotations = annotations::switches(input.spec, &input.config.runtime_annotations);
+    edits.extend(annotations.iter().map(|name| annotations::removal(name)));
+
     // 2. What files, ports and processes it may reach.
     let mounts = mounts::read(input.spec)?;
     let (layers, mut degraded) = landlock::plan(profile, input.spec, &mounts, host.landlock_abi);
@@ -201,6 +205,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         engine_seccomp: linux.seccomp().is_some(),
         supervised,
         degraded: &degraded,
+        annotations: &annotations,
     });
     edits.extend(filters.edits);
     let policy = seal::Policy {

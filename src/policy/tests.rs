@@ -36,6 +36,7 @@ fn config() -> Config {
         handlers: Default::default(),
         proc_mounts: Vec::new(),
         start_container_hooks: false,
+        runtime_annotations: Default::default(),
     }
 }
 
@@ -525,3 +526,4 @@ fn a_field_beside_the_capability_sets_survives() {
         assert_eq!(sets[set], json!([]), "{set}");
     }
 }
+mod annotations;

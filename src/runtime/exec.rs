@@ -91,15 +91,21 @@ fn process_file(path: &Path, record: &Record) -> Result<(Document, Vec<Rlimit>),
 /// `create`; only its user can be another one.
 fn check_user(exec: &Exec, record: &Record) -> Result<(), Failure> {
     let user = exec.user.as_deref().unwrap_or_default();
-    let uid = user.split(':').next().unwrap_or_default();
-    let root = !uid.is_empty() && uid.bytes().all(|digit| digit == b'0');
-    if record.exec.refuse_root && root {
+    if record.exec.refuse_root && !user.is_empty() && may_be_root(user) {
         return Err(Failure::RootSession {
             id: exec.id.clone(),
             user: user.to_owned(),
         });
     }
     Ok(())
+}
+
+/// Whether any runtime could read `--user` as uid 0. They take signs, blanks and numbers that wrap
+/// around at 2³² (Go's Atoi with a conversion, C's strtol), so all but a plain uid counts as root.
+fn may_be_root(user: &str) -> bool {
+    let uid = user.split(':').next().unwrap_or_default();
+    let plain = !uid.is_empty() && uid.bytes().all(|digit| digit.is_ascii_digit());
+    !plain || !uid.parse::<u32>().is_ok_and(|uid| uid != 0)
 }
 
 fn running_pid(home: &Home, id: &str) -> Result<i32, Failure> {
@@ -164,4 +170,36 @@ fn put_init(document: &Document, handover: &Handover, id: &str) -> Result<OwnedF
     fds::set_cloexec(&fd, false)
         .map_err(|error| Failure::system("pass on", "the process file".into(), error))?;
     Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_uid_0_and_all_that_is_no_plain_uid_counts_as_root() {
+        for root in [
+            "0",
+            "00",
+            "+0",
+            "-0",
+            " 0",
+            "0:5",
+            "+0:5",
+            "4294967296",
+            "-4294967296",
+            "0x0",
+            "root",
+            ":5",
+            "99999999999999999999",
+            "1 ",
+            "+1000",
+            "١",
+        ] {
+            assert!(may_be_root(root), "{root:?}");
+        }
+        for other in ["1", "1000", "1000:0", "01000", "4294967294"] {
+            assert!(!may_be_root(other), "{other:?}");
+        }
+    }
 }

@@ -147,7 +147,7 @@ pub enum Failure {
     },
     /// The profile refuses root and the session asks for it.
     #[error(
-        "cannot exec in container {id:?} as {user:?}: its profile refuses root-user; name another user"
+        "cannot exec in container {id:?} as {user:?}: its profile refuses root-user; name another user by a plain uid such as 1000"
     )]
     RootSession {
         /// The container.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oci_spec::runtime::LinuxSeccomp;
 
-use super::engine;
 use super::verdict::{Action, Compare, Condition, Decision};
+use super::{engine, tcp};
 use crate::profile::table::{self, Lookup};
 use crate::profile::{Condition as Written, Op, Profile, Rule, groups};
 
@@ -66,6 +66,9 @@ impl Exact {
             }
         }
         exact.close_clone3();
+        for closed in profile.network.iter().flat_map(tcp::closed) {
+            exact.close(closed);
+        }
         for name in LAST_NEEDS {
             exact.set(name, Decision::always(Action::Allow));
         }
@@ -81,6 +84,18 @@ impl Exact {
             .is_none_or(|(_, clone)| !clone.permits_all());
         if filtered {
             self.set("clone3", Decision::always(UNKNOWN));
+        }
+    }
+
+    /// Puts an errno before everything that a profile can say, of which none is stricter.
+    fn close(&mut self, closed: tcp::Closed) {
+        let Some((_, slot)) = self.calls.get_mut(closed.name) else {
+            return;
+        };
+        if closed.conditions.is_empty() {
+            *slot = Decision::always(closed.action);
+        } else {
+            slot.branches.insert(0, (closed.conditions, closed.action));
         }
     }
 

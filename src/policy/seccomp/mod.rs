@@ -5,12 +5,15 @@ pub mod bpf;
 pub mod engine;
 pub mod exact;
 pub mod runtime;
+mod tcp;
 pub mod verdict;
 
 #[cfg(test)]
 mod interpreter;
 #[cfg(test)]
 mod kernel_tests;
+#[cfg(test)]
+mod tcp_tests;
 #[cfg(test)]
 mod tests;
 

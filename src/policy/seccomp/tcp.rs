@@ -1,0 +1,78 @@
+//! What keeps `network:` whole: Landlock's TCP rights cover bind(2) and connect(2) of plain TCP
+//! sockets and nothing else, and the kernel has other ways to a TCP peer. They all show in registers,
+//! so the exact filter closes them, for profiles with TCP rules only: the hot calls of all others
+//! stay without a condition.
+
+use super::verdict::{Action, Compare, Condition};
+use crate::profile::Network;
+
+/// An answer to one call: where the conditions hold, or always where there are none.
+pub(super) struct Closed {
+    pub name: &'static str,
+    pub conditions: Vec<Condition>,
+    pub action: Action,
+}
+
+/// Falls back to plain TCP with any peer; Landlock's hooks ask for a TCP socket and see another.
+const IPPROTO_MPTCP: u64 = 262;
+/// The same by way of shared memory (linux/smc.h, kernel 6.10; before it the family alone).
+const IPPROTO_SMC: u64 = 256;
+const AF_SMC: u64 = 43;
+/// Connects inside the send path, where connect(2)'s hook is not called.
+const MSG_FASTOPEN: u64 = 0x2000_0000;
+
+/// What `network` closes beside Landlock's own rights.
+pub(super) fn closed(network: &Network) -> Vec<Closed> {
+    let mut all = Vec::new();
+    if network.bind_tcp.is_none() && network.connect_tcp.is_none() {
+        return all;
+    }
+    // Libraries that try MPTCP first (Go among them) take plain TCP on these errnos.
+    for (argument, value, errno) in [
+        (2, IPPROTO_MPTCP, libc::EPROTONOSUPPORT),
+        (2, IPPROTO_SMC, libc::EPROTONOSUPPORT),
+        (0, AF_SMC, libc::EAFNOSUPPORT),
+    ] {
+        all.push(closes("socket", argument, 0xffff_ffff, value, errno));
+    }
+    if network.connect_tcp.is_some() {
+        for (name, flags) in [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)] {
+            // Callers connect in the ordinary way then.
+            let errno = libc::EOPNOTSUPP;
+            all.push(closes(name, flags, MSG_FASTOPEN, MSG_FASTOPEN, errno));
+        }
+    }
+    if network
+        .bind_tcp
+        .as_ref()
+        .is_some_and(|ports| ports.is_empty())
+    {
+        // Without bind(2), listen(2) takes a port of the kernel's choice. What bind(2) answers.
+        all.push(always("listen", libc::EACCES));
+    }
+    // Its requests make sockets and send with flags that no filter sees.
+    all.push(always("io_uring_setup", libc::ENOSYS));
+    all
+}
+
+fn closes(name: &'static str, index: u8, mask: u64, value: u64, errno: i32) -> Closed {
+    let condition = Condition {
+        index,
+        compare: Compare::Eq,
+        value,
+        mask,
+    };
+    Closed {
+        conditions: vec![condition],
+        ..always(name, errno)
+    }
+}
+
+fn always(name: &'static str, errno: i32) -> Closed {
+    let errno = u16::try_from(errno).expect("errnos are below 4096");
+    Closed {
+        name,
+        conditions: Vec::new(),
+        action: Action::Errno(errno),
+    }
+}
