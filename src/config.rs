@@ -367,8 +367,12 @@ fn overriding_path() -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// The file's text, where nobody but root or the caller could have written it.
-fn read(path: &Path) -> Result<String, ConfigError> {
+/// The text of an admin's file, this one or a profile, where nobody but root or the caller could have
+/// written it.
+///
+/// # Errors
+/// It cannot be read, is no regular file of at most 1 MiB, or others could have written it.
+pub fn read(path: &Path) -> Result<String, ConfigError> {
     let failed = |source| ConfigError::Read {
         path: path.to_owned(),
         source,

@@ -39,8 +39,12 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Ask {
-    /// Answered when the workload has been executed, or could not be.
-    Started,
+    /// Answered when the workload has been executed, or could not be. The runtime is about to let
+    /// the container go: from now on the deadline holds.
+    Started {
+        /// The parked process, host pid; ended where the deadline passes before init speaks.
+        pid: i32,
+    },
     /// A new exec session; answered at once with `Accepted`, and again with the outcome once the
     /// session has been executed or could not be.
     Exec {

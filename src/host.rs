@@ -5,7 +5,7 @@
 //! (15 ms for runc 1.1.5), the answer is kept in `STATE/runtimes` and believed as long as the file
 //! at that path is the same one (device, inode, size, times).
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::sys::probe;
@@ -14,6 +14,7 @@ mod cache;
 mod find;
 mod version;
 
+pub use cache::digest_of;
 pub use find::resolve;
 pub use version::first_output as output_of;
 
@@ -238,7 +239,7 @@ impl Family {
 /// not.
 fn user_notif() -> Result<bool, HostError> {
     let what = "seccomp actions (/proc/sys/kernel/seccomp/actions_avail)";
-    match std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail") {
+    match read_proc("/proc/sys/kernel/seccomp/actions_avail") {
         Ok(actions) => Ok(actions
             .split_ascii_whitespace()
             .any(|action| action == "user_notif")),
@@ -250,16 +251,21 @@ fn user_notif() -> Result<bool, HostError> {
 /// Whether this thread (filters are per thread) is under a seccomp filter already; without one there
 /// is no listener, and the question by fork is spared.
 fn filtered() -> Result<bool, HostError> {
-    let status = std::fs::read_to_string("/proc/thread-self/status").map_err(|source| {
-        HostError::Kernel {
-            what: "this process (/proc/thread-self/status)",
-            source,
-        }
+    let status = read_proc("/proc/thread-self/status").map_err(|source| HostError::Kernel {
+        what: "this process (/proc/thread-self/status)",
+        source,
     })?;
     Ok(status.lines().any(|line| {
         line.strip_prefix("Seccomp:")
             .is_some_and(|mode| mode.trim() == "2")
     }))
+}
+
+/// A file of /proc, whose size nobody tells beforehand: in one read rather than in eight.
+fn read_proc(path: &str) -> io::Result<String> {
+    let mut text = String::with_capacity(4096);
+    std::fs::File::open(path)?.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Whether a filter above has a listener.

@@ -3,7 +3,6 @@
 //! | file | writer | holds |
 //! |---|---|---|
 //! | `record.json` | front door, once, at `create` | [`Record`] |
-//! | `policy` | front door, once | the sealed policy ([`crate::seal`]) |
 //! | `control.sock` | front door binds, supervisor listens | [`crate::control`] |
 //! | `status.json` | supervisor | [`Status`] |
 //!

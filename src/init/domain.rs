@@ -74,22 +74,26 @@ fn one(layer: &Layer, entered: &mut Entered) -> Result<(), DomainError> {
     let mut created = ruleset.create()?;
     let file_rights = AccessFs::from_file(ABI::V10);
     for rule in &layer.paths {
-        let Some(grants) = paths::resolve(rule)? else {
-            entered.skipped.push(rule.path.clone());
-            continue;
-        };
         let access = fs(rule.access)?;
-        for grant in grants {
+        let mut made = Some(created);
+        let there = paths::resolve(rule, &mut |grant| {
             let access = if grant.directory {
                 access
             } else {
                 access & file_rights
             };
-            if access.is_empty() {
-                continue;
-            }
-            created = created.add_rule(PathBeneath::new(grant.fd, access))?;
-            entered.rules += 1;
+            let ruleset = made.take().expect("each call puts back what it took");
+            made = Some(if access.is_empty() {
+                ruleset
+            } else {
+                entered.rules += 1;
+                ruleset.add_rule(PathBeneath::new(grant.fd, access))?
+            });
+            Ok::<(), DomainError>(())
+        })?;
+        created = made.expect("an error has returned above");
+        if !there {
+            entered.skipped.push(rule.path.clone());
         }
     }
     for rule in &layer.ports {

@@ -85,6 +85,8 @@ struct Out {
     channel: Option<OwnedFd>,
     pipe: Option<File>,
     quiet: bool,
+    /// `exec PATH: `, ready before memory can no longer be asked for.
+    shown: Vec<u8>,
 }
 
 impl Out {
@@ -153,7 +155,7 @@ impl Session {
         }
     }
 
-    fn confine(&self, argv: Vec<OsString>, out: &Out) -> Result<Command, Refusal> {
+    fn confine(&self, argv: Vec<OsString>, out: &mut Out) -> Result<Command, Refusal> {
         let words = words(argv)?;
         let path = lookup::find(&words[0]).map_err(|miss| Refusal {
             message: miss.to_string(),
@@ -163,6 +165,7 @@ impl Session {
                 NOT_EXECUTABLE
             },
         })?;
+        out.shown = shown(&path);
         let command = Command::new(path, words);
         process::set_no_new_privs()
             .map_err(|error| Refusal::new(format!("cannot set no_new_privs: {error}")))?;
@@ -309,10 +312,24 @@ fn last_words(command: &Command, out: &Out) -> ! {
         }
     }
     let error = command.become_it();
-    let path = command.path().to_bytes();
     let (why, code) = reason(&error);
-    tell(out, &[b"exec ", path, b": ", why]);
+    tell(out, &[&out.shown, why]);
     process::exit_now(code)
+}
+
+/// The path as runc tells it. Its bytes are the pod author's: what would move a terminal's cursor
+/// is escaped.
+fn shown(path: &std::ffi::CStr) -> Vec<u8> {
+    let mut text = String::from("exec ");
+    for letter in path.to_string_lossy().chars() {
+        if letter.is_control() {
+            text.extend(letter.escape_default());
+        } else {
+            text.push(letter);
+        }
+    }
+    text.push_str(": ");
+    text.into_bytes()
 }
 
 /// The errno's text without asking for memory, as Go's runtime words it.
@@ -370,6 +387,12 @@ mod tests {
             assert_eq!(descriptor_of(OsStr::new(other)), None, "{other}");
         }
         assert_eq!(descriptor_of(OsStr::new("/proc/self/fd/99999999999")), None);
+    }
+
+    #[test]
+    fn a_path_is_told_without_its_control_characters() {
+        assert_eq!(shown(c"/bin/a b"), b"exec /bin/a b: ");
+        assert_eq!(shown(c"/bin/\x1b[2J\n"), b"exec /bin/\\u{1b}[2J\\n: ");
     }
 
     #[test]

@@ -69,6 +69,18 @@ pub fn plan(
     (vec![layer], lacks)
 }
 
+/// The rules that grant execution, whatever the kernel can do; none where files are unrestricted.
+#[must_use]
+pub fn runnable(profile: &Profile, spec: &Spec, mounts: &[Place]) -> Option<Vec<PathRule>> {
+    let scene = Scene {
+        files: profile.files.as_ref()?,
+        spec,
+        mounts,
+        handled: AccessFs::Execute.into(),
+    };
+    Some(scene.rules().0)
+}
+
 /// The smallest domain there is (DESIGN §5): one right and REFER, both allowed everywhere. It keeps
 /// processes of the container from reaching into init.
 fn anchor(abi: ABI) -> Layer {
@@ -310,8 +322,10 @@ impl Scene<'_> {
             .into_iter()
             .flatten();
         let own = own.filter_map(|device| super::mounts::normal(device.path()).ok());
-        // Nothing of the pod's may turn "a device" into a rule for some other tree.
+        // Nothing of the pod's may turn "a device" into a rule for some other tree. Engines list
+        // the host's multiplexer for privileged containers, where the runtimes put their own link.
         let own = own.filter(|path| beneath(path, "/dev") && path != "/dev");
+        let own = own.filter(|path| path != "/dev/ptmx");
         DEVICES
             .iter()
             .map(|path| (*path).to_owned())

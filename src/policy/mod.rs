@@ -5,6 +5,7 @@ pub mod annotations;
 mod effective;
 pub mod landlock;
 pub mod mounts;
+pub mod noexec;
 pub mod process;
 mod refuse;
 pub mod seccomp;
@@ -171,6 +172,9 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
 
     // 2. What files, ports and processes it may reach.
     let mounts = mounts::read(input.spec)?;
+    if let Some(runnable) = landlock::runnable(profile, input.spec, &mounts) {
+        edits.extend(noexec::edits(input.spec, &mounts, &runnable));
+    }
     let (layers, mut degraded) = landlock::plan(profile, input.spec, &mounts, host.landlock_abi);
 
     // 3. What it may call.

@@ -52,7 +52,7 @@ fn place(mount: &Mount) -> Result<Place, Refusal> {
         || destination == "/dev"
         || beneath(&destination, "/proc")
         || beneath(&destination, "/sys")
-        || (!bind && ENGINE_TYPES.contains(&typ))
+        || (!bind && is_kernels(mount))
     {
         Kind::Engine
     } else if !bind && typ == "tmpfs" {
@@ -76,6 +76,13 @@ pub fn is_bind(mount: &Mount) -> bool {
             .iter()
             .flatten()
             .any(|option| option == "bind" || option == "rbind")
+}
+
+/// Whether its type is one of the kernel's own filesystems, which hold no program of anybody's.
+#[must_use]
+pub fn is_kernels(mount: &Mount) -> bool {
+    let typ = mount.typ().as_deref().unwrap_or_default();
+    ENGINE_TYPES.contains(&typ)
 }
 
 fn is_writable(mount: &Mount) -> bool {

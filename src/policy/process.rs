@@ -2,7 +2,7 @@
 //! exec session's.
 
 use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::oci::patch::Edit;
 use crate::seal::Rlimit;
@@ -11,17 +11,12 @@ use crate::seal::Rlimit;
 /// that init lowers instead of the runtime.
 #[must_use]
 pub fn edits(process: &Process, base: &str, allowed: &[String]) -> (Vec<Edit>, Vec<Rlimit>) {
-    let mut edits = vec![
-        Edit::Set {
-            pointer: format!("{base}/capabilities"),
-            value: capabilities(process, allowed),
-        },
+    let mut edits = capabilities(process, base, allowed);
+    edits.push(Edit::Set {
         // The exact filter needs it, and Landlock without CAP_SYS_ADMIN does too.
-        Edit::Set {
-            pointer: format!("{base}/noNewPrivileges"),
-            value: json!(true),
-        },
-    ];
+        pointer: format!("{base}/noNewPrivileges"),
+        value: json!(true),
+    });
     let mut moved = Vec::new();
     for (at, limit) in process.rlimits().iter().flatten().enumerate() {
         let least = least(limit.typ());
@@ -47,8 +42,9 @@ pub fn edits(process: &Process, base: &str, allowed: &[String]) -> (Vec<Edit>, V
 }
 
 /// All five sets, each the intersection of the engine's and `allowed`, in the engine's order. Sets
-/// that the engine leaves out become empty: youki keeps what it has where nothing is said.
-fn capabilities(process: &Process, allowed: &[String]) -> Value {
+/// that the engine leaves out become empty: youki keeps what it has where nothing is said. One edit
+/// a set, because a field beside them that nobody knows yet has to survive.
+fn capabilities(process: &Process, base: &str, allowed: &[String]) -> Vec<Edit> {
     let held = process.capabilities().as_ref();
     let keep = |set: Option<&Capabilities>| {
         let names: Vec<String> = set.into_iter().flatten().map(ToString::to_string).collect();
@@ -60,17 +56,18 @@ fn capabilities(process: &Process, allowed: &[String]) -> Value {
         names.sort();
         json!(names)
     };
-    let mut sets = Map::new();
-    for (name, set) in [
+    [
         ("bounding", held.and_then(|c| c.bounding().as_ref())),
         ("effective", held.and_then(|c| c.effective().as_ref())),
         ("inheritable", held.and_then(|c| c.inheritable().as_ref())),
         ("permitted", held.and_then(|c| c.permitted().as_ref())),
         ("ambient", held.and_then(|c| c.ambient().as_ref())),
-    ] {
-        sets.insert(name.into(), keep(set));
-    }
-    Value::Object(sets)
+    ]
+    .map(|(name, set)| Edit::Set {
+        pointer: format!("{base}/capabilities/{name}"),
+        value: keep(set),
+    })
+    .into()
 }
 
 fn prefixed(name: &str) -> String {

@@ -513,7 +513,31 @@ fn a_tripwires_fix_is_a_line_of_a_profile() {
     }
 }
 
+#[test]
+fn a_field_beside_the_capability_sets_survives() {
+    let process = json!({
+        "cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0},
+        "capabilities": {"later": ["CAP_NEW"], "bounding": ["CAP_SYS_ADMIN"]},
+    });
+    let typed = serde_json::from_value(process.clone()).unwrap();
+    let (edits, _) = super::process::edits(&typed, "", &[]);
+    let mut edited = process;
+    crate::oci::patch::apply(&mut edited, &edits).unwrap();
+    let sets = &edited["capabilities"];
+    assert_eq!(sets["later"], json!(["CAP_NEW"]));
+    for set in [
+        "bounding",
+        "effective",
+        "inheritable",
+        "permitted",
+        "ambient",
+    ] {
+        assert_eq!(sets[set], json!([]), "{set}");
+    }
+}
+
 mod abilities;
 mod annotations;
 mod image;
+mod noexec;
 mod privileged;

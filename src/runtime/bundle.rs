@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::init::ARGV0_PREFIX;
-use crate::oci::document::{self, Document, Kind};
-use crate::state::{digest, write_atomic};
+use crate::oci::document::{self, Document, FileError, Kind};
+use crate::state::{StateError, digest, write_atomic};
 
 const CONFIG: &str = "config.json";
 const COMPANION: &str = ".config.json.mantlet-";
@@ -63,7 +63,8 @@ impl Bundle {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        write_atomic(&self.path, &name, &self.original_bytes)?;
+        write_atomic(&self.path, &name, &self.original_bytes)
+            .map_err(|error| self.not_kept(error))?;
         // Readable by root alone: it holds the same environment as config.json, and nobody but the
         // front door and `mantlet inspect` asks for it.
         let private = fs::set_permissions(&companion, Permissions::from_mode(0o600));
@@ -80,6 +81,18 @@ impl Bundle {
             Err(_) => self.drop_companions(None),
         }
         written
+    }
+
+    /// The disk is the bundle's here, not the state directory's, and so is the remedy.
+    fn not_kept(&self, error: StateError) -> Failure {
+        match error {
+            StateError::Io { source, .. } => Failure::File(FileError::Write {
+                file: self.path.join(CONFIG),
+                step: "keeping its original beside it",
+                source,
+            }),
+            other => other.into(),
+        }
     }
 
     /// Removes companions of earlier rewritings, all but `keep`.

@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::fs::DirBuilder;
+use std::io::{Error, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 use super::bundle::Bundle;
 use super::handover::{self, Handover};
 use super::{Door, Failure, absolute, forward};
+use crate::config::{self, ConfigError};
 use crate::event::Identity;
 use crate::host::Host;
 use crate::oci::document::Document;
@@ -44,9 +46,6 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     // 2. Decide.
     let pause = annotation(&bundle.original, CONTAINER_TYPE).as_deref() == Some("sandbox");
     let (plan, profile) = decide(door, &bundle.original, &host, run, pause)?;
-    for degraded in &plan.degraded {
-        door.warn(degraded);
-    }
     // 3. Make everything ready beside the bundle.
     let home = take_home(door, &create.id)?;
     let made = assemble(door, create, run, &bundle, &host, &plan, profile, &home);
@@ -66,7 +65,13 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     let words = door.invocation.render(&host.runtime.path, &changes);
     let placed = handover.place().and_then(|()| bundle.rewrite(&rewritten));
     let failure = match placed {
-        Ok(()) => forward::execute(&host.runtime.path, words),
+        Ok(()) => {
+            // Not before: beside an error, conmon reads a second line as no message at all.
+            for degraded in &plan.degraded {
+                door.warn(degraded);
+            }
+            forward::execute(&host.runtime.path, words)
+        }
         Err(failure) => failure,
     };
     let _ = home.remove();
@@ -98,10 +103,11 @@ fn decide(
 /// The handler's profile: the site's file of that name, else the one that ships.
 fn load(door: &Door<'_>) -> Result<Profile, Failure> {
     let folder = &door.config.profiles_dir;
-    let mut read = |name: &str| match std::fs::read_to_string(folder.join(format!("{name}.yaml"))) {
+    let mut read = |name: &str| match config::read(&folder.join(format!("{name}.yaml"))) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(ConfigError::Read { source, .. }) => Err(source),
+        Err(untrusted) => Err(Error::other(untrusted)),
     };
     Ok(Profile::resolve(&door.settings.profile, &mut read)?)
 }
@@ -162,7 +168,10 @@ fn assemble(
     let mut edits = plan.edits.clone();
     edits.push(Edit::Set {
         pointer: "/process/args".into(),
-        value: handover::with_init(handover.argv0(), &args),
+        value: handover::with_init(handover.argv0(), &args).ok_or(Failure::NoCommand {
+            verb: "create",
+            id: create.id.clone(),
+        })?,
     });
     let rewritten = bundle.original.edited(&edits)?.to_bytes();
     let root = door.root()?;

@@ -50,7 +50,7 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
     let handover = Handover::new(exec.preserve_fds, family, ours);
     let supervisor = handover::clear(supervisor, &handover)?;
     let file = process
-        .map(|(document, _)| put_init(&document, &handover))
+        .map(|(document, _)| put_init(&document, &handover, &exec.id))
         .transpose()?;
     let file_path = file.as_ref().map(handover::path_to);
     let argv0 = [handover.argv0().into()];
@@ -156,11 +156,14 @@ fn borrow(
 
 /// The process file for the runtime, in memory: nothing has to be removed afterwards. It lies
 /// behind init's descriptors and is closed by the runtime, as everything there.
-fn put_init(document: &Document, handover: &Handover) -> Result<OwnedFd, Failure> {
+fn put_init(document: &Document, handover: &Handover, id: &str) -> Result<OwnedFd, Failure> {
     let args = document.value().get("args").cloned().unwrap_or_default();
     let edit = Edit::Set {
         pointer: "/args".into(),
-        value: handover::with_init(handover.argv0(), &args),
+        value: handover::with_init(handover.argv0(), &args).ok_or_else(|| Failure::NoCommand {
+            verb: VERB,
+            id: id.to_owned(),
+        })?,
     };
     let bytes = document.edited(&[edit])?.to_bytes();
     let fd = handover::clear(handover::bytes(c"mantlet-process", &bytes)?, handover)?;

@@ -92,6 +92,16 @@ pub enum Failure {
         /// The file named.
         path: PathBuf,
     },
+    /// `args` of the process is absent or empty.
+    #[error(
+        "cannot {verb} container {id:?}: process.args is empty; name the command to execute there"
+    )]
+    NoCommand {
+        /// `create` or `exec in`.
+        verb: &'static str,
+        /// The container.
+        id: String,
+    },
     /// No record of the container.
     #[error(
         "cannot {verb} container {id:?}: mantlet has no record of it: it has ended, or was not created through mantlet; create it with this handler"

@@ -1,11 +1,13 @@
 //! What is passed to init through the runtime: descriptors behind the engine's own, and the path
 //! of init's program among them.
 
+use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::{Door, Failure};
-use crate::host::Family;
+use crate::host::{self, Family};
 use crate::init::ARGV0_PREFIX;
 use crate::oci::invocation::{Preserved, preserved};
 use crate::sys::fds;
@@ -88,13 +90,15 @@ pub(super) fn init(door: &Door<'_>) -> Result<(OwnedFd, String), Failure> {
         path: path.clone(),
         cause,
     };
-    let bytes = std::fs::read(&path).map_err(missing)?;
-    if !bytes.starts_with(b"\x7fELF") {
+    let file = File::open(&path).map_err(missing)?;
+    let mut magic = [0; 4];
+    if file.read_exact_at(&mut magic, 0).is_err() || magic != *b"\x7fELF" {
         return Err(missing(std::io::Error::other("it is not a program")));
     }
-    let fd = memfd::sealed(c"mantlet-init", Use::Program, &*bytes)
+    let digest = host::digest_of(&file, &path, &door.config.state_dir).map_err(missing)?;
+    let fd = memfd::sealed(c"mantlet-init", Use::Program, file)
         .map_err(|error| Failure::system("copy", path.display().to_string(), error))?;
-    Ok((fd, crate::state::digest(&bytes)))
+    Ok((fd, digest))
 }
 
 /// Bytes as a sealed memfd.
@@ -108,10 +112,25 @@ pub(super) fn path_to(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("{ARGV0_PREFIX}{}", fd.as_raw_fd()))
 }
 
-/// The command with init in front.
-pub(super) fn with_init(argv0: String, args: &serde_json::Value) -> serde_json::Value {
-    let rest = args.as_array().cloned().unwrap_or_default();
-    std::iter::once(serde_json::Value::String(argv0))
-        .chain(rest)
-        .collect()
+/// The command with init in front; `None` where there is no command, because runtimes would count
+/// init as one.
+pub(super) fn with_init(argv0: String, args: &serde_json::Value) -> Option<serde_json::Value> {
+    let rest = args.as_array().filter(|words| !words.is_empty())?;
+    let init = std::iter::once(serde_json::Value::String(argv0));
+    Some(init.chain(rest.iter().cloned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn init_stands_before_a_command_and_is_never_one_itself() {
+        let with = |args| with_init("/proc/self/fd/3".into(), &args);
+        assert_eq!(with(json!(["sh"])), Some(json!(["/proc/self/fd/3", "sh"])));
+        for none in [json!([]), json!(null), json!("sh")] {
+            assert_eq!(with(none), None);
+        }
+    }
 }

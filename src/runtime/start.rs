@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use super::{Door, Failure, forward};
 use crate::channel::DEADLINE;
@@ -25,14 +25,33 @@ pub(super) fn container(door: &Door<'_>, id: &str) -> Result<i32, Failure> {
     }
     // 2. Ask before the runtime is called, so that the answer cannot be missed.
     let supervisor = connect(&home, id, "start")?;
-    say(&supervisor, &Ask::Started, &[], id, "start")?;
+    say(&supervisor, &Ask::Started { pid }, &[], id, "start")?;
     // 3. The runtime's own start, on our standard streams.
     let status = runtime(&record.runtime, words)?;
     if !status.success() {
         return Ok(code_of(status));
     }
-    // 4. What init made of it.
-    hear_outcome(&supervisor, id, "start")
+    // 4. What init made of it. A `start` that fails leaves nothing running: engines do not kill
+    //    what was never started.
+    let outcome = hear_outcome(&supervisor, id, "start");
+    if outcome.is_err() {
+        kill(&record, id);
+    }
+    outcome
+}
+
+/// By the runtime's own `kill`: it knows its process by more than a pid. Mostly the process has
+/// ended already, which the runtime says in words that nobody wants to read here.
+fn kill(record: &Record, id: &str) {
+    let mut kill = Command::new(&record.runtime);
+    kill.arg("--root")
+        .arg(&record.root)
+        .args(["kill", id, "KILL"]);
+    kill.stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // The failure to tell is that of `start`; the container can still be killed and deleted.
+    let _ = probe::end_with_parent(&mut kill).status();
 }
 
 /// The record of a container that mantlet created.

@@ -48,8 +48,8 @@ pub struct PathRule {
     pub optional: bool,
     /// Symbolic links in `path` are followed. Without it, only the links of the alias table are.
     pub follow: bool,
-    /// Only what lies on the same mount as `path`: every mount point beneath it, as
-    /// /proc/self/mountinfo lists them and not as config.json names them, stays ungranted.
+    /// Only what lies on the same mount as `path`: every mount point beneath it is excepted, as
+    /// /proc/self/mountinfo tells, whatever config.json calls it.
     pub within_mount: bool,
 }
 

@@ -14,7 +14,6 @@ use super::{Record, StateError, Status, VERSION, digest, files, write_atomic};
 
 const RECORD: &str = "record.json";
 const STATUS: &str = "status.json";
-const POLICY: &str = "policy";
 
 /// The directory of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,23 +191,6 @@ impl Home {
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Writes the sealed policy.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write_policy(&self, sealed: &[u8]) -> Result<(), StateError> {
-        write_atomic(&self.path, POLICY, sealed)
-    }
-
-    /// Reads the sealed policy. Compare its [`digest`] with [`Record::policy_digest`].
-    ///
-    /// # Errors
-    /// It is not there or cannot be read.
-    pub fn read_policy(&self) -> Result<Vec<u8>, StateError> {
-        self.check_above()?;
-        files::read(&self.path.join(POLICY))
     }
 
     fn write_json<T: serde::Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {

@@ -22,18 +22,23 @@ pub type Listed = (Home, Result<Record, StateError>);
 /// # Errors
 /// The state directory is there but cannot be read.
 pub fn list(state_dir: &Path) -> Result<Vec<Listed>, StateError> {
-    let mut homes = Vec::new();
-    for root in folders(&containers(state_dir))? {
-        homes.extend(folders(&root)?.into_iter().map(|path| Home { path }));
-    }
-    homes.sort_by(|a, b| a.path.cmp(&b.path));
+    let homes = homes(state_dir)?.into_iter();
     Ok(homes
-        .into_iter()
         .map(|home| {
             let record = home.read_record();
             (home, record)
         })
         .collect())
+}
+
+/// Every container's home, ordered by path.
+fn homes(state_dir: &Path) -> Result<Vec<Home>, StateError> {
+    let mut homes = Vec::new();
+    for root in folders(&containers(state_dir))? {
+        homes.extend(folders(&root)?.into_iter().map(|path| Home { path }));
+    }
+    homes.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(homes)
 }
 
 /// Removes the homes of containers that are gone: made a while ago, no supervisor alive, and the
@@ -44,8 +49,9 @@ pub fn list(state_dir: &Path) -> Result<Vec<Listed>, StateError> {
 /// The state directory cannot be read, or a home cannot be removed.
 pub fn sweep(state_dir: &Path) -> Result<Vec<Home>, StateError> {
     let mut removed = Vec::new();
-    for (home, record) in list(state_dir)? {
-        if !young(&home.path) && is_gone(&home, &record) {
+    // Every supervisor that leaves comes by here: no record of a living container is read.
+    for home in homes(state_dir)? {
+        if !young(&home.path) && is_gone(&home) {
             home.remove()?;
             removed.push(home);
         }
@@ -54,15 +60,16 @@ pub fn sweep(state_dir: &Path) -> Result<Vec<Home>, StateError> {
 }
 
 /// Whether neither a supervisor nor the runtime knows the container any more.
-fn is_gone(home: &Home, record: &Result<Record, StateError>) -> bool {
-    let watched = match home.read_status() {
-        Ok(status) => status.is_some_and(|s| s.supervisor_alive() || s.container_alive()),
+fn is_gone(home: &Home) -> bool {
+    match home.read_status() {
+        Ok(Some(status)) if status.supervisor_alive() || status.container_alive() => return false,
+        Ok(_) => {}
         Err(_) => return false,
-    };
-    match record {
-        Ok(record) => !watched && !record.runtime_knows(&home.id()),
+    }
+    match home.read_record() {
+        Ok(record) => !record.runtime_knows(&home.id()),
         // A create that died before it wrote the record never called the runtime.
-        Err(error) => error.is_missing() && !watched,
+        Err(error) => error.is_missing(),
     }
 }
 

@@ -57,8 +57,11 @@ impl Supervisor {
 
     fn serve(&mut self, token: u64, ask: Ask, packet: Packet) {
         match ask {
-            Ask::Started => match &mut self.workload {
-                Workload::Awaited { clients } => clients.push(token),
+            Ask::Started { pid } => match &mut self.workload {
+                Workload::Awaited { clients } => {
+                    clients.push(token);
+                    self.expect_workload(pid);
+                }
                 Workload::Known(answer) => {
                     let answer = answer.clone();
                     self.send(token, &answer, &[]);

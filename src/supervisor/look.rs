@@ -21,6 +21,15 @@ pub(super) struct Seen {
     pub(super) effective_capabilities: String,
 }
 
+/// Longest name of a process or program that is told, characters: the container chooses it.
+const LONGEST_NAME: usize = 256;
+
+/// A file of /proc. A process may call itself anything, UTF-8 or not, and must not become invisible
+/// by it.
+fn text(path: &str) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
+}
+
 pub(super) fn read_all(fd: &OwnedFd) -> io::Result<Vec<u8>> {
     let file = File::from(fd.try_clone()?);
     let mut bytes = vec![0; stat(fd)?.st_size as usize];
@@ -36,9 +45,7 @@ pub(super) fn runs(pid: i32, program: &OwnedFd) -> io::Result<bool> {
 }
 
 pub(super) fn status(pid: i32) -> io::Result<Seen> {
-    Ok(parse_status(&fs::read_to_string(format!(
-        "/proc/{pid}/status"
-    ))?))
+    Ok(parse_status(&text(&format!("/proc/{pid}/status"))?))
 }
 
 fn parse_status(text: &str) -> Seen {
@@ -63,7 +70,7 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 /// The process that thread `tid` belongs to.
 pub(super) fn thread_group(tid: i32) -> Option<i32> {
-    let text = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let text = text(&format!("/proc/{tid}/status")).ok()?;
     field(&text, "Tgid")?.parse().ok()
 }
 
@@ -78,7 +85,7 @@ pub(super) fn comm(pid: i32) -> Option<String> {
 
 /// What can be told of a process; of one that has ended, its pid.
 pub(super) fn process(pid: i32) -> Process {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = text(&format!("/proc/{pid}/status")).unwrap_or_default();
     let exe = fs::read_link(format!("/proc/{pid}/exe"));
     Process {
         pid,
@@ -90,7 +97,7 @@ pub(super) fn process(pid: i32) -> Process {
             .unwrap_or(0),
         comm: comm(pid).unwrap_or_default(),
         exe: exe
-            .map(|path| path.to_string_lossy().into_owned())
+            .map(|path| path.to_string_lossy().chars().take(LONGEST_NAME).collect())
             .unwrap_or_default(),
     }
 }
@@ -118,7 +125,7 @@ pub(super) fn zombie_code(pid: i32) -> Option<i32> {
 
 /// The fields of /proc/PID/stat from the third on: the second is the name, which may hold anything.
 fn stat_fields(pid: i32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let text = text(&format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(')')?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
@@ -195,6 +202,26 @@ mod tests {
         assert_eq!(candidates("0::/a"), unified);
         assert!(candidates("0::/").is_empty());
         assert!(candidates("nonsense").is_empty());
+    }
+
+    #[test]
+    fn a_process_whose_name_is_no_utf8_is_seen_all_the_same() {
+        let script = "printf '\\377\\376' > /proc/$$/comm; read line";
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", script])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id() as i32;
+        let named = || fs::read(format!("/proc/{pid}/comm")).unwrap() == b"\xff\xfe\n";
+        while !named() {
+            std::thread::yield_now();
+        }
+        assert!(!has_ended(pid));
+        assert_eq!(thread_group(pid), Some(pid));
+        assert_eq!(process(pid).ppid, std::process::id() as i32);
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 
     #[test]

@@ -25,8 +25,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::control::Answer;
 use crate::event::{Process, What};
 use crate::seal::Policy;
-use crate::state::{self, Home, Record, Status};
-use crate::sys::{fds, pidfd};
+use crate::state::{self, Home, Status};
+use crate::sys::{fds, pidfd, process};
 use journal::Journal;
 use session::Session;
 use tripwire::Tripwires;
@@ -75,12 +75,18 @@ enum Workload {
     Known(Answer),
 }
 
+/// What is left of the policy once it is in init's hands: what an attestation is compared with.
+struct Wanted {
+    layers: u32,
+    instructions: u32,
+    listener: bool,
+}
+
 /// The whole of it.
 pub struct Supervisor {
     home: Home,
     identity: state::HomeId,
-    record: Record,
-    policy: Policy,
+    wanted: Wanted,
     program: OwnedFd,
     policy_fd: OwnedFd,
     epoll: Epoll,
@@ -142,8 +148,11 @@ impl Supervisor {
             journal: Journal::new(&record),
             home,
             identity,
-            record,
-            policy,
+            wanted: Wanted {
+                layers: policy.layers.len() as u32,
+                instructions: (policy.filter.program.len() / 8) as u32,
+                listener: policy.filter.listener,
+            },
             program,
             policy_fd,
             epoll,
@@ -159,15 +168,18 @@ impl Supervisor {
         session::prepare(&channel)
             .map_err(|error| StartError::System("prepare the channel", error))?;
         supervisor.add(Source::Control(control), EpollFlags::EPOLLIN);
-        let session = Session::workload(channel, !supervisor.record.parked);
+        let session = Session::workload(channel, !record.parked);
         supervisor.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
+        drop(record);
+        process::give_back_memory();
         Ok(supervisor)
     }
 
     /// Waits for something to happen, and answers it.
     fn turn(&mut self) {
         let mut events = [EpollEvent::empty(); 16];
-        let count = match self.epoll.wait(&mut events, self.patience()) {
+        let deadline = self.next_deadline();
+        let count = match self.epoll.wait(&mut events, patience(deadline)) {
             Ok(count) => count,
             Err(nix::Error::EINTR) => 0,
             // epoll_wait fails otherwise only for a broken descriptor; without it nothing can be
@@ -178,16 +190,18 @@ impl Supervisor {
             }
         };
         for event in &events[..count] {
-            self.answer(event.data());
+            self.answer(event.data(), event.events());
         }
-        self.expire(Instant::now());
+        if deadline.is_some() {
+            self.expire(Instant::now());
+        }
     }
 
-    fn answer(&mut self, token: u64) {
+    fn answer(&mut self, token: u64, flags: EpollFlags) {
         match self.sources.get(&token) {
-            Some(Source::Listener(_)) => self.notified(token),
+            Some(Source::Listener(_)) => self.notified(token, flags),
             Some(Source::Session(_)) => self.session_spoke(token),
-            Some(Source::Pipe(..)) => self.pipe_ended(token),
+            Some(Source::Pipe(..)) => self.pipe_spoke(token),
             Some(Source::Watched(_)) => self.process_ended(token),
             Some(Source::Control(_)) => self.accept(token),
             Some(Source::Client(_)) => self.client_asked(token),
@@ -217,25 +231,16 @@ impl Supervisor {
         Some(source)
     }
 
-    fn patience(&self) -> EpollTimeout {
-        let next = self.sources.values().filter_map(|source| match source {
+    fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = self.sources.values().filter_map(|source| match source {
             Source::Session(session) => session.deadline,
             _ => None,
         });
-        match next.min() {
-            None => EpollTimeout::NONE,
-            Some(deadline) => {
-                let left = deadline
-                    .saturating_duration_since(Instant::now())
-                    .as_millis()
-                    + 1;
-                EpollTimeout::try_from(left.min(60_000) as i32).unwrap_or(EpollTimeout::ZERO)
-            }
-        }
+        deadlines.min()
     }
 
     fn tell(&mut self, what: What) {
-        self.journal.write(what);
+        self.journal.write(&what);
         self.status.events = self.journal.written();
     }
 
@@ -328,6 +333,18 @@ impl Source {
             Source::Watched(watched) => watched.pidfd.as_fd(),
         }
     }
+}
+
+/// How long epoll_wait may sleep: for ever where nothing has a deadline.
+fn patience(deadline: Option<Instant>) -> EpollTimeout {
+    let Some(deadline) = deadline else {
+        return EpollTimeout::NONE;
+    };
+    let left = deadline
+        .saturating_duration_since(Instant::now())
+        .as_millis()
+        + 1;
+    EpollTimeout::try_from(left.min(60_000) as i32).unwrap_or(EpollTimeout::ZERO)
 }
 
 /// Whether the descriptor is a seccomp listener: what init left in the agreed slot.

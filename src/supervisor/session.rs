@@ -4,11 +4,10 @@
 //! A step out of order, a peer that is not the program that was handed over, an attestation that
 //! /proc contradicts, a deadline: each ends the process with SIGKILL and the session as failed.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::EpollFlags;
 
 use super::{Source, Supervisor, Workload, is_listener, look};
@@ -16,11 +15,10 @@ use crate::channel::{Attest, DEADLINE, GO, Hello, INSTALLED, LARGEST, Outcome, W
 use crate::control::Answer;
 use crate::event::{self, Report, What};
 use crate::seal::Rlimit;
-use crate::sys::{pidfd, seccomp, socket};
+use crate::sys::{pidfd, process, seccomp, socket};
 
-/// How long an init that has failed may take to end by itself, milliseconds. The loop waits
-/// meanwhile, so it is short.
-const LAST_MOMENT_MS: u8 = 200;
+/// Bytes kept of init's reason; a path in it can be as long as the kernel takes.
+const LONGEST_REASON: usize = 8192;
 
 /// One talk.
 pub(super) struct Session {
@@ -28,10 +26,16 @@ pub(super) struct Session {
     pub(super) kind: event::Session,
     /// Absent while the container is parked, which may be for ever.
     pub(super) deadline: Option<Instant>,
+    /// The process that will become init, once `start` has named it.
+    parked: Option<OwnedFd>,
     /// Who asked for this exec session and waits for the outcome.
     pub(super) client: Option<u64>,
     pub(super) print_errors: bool,
     pub(super) rlimits: Option<Vec<Rlimit>>,
+    /// Somebody has said something on the channel: the program, or what stands in for it.
+    spoke: bool,
+    /// What init wrote into the pipe, which comes in pieces.
+    last_words: Vec<u8>,
     stage: Stage,
 }
 
@@ -57,9 +61,12 @@ impl Session {
             channel,
             kind: event::Session::Workload,
             deadline: None,
+            parked: None,
             client: None,
             print_errors,
             rlimits: None,
+            spoke: false,
+            last_words: Vec::new(),
             stage: Stage::Silent,
         }
     }
@@ -74,16 +81,19 @@ impl Session {
             channel,
             kind: event::Session::Exec,
             deadline: Some(Instant::now() + DEADLINE),
+            parked: None,
             client: Some(client),
             print_errors,
             rlimits,
+            spoke: false,
+            last_words: Vec::new(),
             stage: Stage::Silent,
         }
     }
 
     /// Whether init has begun and not yet been executed or failed.
     pub(super) fn is_talking(&self) -> bool {
-        !matches!(self.stage, Stage::Silent)
+        self.spoke
     }
 
     fn peer(&self) -> Option<&Peer> {
@@ -94,15 +104,6 @@ impl Session {
             }
         }
     }
-}
-
-/// Where nobody waits for the outcome, init's own exit code and line on standard error are all that
-/// a person sees, and SIGKILL would race with both. Without its word init becomes nothing else
-/// meanwhile.
-fn let_it_end(peer: &Peer) {
-    let mut polled = [PollFd::new(peer.pidfd.as_fd(), PollFlags::POLLIN)];
-    // However the wait ends, SIGKILL follows.
-    let _ = poll(&mut polled, PollTimeout::from(LAST_MOMENT_MS));
 }
 
 /// The supervisor's end never blocks the loop, and the kernel tells who speaks.
@@ -132,23 +133,22 @@ impl Supervisor {
                 );
             }
         };
-        let released = matches!(session.stage, Stage::Released(..));
-        let step = if packet.bytes.is_empty() {
-            // After the word the channel closes with execve; the pipe tells the outcome.
-            if released {
-                Ok(())
-            } else {
-                Err(self.closed_early(&session))
+        let ended = packet.bytes.is_empty();
+        session.spoke |= !ended;
+        let step = match (ended, &session.stage) {
+            (true, Stage::Silent) => {
+                Err("mantlet-init did not run: the runtime ended before it".into())
             }
-        } else {
-            self.step(token, &mut session, &packet)
+            // The channel ends with execve and with init alike. The pipe, which init alone holds,
+            // tells the two apart and carries init's reason; its own end is about to come.
+            (true, _) => Ok(()),
+            (false, _) => self.step(token, &mut session, &packet),
         };
         self.sources.insert(token, Source::Session(session));
-        if released && packet.bytes.is_empty() {
-            self.silence(token);
-        }
-        if let Err(message) = step {
-            self.fail(token, message);
+        match step {
+            Err(message) => self.fail(token, message),
+            Ok(()) if ended => self.silence(token),
+            Ok(()) => {}
         }
     }
 
@@ -156,13 +156,6 @@ impl Supervisor {
     fn silence(&mut self, token: u64) {
         if let Some(Source::Session(session)) = self.sources.get(&token) {
             let _ = self.epoll.delete(&session.channel);
-        }
-    }
-
-    fn closed_early(&self, session: &Session) -> String {
-        match session.stage {
-            Stage::Silent => "mantlet-init did not run: the runtime ended before it".into(),
-            _ => "mantlet-init ended before the workload could be executed".into(),
         }
     }
 
@@ -185,15 +178,16 @@ impl Supervisor {
                 self.welcome(token, session)
             }
             Stage::Applying(peer) => {
-                let outcome = Outcome::decode(&packet.bytes);
-                match outcome.map_err(|error| format!("mantlet-init's report {error}"))? {
-                    Outcome::Attest(attest) => session.stage = Stage::Attested(peer, attest),
-                    Outcome::Failure(failure) => {
-                        session.stage = Stage::Applying(peer);
-                        return Err(failure.message);
+                let failed = match Outcome::decode(&packet.bytes) {
+                    Ok(Outcome::Attest(attest)) => {
+                        session.stage = Stage::Attested(peer, attest);
+                        return Ok(());
                     }
-                }
-                Ok(())
+                    Ok(Outcome::Failure(failure)) => failure.message,
+                    Err(error) => format!("mantlet-init's report {error}"),
+                };
+                session.stage = Stage::Applying(peer);
+                Err(failed)
             }
             Stage::Attested(peer, attest) if packet.bytes == INSTALLED => {
                 let checked = self.attested(&peer, &attest);
@@ -247,7 +241,7 @@ impl Supervisor {
 
     /// Compares what init says with what the policy asks and what /proc shows.
     fn attested(&self, peer: &Peer, attest: &Attest) -> Result<(Report, Option<OwnedFd>), String> {
-        let wanted = self.policy.layers.len() as u32;
+        let wanted = self.wanted.layers;
         if attest.layers != wanted {
             return Err(format!(
                 "mantlet-init entered {} of {wanted} landlock domains",
@@ -259,7 +253,7 @@ impl Supervisor {
         if !seen.no_new_privs || seen.seccomp_mode != 2 || seen.seccomp_filters == Some(0) {
             return Err("mantlet-init attested a sandbox that /proc does not show".into());
         }
-        let listener = match (self.policy.filter.listener, attest.slot) {
+        let listener = match (self.wanted.listener, attest.slot) {
             (false, None) => None,
             (true, Some(slot)) => {
                 let fd = pidfd::get_fd(&peer.pidfd, slot as RawFd)
@@ -282,7 +276,7 @@ impl Supervisor {
                 .iter()
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
-            filter_instructions: (self.policy.filter.program.len() / 8) as u32,
+            filter_instructions: self.wanted.instructions,
             seccomp_filters: seen.seccomp_filters.unwrap_or(0),
             listener: listener.is_some(),
             no_new_privs: seen.no_new_privs,
@@ -310,48 +304,67 @@ impl Supervisor {
             .map_err(|error| format!("cannot give mantlet-init its word: {error}"))
     }
 
-    /// Something on the pipe: nothing but its end means executed.
-    pub(super) fn pipe_ended(&mut self, token: u64) {
-        let Some(Source::Pipe(pipe, session)) = self.remove(token) else {
-            return;
-        };
-        let mut text = [0; 4096];
-        let length = match nix::unistd::read(&pipe, &mut text) {
-            Ok(length) => length,
-            Err(_) => {
-                self.fail(session, "mantlet-init's pipe cannot be read".into());
-                return;
+    /// `start` lets the container go now. A process that something stopped meanwhile would keep the
+    /// runtime, and with it the engine, waiting for ever.
+    pub(super) fn expect_workload(&mut self, pid: i32) {
+        for source in self.sources.values_mut() {
+            if let Source::Session(session) = source
+                && session.kind == event::Session::Workload
+                && !session.is_talking()
+            {
+                session.deadline = Some(Instant::now() + DEADLINE);
+                session.parked = pidfd::open(pid).ok();
             }
-        };
-        if length > 0 {
-            let message = String::from_utf8_lossy(&text[..length]).into_owned();
-            return self.fail(session, message);
-        }
-        let Some(Source::Session(session)) = self.remove(session) else {
-            return;
-        };
-        let Session {
-            kind,
-            client,
-            stage,
-            ..
-        } = *session;
-        match stage {
-            Stage::Released(peer, report) => self.executed(kind, client, peer, report),
-            // The end of the pipe without a word given: init died. Its channel says so as well, but
-            // the order of the two is the kernel's.
-            _ => self.conclude(
-                kind,
-                client,
-                Answer::Failed {
-                    message: "mantlet-init ended before the workload could be executed".into(),
-                },
-            ),
         }
     }
 
+    /// Something on the pipe: its end without a byte means executed.
+    ///
+    /// A reason is waited for to its end, which is init's own: ended any sooner, init could not say
+    /// it on the terminal nor exit with its code. The session's deadline bounds the wait.
+    pub(super) fn pipe_spoke(&mut self, token: u64) {
+        let Some(Source::Pipe(pipe, session)) = self.sources.get(&token) else {
+            return;
+        };
+        let owner = *session;
+        let mut text = [0; LONGEST_REASON];
+        let length = match nix::unistd::read(pipe, &mut text) {
+            Ok(length) => length,
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return,
+            Err(_) => {
+                self.remove(token);
+                return self.fail(owner, "mantlet-init's pipe cannot be read".into());
+            }
+        };
+        if length > 0 {
+            if let Some(Source::Session(session)) = self.sources.get_mut(&owner) {
+                let room = LONGEST_REASON - session.last_words.len();
+                session.last_words.extend(&text[..length.min(room)]);
+            }
+            return;
+        }
+        self.remove(token);
+        let Some(Source::Session(mut session)) = self.sources.remove(&owner) else {
+            return;
+        };
+        if session.last_words.is_empty() && matches!(session.stage, Stage::Released(..)) {
+            let _ = self.epoll.delete(&session.channel);
+            if let Stage::Released(peer, report) = session.stage {
+                self.executed(session.kind, session.client, peer, report);
+            }
+            return;
+        }
+        let message = if session.last_words.is_empty() {
+            "mantlet-init ended before the workload could be executed".into()
+        } else {
+            String::from_utf8_lossy(&std::mem::take(&mut session.last_words)).into_owned()
+        };
+        self.sources.insert(owner, Source::Session(session));
+        self.fail(owner, message);
+    }
+
     fn executed(&mut self, kind: event::Session, client: Option<u64>, peer: Peer, report: Report) {
-        let process = look::process(peer.pid);
+        let workload = look::process(peer.pid);
         let first = kind == event::Session::Workload;
         if first {
             self.status.pid = peer.pid;
@@ -361,14 +374,16 @@ impl Supervisor {
             self.status.sessions += 1;
         }
         self.tell(What::Start {
-            process: process.clone(),
+            process: workload.clone(),
             session: kind,
             report,
         });
         // What cannot be written is told by `mantlet ps`, which asks the supervisor itself.
         let _ = self.home.write_status(&self.status);
-        self.watch(peer.pidfd, process, first, true);
+        self.watch(peer.pidfd, workload, first, true);
         self.conclude(kind, client, Answer::Running { pid: peer.pid });
+        // Now begins the long sleep.
+        process::give_back_memory();
     }
 
     /// Ends a session that must not go on.
@@ -377,11 +392,10 @@ impl Supervisor {
             return;
         };
         if let Some(peer) = session.peer() {
-            if session.print_errors {
-                let_it_end(peer);
-            }
             // ESRCH: it has ended already.
             let _ = pidfd::send_signal(&peer.pidfd, libc::SIGKILL);
+        } else if let Some(parked) = &session.parked {
+            let _ = pidfd::send_signal(parked, libc::SIGKILL);
         }
         let started = session.is_talking();
         if started || session.kind == event::Session::Exec {

@@ -2,14 +2,18 @@
 //!
 //! A denial is sound whatever the caller does to its memory meanwhile; nothing is ever let through
 //! here. The caller hears the answer first and the journal is written after it, but who it was is
-//! looked up before: a caller that ends at once would leave no trace.
+//! looked up before: a caller that ends at once would leave no trace. The caller may get its answer
+//! on this very processor, and then waits for the journal too: a known thread costs one poll(2), one
+//! read and one write.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
 use libseccomp::{ScmpArch, ScmpSyscall};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::EpollFlags;
 
 use super::{Source, Supervisor, look};
 use crate::event::{Process, What};
@@ -23,14 +27,61 @@ const ARCHES: [(u32, &str, ScmpArch); 2] = [
     (0xC000_00B7, "aarch64", ScmpArch::Aarch64),
 ];
 
-/// Callers remembered at a time.
+/// Threads remembered at a time.
 const MOST_CALLERS: usize = 256;
 
 /// What to answer, and who called before.
 pub(super) struct Tripwires {
     /// By system call number of the native architecture: the filter kills all others.
     answers: HashMap<i32, (String, i32)>,
-    callers: HashMap<i32, Process>,
+    /// By thread id.
+    callers: HashMap<i32, Caller>,
+}
+
+/// A thread that called, and the process it belongs to.
+struct Caller {
+    /// As long as the thread has not ended, its number is nobody else's. Absent where the kernel
+    /// cannot hold it; then nothing is remembered.
+    thread: Option<OwnedFd>,
+    /// `/proc/PID/comm`: a process that has become another program tells another name.
+    comm: Option<File>,
+    process: Process,
+}
+
+impl Caller {
+    /// What can be told of the thread now: of one that was killed meanwhile, perhaps its number.
+    fn meet(tid: i32) -> Caller {
+        let thread = pidfd::open_thread(tid).ok();
+        let pid = look::thread_group(tid).unwrap_or(tid);
+        Caller {
+            thread,
+            comm: File::open(format!("/proc/{pid}/comm")).ok(),
+            process: look::process(pid),
+        }
+    }
+
+    /// Whether the number is still this thread's.
+    fn is_there(&self) -> bool {
+        self.thread
+            .as_ref()
+            .is_some_and(|held| !pidfd::has_ended(held))
+    }
+
+    /// Looks again where it goes by another name now.
+    fn refresh(&mut self) {
+        let mut name = [0; 64];
+        let length = self
+            .comm
+            .as_ref()
+            .and_then(|file| file.read_at(&mut name, 0).ok())
+            .unwrap_or(0);
+        let name = name[..length].strip_suffix(b"\n").unwrap_or_default();
+        if length > 0 && String::from_utf8_lossy(name) != self.process.comm {
+            let comm = String::from_utf8_lossy(name).into_owned();
+            self.process = look::process(self.process.pid);
+            self.process.comm = comm;
+        }
+    }
 }
 
 impl Tripwires {
@@ -52,7 +103,24 @@ impl Tripwires {
     }
 
     pub(super) fn forget(&mut self, pid: i32) {
-        self.callers.remove(&pid);
+        self.callers.retain(|_, caller| caller.process.pid != pid);
+    }
+
+    /// The thread of that number, if it is the one that was met.
+    fn known(&mut self, tid: i32) -> Option<&mut Caller> {
+        if !self.callers.get(&tid)?.is_there() {
+            self.callers.remove(&tid);
+        }
+        self.callers.get_mut(&tid)
+    }
+
+    /// The process of a known thread, as it is now.
+    fn again(&mut self, tid: i32) -> Process {
+        let known = self.callers.get_mut(&tid).map(|caller| {
+            caller.refresh();
+            caller.process.clone()
+        });
+        known.unwrap_or_default()
     }
 
     fn answer(&self, call: &Notification) -> (String, i32) {
@@ -64,54 +132,43 @@ impl Tripwires {
 }
 
 impl Supervisor {
-    /// Answers what waits on a listener: as many as there are, one at a time, because RECV blocks.
-    pub(super) fn notified(&mut self, token: u64) {
-        loop {
-            let Some(Source::Listener(listener)) = self.sources.get(&token) else {
-                return;
-            };
-            let mut polled = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut polled, PollTimeout::ZERO) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(_) => return,
-            }
-            let events = polled[0].revents().unwrap_or(PollFlags::POLLERR);
-            if !events.contains(PollFlags::POLLIN) {
-                // The last process under this filter has ended.
-                self.remove(token);
-                return;
-            }
-            match seccomp::receive(listener) {
-                Ok(call) => self.deny(token, &call),
-                // The caller was killed between the poll and here.
-                Err(_) => return,
-            }
+    /// Answers one call that waits on a listener; epoll tells of the next one. RECV would block
+    /// where there is none, but a call that was killed meanwhile still counts for it (ENOENT).
+    pub(super) fn notified(&mut self, token: u64, flags: EpollFlags) {
+        if !flags.contains(EpollFlags::EPOLLIN) {
+            // The last process under this filter has ended.
+            self.remove(token);
+            return;
+        }
+        let Some(Source::Listener(listener)) = self.sources.get(&token) else {
+            return;
+        };
+        if let Ok(call) = seccomp::receive(listener) {
+            self.deny(token, &call);
         }
     }
 
     fn deny(&mut self, token: u64, call: &Notification) {
         let (name, errno) = self.tripwires.answer(call);
-        let pid = look::thread_group(call.tid as i32).unwrap_or(call.tid as i32);
-        let known = self.tripwires.callers.get(&pid).cloned();
-        let first_call = known.is_none();
-        let mut process = known.unwrap_or_else(|| look::process(pid));
+        let tid = call.tid as i32;
+        // 1. Who it is, where it will be told.
+        let told = self.journal.admits(&name);
+        let stranger = (told && self.tripwires.known(tid).is_none()).then(|| Caller::meet(tid));
+        // 2. The answer.
         if let Some(Source::Listener(listener)) = self.sources.get(&token) {
             // ENOENT: the caller was killed meanwhile. It is reported all the same: it did call.
             let _ = seccomp::deny(listener, call.id, errno);
         }
         self.status.tripwires += 1;
-        if !self.journal.admits(&name) {
+        if !told {
             return;
         }
-        if first_call {
-            self.remember(pid, &process);
-        } else if let Some(comm) = look::comm(pid).filter(|comm| *comm != process.comm) {
-            // The same pid has become another program since.
-            process = look::process(pid);
-            process.comm = comm;
-            self.tripwires.callers.insert(pid, process.clone());
-        }
+        // 3. The report.
+        let process = match stranger {
+            Some(caller) => self.remember(tid, caller),
+            None => self.tripwires.again(tid),
+        };
+        self.journal.flush_suppressed();
         let (arch, _) = arch_of(call);
         self.tell(What::Tripwire {
             process,
@@ -124,16 +181,24 @@ impl Supervisor {
         });
     }
 
-    fn remember(&mut self, pid: i32, process: &Process) {
-        let Ok(pidfd) = pidfd::open(pid) else { return };
-        if self.tripwires.callers.len() >= MOST_CALLERS {
-            return;
+    /// Keeps a caller, and watches its process.
+    fn remember(&mut self, tid: i32, caller: Caller) -> Process {
+        let process = caller.process.clone();
+        let callers = &mut self.tripwires.callers;
+        if callers.len() >= MOST_CALLERS {
+            callers.retain(|_, caller| caller.is_there());
         }
-        self.tripwires.callers.insert(pid, process.clone());
-        let first_or_session = self.is_watched(pid);
-        if !first_or_session {
+        // Asked after everything was read: until here the number was this thread's.
+        if callers.len() >= MOST_CALLERS || !caller.is_there() {
+            return process;
+        }
+        self.tripwires.callers.insert(tid, caller);
+        if !self.is_watched(process.pid)
+            && let Ok(pidfd) = pidfd::open(process.pid)
+        {
             self.watch(pidfd, process.clone(), false, true);
         }
+        process
     }
 
     fn is_watched(&self, pid: i32) -> bool {

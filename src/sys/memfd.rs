@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use super::check;
@@ -34,7 +34,8 @@ pub enum Use {
 /// program is asked for.
 pub fn sealed(name: &CStr, purpose: Use, mut source: impl Read) -> io::Result<OwnedFd> {
     let mut file = File::from(create(name, purpose)?);
-    copy(&mut source, &mut file)?;
+    // From a file to a file this is sendfile(2): the bytes do not pass through this process.
+    io::copy(&mut source, &mut file)?;
     let fd = OwnedFd::from(file);
     if purpose == Use::Program {
         // SAFETY: fchmod(2) takes a descriptor that `fd` keeps open, and a mode.
@@ -65,18 +66,6 @@ fn create(name: &CStr, purpose: Use) -> io::Result<OwnedFd> {
     }?;
     // SAFETY: the kernel just made this descriptor and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw as libc::c_int) })
-}
-
-fn copy(source: &mut impl Read, target: &mut File) -> io::Result<()> {
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match source.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => target.write_all(&buffer[..count])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Whether nobody can change what `fd` holds.

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::check;
 
 /// A descriptor for process `pid` (pidfd_open(2), 5.3); readable once the process has ended.
@@ -14,6 +16,30 @@ pub fn open(pid: i32) -> io::Result<OwnedFd> {
     let raw = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     // SAFETY: the kernel just made this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
+}
+
+/// linux/pidfd.h, 6.9: the descriptor is for one thread.
+const PIDFD_THREAD: libc::c_int = libc::O_EXCL;
+
+/// A descriptor for thread `tid`; readable once the thread has ended, and until then the number is
+/// nobody else's. Before 6.9 only for a process's first thread.
+///
+/// # Errors
+/// ESRCH where there is no such thread; EINVAL where the kernel has none for this one.
+pub fn open_thread(tid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open(2) takes a number and flags.
+    let raw = match check(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, PIDFD_THREAD) }) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return open(tid),
+        other => other,
+    }?;
+    // SAFETY: the kernel just made this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
+}
+
+/// Whether the process or thread has ended. What cannot be told counts as ended.
+pub fn has_ended(pidfd: impl AsFd) -> bool {
+    let mut polled = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    !matches!(poll(&mut polled, PollTimeout::ZERO), Ok(0))
 }
 
 /// A copy of the process's own descriptor `number` (pidfd_getfd(2), 5.6). Close-on-exec.
@@ -81,6 +107,28 @@ pub fn exit_code(pidfd: impl AsFd) -> Option<i32> {
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn a_thread_is_held_until_it_ends() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            tell.send(nix::unistd::gettid().as_raw()).unwrap();
+            let _ = ended.recv();
+        });
+        let tid = told.recv().unwrap();
+        // Before 6.9 the kernel has no descriptor for it.
+        if let Ok(held) = open_thread(tid) {
+            assert!(!has_ended(&held));
+            drop(end);
+            thread.join().unwrap();
+            while !has_ended(&held) {
+                std::thread::yield_now();
+            }
+        }
+        let own = std::process::id() as i32;
+        assert!(!has_ended(open_thread(own).unwrap()));
+    }
 
     #[test]
     fn an_ended_child_tells_its_code_where_the_kernel_can() {

@@ -5,10 +5,23 @@
     reason = "the harness offers more than the tests use today"
 )]
 
+mod attacks;
+mod broken;
+mod broken_node;
+mod broken_sessions;
 mod bundles;
 mod ctr;
+mod deadlines;
 mod dropin;
+mod failures;
 mod harness;
+mod hygiene;
+mod kills;
 mod lifecycle;
+mod lossless;
 mod programs;
+mod remains;
+mod scene;
+mod table;
+mod trace;
 mod workloads;

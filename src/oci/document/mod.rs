@@ -13,6 +13,7 @@ mod shape;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oci_spec::runtime::{Process, Spec};
 use serde_json::Value;
@@ -43,6 +44,8 @@ pub struct Document {
     file: PathBuf,
     kind: Kind,
     value: Value,
+    /// As read, to name the place of a wrong type.
+    text: Arc<str>,
 }
 
 /// Why a file is refused.
@@ -178,7 +181,12 @@ impl Document {
                 what,
             });
         }
-        Ok(Document { file, kind, value })
+        Ok(Document {
+            file,
+            kind,
+            value,
+            text: text.into(),
+        })
     }
 
     /// The raw JSON.
@@ -212,7 +220,9 @@ impl Document {
     /// A field has another type than runtime-spec says, or this is a process file.
     pub fn spec(&self) -> Result<Spec, DocumentError> {
         match self.kind {
-            Kind::Config => self.typed(&self.value, "spec"),
+            Kind::Config => self.typed(&self.value, "spec", |text| {
+                serde_json::from_str::<Spec>(text).err()
+            }),
             Kind::Process => Err(DocumentError::Absent {
                 file: self.file.clone(),
                 what: "spec",
@@ -234,7 +244,7 @@ impl Document {
             Kind::Process => Some(&self.value),
         };
         match process {
-            Some(process) => self.typed(process, "process"),
+            Some(process) => self.typed(process, "process", self.kind.process_error()),
             None => Err(DocumentError::Absent {
                 file: self.file.clone(),
                 what: "process",
@@ -248,15 +258,32 @@ impl Document {
         self.value.to_string().into_bytes()
     }
 
+    /// `place` reads the text itself: its error has a line and a column, which that of a value lacks.
     fn typed<T: serde::de::DeserializeOwned>(
         &self,
         value: &Value,
         what: &'static str,
+        place: fn(&str) -> Option<serde_json::Error>,
     ) -> Result<T, DocumentError> {
-        serde_json::from_value(value.clone()).map_err(|source| DocumentError::Typed {
+        serde_json::from_value(value.clone()).map_err(|error| DocumentError::Typed {
             file: self.file.clone(),
             what,
-            source,
+            source: place(&self.text).unwrap_or(error),
         })
+    }
+}
+
+impl Kind {
+    /// What is wrong with the process object in a text of this kind.
+    fn process_error(self) -> fn(&str) -> Option<serde_json::Error> {
+        #[derive(serde::Deserialize)]
+        struct Config {
+            #[serde(rename = "process")]
+            _process: Process,
+        }
+        match self {
+            Kind::Config => |text| serde_json::from_str::<Config>(text).err(),
+            Kind::Process => |text| serde_json::from_str::<Process>(text).err(),
+        }
     }
 }

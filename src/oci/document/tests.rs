@@ -375,3 +375,16 @@ fn odd_files_are_refused_by_name() {
         .unwrap();
     assert!(matches!(read(&large), Err(FileError::TooLarge { .. })));
 }
+
+#[test]
+fn a_wrong_type_is_named_by_line_and_column() {
+    let text = "{\"ociVersion\": \"1.0.2\",\n \"process\": {\"cwd\": \"/\",\n  \"args\": \"sh\"}}";
+    let document = Document::parse(Path::new("c"), Kind::Config, text.as_bytes()).unwrap();
+    for error in [document.spec().err(), document.process().err()] {
+        let error = error.unwrap().to_string();
+        assert!(error.contains("at line 3 column 14"), "{error}");
+    }
+    let document = Document::parse(Path::new("p"), Kind::Process, b"{\"args\": 7}").unwrap();
+    let error = document.process().unwrap_err().to_string();
+    assert!(error.contains("at line 1 column 10"), "{error}");
+}

@@ -20,6 +20,8 @@ pub struct Bundle {
     pub config: Value,
     /// The runtime that is called: `mantlet-restricted`, `mantlet-baseline`, `runc`, `crun`.
     binary: PathBuf,
+    /// mantlet's configuration where it is not the world's.
+    configuration: Option<PathBuf>,
 }
 
 impl Bundle {
@@ -50,7 +52,30 @@ impl Bundle {
             path,
             config,
             binary,
+            configuration: None,
         }
+    }
+
+    /// Calls mantlet under a configuration of its own: the world's text, changed by `change`.
+    pub fn configured(mut self, change: impl FnOnce(String) -> String) -> Bundle {
+        let text = fs::read_to_string(self.world.config()).expect("the world has one");
+        let path = self.path.join("mantlet.yaml");
+        fs::write(&path, change(text)).expect("a folder of our own");
+        self.configuration = Some(path);
+        self
+    }
+
+    /// Puts the handlers under the profile `name`, whose text is given.
+    pub fn profile(self, name: &str, text: &str) -> Bundle {
+        let folder = self.path.join("profiles");
+        fs::create_dir_all(&folder).expect("a folder of our own");
+        fs::write(folder.join(format!("{name}.yaml")), text).expect("a folder of our own");
+        self.configured(|world| {
+            let text = world
+                .replace("profile: baseline", &format!("profile: {name}"))
+                .replace("profile: restricted", &format!("profile: {name}"));
+            format!("{text}profiles_dir: {}\n", folder.display())
+        })
     }
 
     /// Sets the workload's arguments.
@@ -104,11 +129,28 @@ impl Bundle {
 
     /// The runtime with the global flags that containerd passes; add a verb.
     pub fn call(&self) -> Run {
-        self.world
-            .command("sh")
-            .args(["-c", "cd \"$1\" && shift && exec \"$@\"", "sh"])
-            .arg(&self.path)
-            .arg(&self.binary)
+        self.call_after("true")
+    }
+
+    /// The same after the shell commands `prelude`, in the process that becomes the runtime: for
+    /// descriptors and variables. The working directory is the bundle.
+    pub fn call_after(&self, prelude: &str) -> Run {
+        self.call_of(&self.binary, prelude)
+    }
+
+    /// The real runtime, as host root calls it around mantlet.
+    pub fn around(&self) -> Run {
+        self.call_of(Path::new(self.world.runtime()), "true")
+    }
+
+    fn call_of(&self, binary: &Path, prelude: &str) -> Run {
+        let script = format!("cd \"$1\" && shift && {prelude} && exec \"$@\"");
+        let mut call = self.world.command("sh").args(["-c", &script, "sh"]);
+        if let Some(path) = &self.configuration {
+            call = call.env("MANTLET_CONFIG", path);
+        }
+        call.arg(&self.path)
+            .arg(binary)
             .arg("--root")
             .arg(self.root())
             .arg("--log")
@@ -129,12 +171,16 @@ impl Bundle {
     /// `create`, with the container's output going to a file ([`Bundle::output`]). Does not write
     /// config.json: call [`Bundle::write`] first. Answers the exit code.
     pub fn create(&self) -> i32 {
-        let call = self.call().args(["create", "--bundle"]).arg(&self.path);
-        let call = call
-            .arg("--pid-file")
-            .arg(self.path.join("init.pid"))
-            .arg(&self.id);
-        call.run_into(&self.path.join("output"))
+        self.create_with(self.call(), &[])
+    }
+
+    /// `create` by a call of your own, with more flags.
+    pub fn create_with(&self, call: Run, flags: &[&str]) -> i32 {
+        let call = call.args(["create", "--bundle"]).arg(&self.path);
+        let call = call.arg("--pid-file").arg(self.path.join("init.pid"));
+        call.args(flags)
+            .arg(&self.id)
+            .run_into(&self.path.join("output"))
     }
 
     /// What the container and the `create` call have written so far.
@@ -169,15 +215,56 @@ impl Bundle {
 
     /// `exec --process` with the container's own process object changed by `change`.
     pub fn exec_process(&self, change: impl FnOnce(&mut Value)) -> Finished {
-        let mut process = self.config["process"].clone();
-        change(&mut process);
-        let file = self.path.join(self.world.name("process"));
-        fs::write(&file, process.to_string()).expect("a folder of our own");
+        let file = self.process_file(change);
         self.call()
             .args(["exec", "--process"])
             .arg(file)
             .arg(&self.id)
             .run()
+    }
+
+    /// `exec --detach`, its output into a file. Answers the exit code, the output's file, and the
+    /// session's pid in the world's numbers.
+    pub fn exec_detached(&self, flags: &[&str], args: &[&str]) -> (i32, PathBuf, Option<i32>) {
+        let name = self.world.name("session");
+        let (output, pid_file) = (self.path.join(&name), self.path.join(format!("{name}.pid")));
+        let call = self.call().args(["exec", "--detach", "--pid-file"]);
+        let call = call.arg(&pid_file).args(flags).arg(&self.id).args(args);
+        let code = call.run_into(&output);
+        let pid = fs::read_to_string(pid_file).ok();
+        (code, output, pid.and_then(|text| text.trim().parse().ok()))
+    }
+
+    /// A process object as a file for `exec --process`: the container's own, changed by `change`.
+    pub fn process_file(&self, change: impl FnOnce(&mut Value)) -> PathBuf {
+        let mut process = self.config["process"].clone();
+        change(&mut process);
+        let file = self.path.join(self.world.name("process"));
+        fs::write(&file, process.to_string()).expect("a folder of our own");
+        file
+    }
+
+    /// The container's journal so far, one event a value.
+    pub fn journal(&self) -> Vec<Value> {
+        let text = fs::read_to_string(mantlet::state::journal_path(
+            &self.world.log_dir(),
+            &self.root(),
+            &self.id,
+        ));
+        let text = text.unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("the journal is JSON lines"))
+            .collect()
+    }
+
+    /// Supervisors of this container, in the world's pids.
+    pub fn supervisors(&self) -> Vec<i32> {
+        let mut pids = self.world.pids_named("mantlet-supervisor");
+        pids.retain(|pid| {
+            let line = fs::read(self.world.proc(*pid).join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&self.id)
+        });
+        pids
     }
 
     /// `state`, parsed; `None` where the runtime knows no such container.

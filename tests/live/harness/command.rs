@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -88,6 +89,30 @@ impl Run {
     /// Sets a variable of its environment.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Run {
         self.command.env(name, value);
+        self
+    }
+
+    /// Gives it copies of `files` as descriptors 3, 4, … (at most seven). They are opened anew by
+    /// path, so regular files and memfds only.
+    pub fn descriptors(mut self, files: &[&OwnedFd]) -> Run {
+        assert!(files.len() <= 7, "sh knows descriptors of one digit");
+        let own = std::process::id();
+        let opened: String = (3..)
+            .zip(files)
+            .map(|(number, file)| format!("{number}</proc/{own}/fd/{} ", file.as_raw_fd()))
+            .collect();
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec {opened}; exec \"$@\""), "sh"]);
+        command
+            .arg(self.command.get_program())
+            .args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.command = command;
         self
     }
 

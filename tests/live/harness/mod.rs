@@ -12,6 +12,7 @@
 
 mod bundle;
 mod command;
+mod console;
 mod container;
 mod containerd;
 mod cri;
@@ -21,6 +22,7 @@ mod world;
 
 pub use bundle::Bundle;
 pub use command::{Finished, Run, Spawned};
+pub use console::Console;
 pub use container::{Container, State};
 pub use containerd::{Containerd, DEBIAN, STATIC, image};
 pub use cri::Pod;

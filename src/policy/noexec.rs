@@ -1,0 +1,74 @@
+//! Volumes lose execution as mounts too.
+//!
+//! Landlock judges execve(2) alone: the image's dynamic loader would run a program from a volume
+//! (`ld.so /data/prog`), because mmap(2) with PROT_EXEC is no execution to it. A `noexec` mount refuses
+//! both, so every volume and tmpfs on which the profile grants no execution gets it.
+
+use std::collections::BTreeSet;
+
+use oci_spec::runtime::{Mount, Spec};
+
+use super::mounts::{self, Place, beneath};
+use crate::oci::patch::Edit;
+use crate::seal::PathRule;
+
+/// Edits of `/mounts/N/options`. `places` are `spec`'s mounts in order, `runnable` the rules that
+/// grant execution.
+#[must_use]
+pub fn edits(spec: &Spec, places: &[Place], runnable: &[PathRule]) -> Vec<Edit> {
+    let all = spec.mounts().iter().flatten().zip(places);
+    all.enumerate()
+        .filter(|(_, (mount, place))| is_ours(mount, &place.destination))
+        .filter(|(_, (_, place))| !runnable.iter().any(|rule| grants(rule, &place.destination)))
+        .filter_map(|(at, (mount, _))| {
+            let options = options(mount)?;
+            Some(Edit::Set {
+                pointer: format!("/mounts/{at}/options"),
+                value: serde_json::json!(options),
+            })
+        })
+        .collect()
+}
+
+/// Binds and what the pod mounts, the files that engines bind included, since a pod may mount a volume
+/// there. Not /dev, whose devices are mapped (/dev/zero), and not the kernel's own filesystems.
+fn is_ours(mount: &Mount, destination: &str) -> bool {
+    let kernel = !mounts::is_bind(mount) && mounts::is_kernels(mount);
+    destination != "/dev"
+        && !kernel
+        && !beneath(destination, "/proc")
+        && !beneath(destination, "/sys")
+}
+
+/// Whether `rule` grants something on the mount: around it, at it, or in a place within it.
+fn grants(rule: &PathRule, destination: &str) -> bool {
+    let path = String::from_utf8_lossy(&rule.path);
+    let excepted = |out: &Vec<u8>| beneath(destination, &String::from_utf8_lossy(out));
+    if beneath(destination, &path) {
+        let elsewhere = rule.within_mount && path != destination;
+        return !elsewhere && !rule.except.iter().any(excepted);
+    }
+    beneath(&path, destination)
+}
+
+/// The options with `noexec` as the last word on execution; none where it is already.
+fn options(mount: &Mount) -> Option<Vec<String>> {
+    let old = mount.options().as_deref().unwrap_or_default();
+    // A remount reaches the top mount of an `rbind` only; this word reaches those beneath
+    // (mount_setattr(2), kernel 5.12). runc knows it since 1.1, crun since 1.5.
+    let recursive = old.iter().any(|option| option == "rbind");
+    let words: &[&str] = if recursive {
+        &["noexec", "rnoexec"]
+    } else {
+        &["noexec"]
+    };
+    let contrary: BTreeSet<&str> = ["exec", "rexec"].into();
+    let kept = old.iter().filter(|o| !contrary.contains(o.as_str()));
+    let mut new: Vec<String> = kept.cloned().collect();
+    for word in words {
+        if !new.iter().any(|option| option == word) {
+            new.push((*word).to_owned());
+        }
+    }
+    (new != old).then_some(new)
+}
