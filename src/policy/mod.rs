@@ -173,7 +173,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     // 2. What files, ports and processes it may reach.
     let mounts = mounts::read(input.spec)?;
     if let Some(runnable) = landlock::runnable(profile, input.spec, &mounts) {
-        edits.extend(noexec::edits(input.spec, &mounts, &runnable));
+        edits.extend(noexec::edits(input.spec, host, &mounts, &runnable));
     }
     let (layers, mut degraded) = landlock::plan(profile, input.spec, &mounts, host.landlock_abi);
 

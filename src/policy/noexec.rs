@@ -9,19 +9,25 @@ use std::collections::BTreeSet;
 use oci_spec::runtime::{Mount, Spec};
 
 use super::mounts::{self, Place, beneath};
+use super::refuse;
+use crate::host::{Family, Host};
 use crate::oci::patch::Edit;
 use crate::seal::PathRule;
 
 /// Edits of `/mounts/N/options`. `places` are `spec`'s mounts in order, `runnable` the rules that
 /// grant execution.
 #[must_use]
-pub fn edits(spec: &Spec, places: &[Place], runnable: &[PathRule]) -> Vec<Edit> {
+pub fn edits(spec: &Spec, host: &Host, places: &[Place], runnable: &[PathRule]) -> Vec<Edit> {
+    // runc remounts for `noexec` with the flags of the options alone. In a user namespace that would
+    // clear flags which the source's mount has locked (nosuid, nodev of a tmpfs), and is refused;
+    // `rnoexec` adds its flag to what is there. mount_namespaces(7), mount_setattr(2).
+    let locked = host.runtime.family == Family::Runc && refuse::has_user_namespace(spec);
     let all = spec.mounts().iter().flatten().zip(places);
     all.enumerate()
         .filter(|(_, (mount, place))| is_ours(mount, &place.destination))
         .filter(|(_, (_, place))| !runnable.iter().any(|rule| grants(rule, &place.destination)))
         .filter_map(|(at, (mount, _))| {
-            let options = options(mount)?;
+            let options = options(mount, locked)?;
             Some(Edit::Set {
                 pointer: format!("/mounts/{at}/options"),
                 value: serde_json::json!(options),
@@ -51,16 +57,18 @@ fn grants(rule: &PathRule, destination: &str) -> bool {
     beneath(&path, destination)
 }
 
-/// The options with `noexec` as the last word on execution; none where it is already.
-fn options(mount: &Mount) -> Option<Vec<String>> {
+/// The options with `noexec` as the last word on execution; none where it is already. `locked`: a
+/// bind must not be remounted.
+fn options(mount: &Mount, locked: bool) -> Option<Vec<String>> {
     let old = mount.options().as_deref().unwrap_or_default();
     // A remount reaches the top mount of an `rbind` only; this word reaches those beneath
-    // (mount_setattr(2), kernel 5.12). runc knows it since 1.1, crun since 1.5.
+    // (mount_setattr(2), kernel 5.12). runc knows it since 1.1, and crun 1.8 does; a runtime that
+    // does not passes it to mount(2) as data, which a bind ignores.
     let recursive = old.iter().any(|option| option == "rbind");
-    let words: &[&str] = if recursive {
-        &["noexec", "rnoexec"]
-    } else {
-        &["noexec"]
+    let words: &[&str] = match (mounts::is_bind(mount) && locked, recursive) {
+        (true, _) => &["rnoexec"],
+        (false, true) => &["noexec", "rnoexec"],
+        (false, false) => &["noexec"],
     };
     let contrary: BTreeSet<&str> = ["exec", "rexec"].into();
     let kept = old.iter().filter(|o| !contrary.contains(o.as_str()));

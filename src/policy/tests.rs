@@ -360,132 +360,6 @@ fn what_the_node_or_the_engine_makes_impossible_is_refused_by_name() {
 }
 
 #[test]
-fn each_refuse_rule_names_the_rule_the_value_and_the_profile() {
-    let none = |spec: &mut Value, typ: &str| {
-        spec["linux"]["namespaces"]
-            .as_array_mut()
-            .unwrap()
-            .retain(|n| n["type"] != typ);
-    };
-    let cases: [(&str, Value, &str); 7] = [
-        ("root-user", cri(), "uid is 0"),
-        ("host-pid", with(|s| none(s, "pid")), "pid namespace"),
-        (
-            "host-network",
-            with(|s| none(s, "network")),
-            "network namespace",
-        ),
-        ("host-ipc", with(|s| none(s, "ipc")), "ipc namespace"),
-        ("writable-rootfs", cri(), "root.readonly"),
-        (
-            "unconfined-seccomp",
-            with(|s| {
-                s["linux"].as_object_mut().unwrap().remove("seccomp");
-            }),
-            "linux.seccomp",
-        ),
-        (
-            "privileged",
-            with(|s| s["process"]["capabilities"]["bounding"] = json!(["CAP_SYS_ADMIN"])),
-            "CAP_SYS_ADMIN",
-        ),
-    ];
-    for (rule, spec, value) in cases {
-        let text = format!(
-            "{{version: 1, name: site, extends: [baseline], process: {{refuse: [{rule}]}}}}"
-        );
-        let profile = Profile::parse("site", &text).unwrap();
-        let error = attempt(&spec, &profile, &host(7), &config())
-            .unwrap_err()
-            .to_string();
-        for part in [rule, value, "site"] {
-            assert!(error.contains(part), "{error}");
-        }
-    }
-    let text = "{version: 1, name: site, extends: [baseline], process: {refuse: [root-user]}}";
-    let profile = Profile::parse("site", text).unwrap();
-    let user = with(|s| s["process"]["user"]["uid"] = json!(1000));
-    let plan = attempt(&user, &profile, &host(7), &config()).unwrap();
-    let root: Process =
-        serde_json::from_value(json!({"cwd": "/", "args": ["sh"], "user": {"uid": 0}})).unwrap();
-    assert!(
-        plan_exec(&root, &plan.exec)
-            .unwrap_err()
-            .to_string()
-            .contains("uid is 0")
-    );
-}
-
-#[test]
-fn an_exec_session_gets_no_more_than_the_profile() {
-    let profile = Profile::builtin("restricted").unwrap();
-    let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
-    let mut session = json!({"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0},
-        "capabilities": {"bounding": ["CAP_SYS_ADMIN", "CAP_NET_BIND_SERVICE"], "effective": ["CAP_SYS_ADMIN"]},
-        "noNewPrivileges": false, "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 3, "soft": 3}]});
-    let process: Process = serde_json::from_value(session.clone()).unwrap();
-    let planned = plan_exec(&process, &plan.exec).unwrap();
-    patch::apply(&mut session, &planned.edits).unwrap();
-    assert_eq!(
-        session["capabilities"]["bounding"],
-        json!(["CAP_NET_BIND_SERVICE"])
-    );
-    for set in ["effective", "permitted", "inheritable", "ambient"] {
-        assert_eq!(session["capabilities"][set], json!([]), "{set}");
-    }
-    assert_eq!(
-        (&session["noNewPrivileges"], &session["rlimits"]),
-        (&json!(true), &json!([]))
-    );
-    assert_eq!(
-        planned.rlimits,
-        [seal::Rlimit {
-            resource: 7,
-            soft: 3,
-            hard: 3
-        }]
-    );
-}
-
-#[test]
-fn without_landlock_sessions_that_could_be_captured_are_refused() {
-    let text = |degrade: &str| {
-        format!(
-            "{{version: 1, name: old, extends: [baseline], requires: {{degrade: [{degrade}]}}}}"
-        )
-    };
-    let session: Process =
-        serde_json::from_value(json!({"cwd": "/", "args": ["sh"], "user": {"uid": 0}})).unwrap();
-    let planned = |degrade: &str, spec: &Value| {
-        let profile = Profile::parse("old", &text(degrade)).unwrap();
-        attempt(spec, &profile, &host(0), &config())
-    };
-    assert!(
-        planned("", &cri())
-            .unwrap_err()
-            .to_string()
-            .contains("requires Landlock")
-    );
-    let strong = planned("landlock", &cri()).unwrap();
-    assert!(strong.policy.layers.is_empty() && !strong.degraded.is_empty());
-    assert!(
-        plan_exec(&session, &strong.exec)
-            .unwrap_err()
-            .to_string()
-            .contains("CAP_DAC_OVERRIDE")
-    );
-    assert!(
-        plan_exec(
-            &session,
-            &planned("landlock, exec-capture", &cri()).unwrap().exec
-        )
-        .is_ok()
-    );
-    let weak = with(|s| s["process"]["capabilities"] = json!({}));
-    assert!(plan_exec(&session, &planned("landlock", &weak).unwrap().exec).is_ok());
-}
-
-#[test]
 fn a_profile_that_allows_mount_is_refused() {
     let text =
         "{version: 1, name: m, extends: [baseline], syscalls: {groups: '2026.1', allow: [mount]}}";
@@ -538,6 +412,7 @@ fn a_field_beside_the_capability_sets_survives() {
 
 mod abilities;
 mod annotations;
+mod exec;
 mod image;
 mod noexec;
 mod privileged;

@@ -130,3 +130,21 @@ fn without_landlock_volumes_are_noexec_all_the_same() {
             .contains(&json!("noexec"))
     );
 }
+
+#[test]
+fn in_a_user_namespace_runc_is_not_made_to_remount_a_bind() {
+    let profile = Profile::builtin("restricted").unwrap();
+    let in_user_namespace = |mut spec: Value| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "user"}));
+        spec
+    };
+    for (typ, given, want) in [
+        ("bind", &["bind", "rw"][..], &["bind", "rw", "rnoexec"][..]),
+        ("bind", &["rbind"], &["rbind", "rnoexec"]),
+        ("tmpfs", &["nosuid"], &["nosuid", "noexec"]),
+    ] {
+        let spec = in_user_namespace(mount("/more", typ, given));
+        assert_eq!(options(&spec, &profile, "/more"), want, "{given:?}");
+    }
+}

@@ -1,3 +1,5 @@
+//! `process.refuse`, and what privileged containers keep.
+
 use super::*;
 
 /// What a privileged pod's config.json holds beyond a plain one's.
@@ -64,4 +66,61 @@ fn the_devices_of_a_privileged_container_are_the_plain_ones() {
             json!([{"path": "/dev/xvdb", "type": "b", "major": 202, "minor": 16}]);
     });
     assert!(paths(&own).iter().any(|path| path == "/dev/xvdb"));
+}
+
+#[test]
+fn each_refuse_rule_names_the_rule_the_value_and_the_profile() {
+    let none = |spec: &mut Value, typ: &str| {
+        spec["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|n| n["type"] != typ);
+    };
+    let cases: [(&str, Value, &str); 7] = [
+        ("root-user", cri(), "uid is 0"),
+        ("host-pid", with(|s| none(s, "pid")), "pid namespace"),
+        (
+            "host-network",
+            with(|s| none(s, "network")),
+            "network namespace",
+        ),
+        ("host-ipc", with(|s| none(s, "ipc")), "ipc namespace"),
+        ("writable-rootfs", cri(), "root.readonly"),
+        (
+            "unconfined-seccomp",
+            with(|s| {
+                s["linux"].as_object_mut().unwrap().remove("seccomp");
+            }),
+            "linux.seccomp",
+        ),
+        (
+            "privileged",
+            with(|s| s["process"]["capabilities"]["bounding"] = json!(["CAP_SYS_ADMIN"])),
+            "CAP_SYS_ADMIN",
+        ),
+    ];
+    for (rule, spec, value) in cases {
+        let text = format!(
+            "{{version: 1, name: site, extends: [baseline], process: {{refuse: [{rule}]}}}}"
+        );
+        let profile = Profile::parse("site", &text).unwrap();
+        let error = attempt(&spec, &profile, &host(7), &config())
+            .unwrap_err()
+            .to_string();
+        for part in [rule, value, "site"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+    let text = "{version: 1, name: site, extends: [baseline], process: {refuse: [root-user]}}";
+    let profile = Profile::parse("site", text).unwrap();
+    let user = with(|s| s["process"]["user"]["uid"] = json!(1000));
+    let plan = attempt(&user, &profile, &host(7), &config()).unwrap();
+    let root: Process =
+        serde_json::from_value(json!({"cwd": "/", "args": ["sh"], "user": {"uid": 0}})).unwrap();
+    assert!(
+        plan_exec(&root, &plan.exec)
+            .unwrap_err()
+            .to_string()
+            .contains("uid is 0")
+    );
 }
