@@ -91,6 +91,7 @@ fn layer(layer: &Layer) -> Value {
             "except": rule.except.iter().map(|p| String::from_utf8_lossy(p)).collect::<Vec<_>>(),
             "optional": rule.optional,
             "follow": rule.follow,
+            "within_mount": rule.within_mount,
         })).collect::<Vec<_>>(),
         "ports": layer.ports.iter().map(|rule| json!({
             "port": rule.port,

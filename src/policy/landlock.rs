@@ -10,7 +10,7 @@ use landlock::{ABI, Access, AccessFs, AccessNet, BitFlags, Scope as Bits};
 use oci_spec::runtime::Spec;
 
 use super::mounts::{Kind, Place, beneath};
-use crate::profile::{FileEntry, Files, Place as Where, Profile, Scope, Symbol};
+use crate::profile::{FileEntry, Files, Network, Place as Where, Profile, Scope, Symbol};
 use crate::seal::{Layer, PathRule, PortRule};
 
 /// Device files that programs expect and that give nothing away, beside `/dev/pts`.
@@ -127,7 +127,7 @@ fn lacking(profile: &Profile, abi: u32) -> Vec<String> {
             "no Landlock in this kernel: files, TCP ports and scopes are not restricted".into(),
         ];
     }
-    let network = profile.network.is_some();
+    let network = profile.network.as_ref().is_some_and(Network::restricts);
     [
         (
             2,
@@ -167,6 +167,7 @@ struct Target {
     except: Vec<String>,
     optional: bool,
     follow: bool,
+    within_mount: bool,
 }
 
 impl Scene<'_> {
@@ -175,7 +176,7 @@ impl Scene<'_> {
         let mut notes = Vec::new();
         for (entries, access) in lists(self.files) {
             for entry in entries {
-                for target in self.targets(entry, &mut notes) {
+                for (target, access) in self.targets(entry, access, &mut notes) {
                     *rules.entry(target).or_default() |= access & self.handled;
                 }
             }
@@ -189,15 +190,22 @@ impl Scene<'_> {
                 except: target.except.into_iter().map(String::into_bytes).collect(),
                 optional: target.optional,
                 follow: target.follow,
-                within_mount: false,
+                within_mount: target.within_mount,
             })
             .collect();
         (rules, notes)
     }
 
-    fn targets(&self, entry: &FileEntry, notes: &mut Vec<String>) -> Vec<Target> {
+    /// Where `entry` leads, each place with its part of `access`.
+    fn targets(
+        &self,
+        entry: &FileEntry,
+        access: BitFlags<AccessFs>,
+        notes: &mut Vec<String>,
+    ) -> Vec<(Target, BitFlags<AccessFs>)> {
         let plain = |path: &str, optional| {
-            self.target(path, Vec::new(), entry.optional || optional, entry.follow)
+            let target = self.target(path, Vec::new(), entry.optional || optional, entry.follow)?;
+            Some((target, access))
         };
         match &entry.place {
             Where::Path(path) => plain(path, false).into_iter().collect(),
@@ -215,22 +223,40 @@ impl Scene<'_> {
                 .iter()
                 .filter_map(|path| plain(path, true))
                 .collect(),
-            Where::Symbol(Symbol::Image) => {
-                let written = self.written();
-                if written.contains("/") {
-                    notes.push("@image is empty: the profile makes / itself writable".into());
-                    return Vec::new();
-                }
-                let out = NOT_IMAGE
-                    .into_iter()
-                    .map(str::to_owned)
-                    .chain(written)
-                    .collect();
-                self.target("/", out, entry.optional, entry.follow)
-                    .into_iter()
-                    .collect()
-            }
+            Where::Symbol(Symbol::Image) => self.image(entry, access, notes),
         }
+    }
+
+    /// `@image`. Its programs are those of the image's own filesystem: a mount is known by the
+    /// kernel's list alone, since config.json may name it by a link that leads elsewhere by now,
+    /// and a volume that is read-only here may be writable by another mount of the same inodes.
+    fn image(
+        &self,
+        entry: &FileEntry,
+        access: BitFlags<AccessFs>,
+        notes: &mut Vec<String>,
+    ) -> Vec<(Target, BitFlags<AccessFs>)> {
+        let granted = self.granted();
+        if granted.contains("/") {
+            notes.push("@image is empty: the profile makes / itself writable".into());
+            return Vec::new();
+        }
+        let out = |more: BTreeSet<String>| {
+            let out = NOT_IMAGE.into_iter().map(str::to_owned);
+            out.chain(more).chain(granted.clone()).collect()
+        };
+        let execute = access & AccessFs::Execute;
+        let others = access & !execute;
+        let place = |out| self.target("/", out, entry.optional, entry.follow);
+        let programs = place(out(BTreeSet::new())).map(|target| Target {
+            within_mount: true,
+            ..target
+        });
+        [(programs, execute), (place(out(self.mounted())), others)]
+            .into_iter()
+            .filter(|(_, access)| !access.is_empty())
+            .filter_map(|(target, access)| Some((target?, access)))
+            .collect()
     }
 
     /// Adds the profile's own exceptions; none where the whole path is excepted.
@@ -259,6 +285,7 @@ impl Scene<'_> {
             except: kept,
             optional,
             follow,
+            within_mount: false,
         })
     }
 
@@ -274,7 +301,10 @@ impl Scene<'_> {
     }
 
     fn devices(&self) -> BTreeSet<String> {
-        let linux = self.spec.linux().as_ref();
+        // A privileged container's list is the host's whole /dev, disks among it: nothing that the
+        // pod chose, and nothing that "devices" in a profile can mean.
+        let chosen = super::refuse::privileged(self.spec).is_none();
+        let linux = self.spec.linux().as_ref().filter(|_| chosen);
         let own = linux
             .and_then(|linux| linux.devices().as_ref())
             .into_iter()
@@ -291,8 +321,8 @@ impl Scene<'_> {
             .collect()
     }
 
-    /// Everything that is writable by mount or by profile: none of it is the image.
-    fn written(&self) -> BTreeSet<String> {
+    /// Paths that the profile makes writable.
+    fn granted(&self) -> BTreeSet<String> {
         let granted = [&self.files.read_write, &self.files.read_write_execute]
             .into_iter()
             .flatten();
@@ -300,10 +330,16 @@ impl Scene<'_> {
             Where::Path(path) => Some(path.clone()),
             Where::Symbol(_) => None,
         });
-        let mounted = [Kind::Volume, Kind::Tmpfs]
+        granted.collect()
+    }
+
+    /// Writable mounts of the pod's.
+    fn mounted(&self) -> BTreeSet<String> {
+        [Kind::Volume, Kind::Tmpfs]
             .into_iter()
-            .flat_map(|kind| self.writable(kind));
-        granted.chain(mounted.map(str::to_owned)).collect()
+            .flat_map(|kind| self.writable(kind))
+            .map(str::to_owned)
+            .collect()
     }
 }
 

@@ -8,7 +8,7 @@ use super::seccomp::{bpf, engine};
 use super::{Input, process};
 use crate::config::Config;
 use crate::host::{Family, Host, Runtime};
-use crate::profile::{Profile, Refuse};
+use crate::profile::{Degrade, Network, Profile, Refuse};
 
 /// Why a container or a session is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +120,24 @@ pub enum Refusal {
         required: u32,
         /// What there is.
         found: u32,
+    },
+    /// Landlock without a right that the profile's words need.
+    #[error(
+        "profile {profile} restricts {what}, which needs Landlock ABI {required}, and this kernel \
+             has {found} (0: none or not enabled in `lsm=`): use a newer kernel, or let the profile \
+             go without by `requires: {{degrade: [{word}]}}`"
+    )]
+    Lacks {
+        /// The profile.
+        profile: String,
+        /// What would not be restricted.
+        what: &'static str,
+        /// At least.
+        required: u32,
+        /// What there is.
+        found: u32,
+        /// The word of `degrade`.
+        word: &'static str,
     },
     /// The profile permits mount(2).
     #[error(
@@ -266,16 +284,10 @@ pub(super) fn abilities(profile: &Profile, host: &Host) -> Result<(), Refusal> {
         let (profile, syscall) = (profile.name.clone(), syscall.into());
         return Err(Refusal::Mount { profile, syscall });
     }
-    let degrades = |what| profile.requires.degrade.contains(&what);
-    if host.landlock_abi < profile.requires.landlock && !degrades(crate::profile::Degrade::Landlock)
+    landlock(profile, host.landlock_abi)?;
+    if profile.syscalls.tripwire.is_empty()
+        || profile.requires.degrade.contains(&Degrade::Tripwires)
     {
-        return Err(Refusal::Landlock {
-            profile: profile.name.clone(),
-            required: profile.requires.landlock,
-            found: host.landlock_abi,
-        });
-    }
-    if profile.syscalls.tripwire.is_empty() || degrades(crate::profile::Degrade::Tripwires) {
         return Ok(());
     }
     if !host.user_notif {
@@ -287,6 +299,46 @@ pub(super) fn abilities(profile: &Profile, host: &Host) -> Result<(), Refusal> {
         return Err(Refusal::ListenerTaken {
             profile: profile.name.clone(),
         });
+    }
+    Ok(())
+}
+
+/// What the profile says needs an ABI of its own, whatever `requires` says: a container must not
+/// start with less than its profile's words, unless the profile says that too.
+fn landlock(profile: &Profile, found: u32) -> Result<(), Refusal> {
+    let degrades = |what| profile.requires.degrade.contains(&what);
+    if degrades(Degrade::Landlock) {
+        return Ok(());
+    }
+    if found < profile.requires.landlock {
+        return Err(Refusal::Landlock {
+            profile: profile.name.clone(),
+            required: profile.requires.landlock,
+            found,
+        });
+    }
+    let tcp = profile.network.as_ref().is_some_and(Network::restricts);
+    let scope = !profile.scope.is_empty();
+    let needs = [
+        (tcp, 4, Degrade::Network, "TCP ports", "network"),
+        (
+            scope,
+            6,
+            Degrade::Scope,
+            "signals or abstract UNIX sockets",
+            "scope",
+        ),
+    ];
+    for (asked, required, degrade, what, word) in needs {
+        if asked && found < required && !degrades(degrade) {
+            return Err(Refusal::Lacks {
+                profile: profile.name.clone(),
+                what,
+                required,
+                found,
+                word,
+            });
+        }
     }
     Ok(())
 }
@@ -390,7 +442,8 @@ fn host_namespace(spec: &Spec, typ: LinuxNamespaceType) -> Option<&'static str> 
     }
 }
 
-fn privileged(spec: &Spec) -> Option<String> {
+/// What makes a container privileged: capabilities that own the node, or all of its devices.
+pub(super) fn privileged(spec: &Spec) -> Option<String> {
     let held = process::bounding(spec.process().as_ref());
     let strong = ["CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO"];
     if let Some(name) = strong

@@ -166,14 +166,23 @@ fn restricted_never_grants_write_and_execute_on_the_same_place() {
     let rules = &plan.policy.layers[0].paths;
     let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     let (execute, write) = (1, 2);
+    let mounted: Vec<String> = cri()["mounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mount| mount["destination"].as_str().unwrap().to_owned())
+        .collect();
     for writable in rules.iter().filter(|r| r.access & write != 0) {
         for runnable in rules.iter().filter(|r| r.access & execute != 0) {
             let (w, x) = (text(&writable.path), text(&runnable.path));
             if mounts::beneath(&w, &x) {
-                let out = runnable
-                    .except
-                    .iter()
-                    .any(|e| mounts::beneath(&w, &text(e)));
+                let on_mount =
+                    runnable.within_mount && mounted.iter().any(|m| mounts::beneath(&w, m));
+                let out = on_mount
+                    || runnable
+                        .except
+                        .iter()
+                        .any(|e| mounts::beneath(&w, &text(e)));
                 assert!(out, "{w} is writable, and {x} is executable around it");
             }
             assert!(!mounts::beneath(&x, &w), "{x} lies in writable {w}");
@@ -526,4 +535,7 @@ fn a_field_beside_the_capability_sets_survives() {
         assert_eq!(sets[set], json!([]), "{set}");
     }
 }
+mod abilities;
 mod annotations;
+mod image;
+mod privileged;

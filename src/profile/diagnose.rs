@@ -103,6 +103,22 @@ pub enum Error {
         /// The profile.
         profile: String,
     },
+    /// An exception that the union of `extends` would lose.
+    #[error(
+        "profile {profile}: `except: {path}` of {by} would have no effect, because {other} grants \
+             files there without that exception, and what one part allows is allowed: write the \
+             exception in both, or do not combine them"
+    )]
+    ExceptLost {
+        /// The profile that combines.
+        profile: String,
+        /// The path.
+        path: String,
+        /// Whose exception it is.
+        by: String,
+        /// Who grants around it.
+        other: String,
+    },
     /// Without execve nothing starts.
     #[error(
         "profile {profile} does not allow execve, which starts the workload itself: add execve \

@@ -95,6 +95,10 @@ pub enum Degrade {
     Landlock,
     /// No seccomp user notification: denials are silent.
     Tripwires,
+    /// A Landlock ABI without TCP rights (below 4), where the profile has `network`.
+    Network,
+    /// A Landlock ABI without scopes (below 6), where the profile has `scope`.
+    Scope,
     /// Without Landlock, exec sessions into containers whose processes could capture them
     /// (DAC_OVERRIDE, DAC_READ_SEARCH, SYS_PTRACE).
     ExecCapture,
@@ -162,6 +166,14 @@ pub struct Network {
     /// Ports that may be connected to.
     #[serde(default)]
     pub connect_tcp: Option<BTreeSet<u16>>,
+}
+
+impl Network {
+    /// Whether any direction is restricted.
+    #[must_use]
+    pub fn restricts(&self) -> bool {
+        self.bind_tcp.is_some() || self.connect_tcp.is_some()
+    }
 }
 
 /// Landlock scopes (ABI 6): reach only processes of the same domain.

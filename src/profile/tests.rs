@@ -205,12 +205,77 @@ fn extends_is_a_union_and_does_not_depend_on_the_order_of_parents() {
     assert_eq!(names, ["mount"], "what one part allows is allowed");
     let network = both.network.unwrap();
     assert_eq!(network.bind_tcp.unwrap().len(), 2);
-    assert!(
-        both.files.unwrap().except.is_empty(),
-        "only what both except stays excepted"
+    assert_eq!(
+        both.files.unwrap().except.len(),
+        1,
+        "y grants nothing near x's exception"
     );
     assert!(
         both.refuse.contains(&Refuse::HostPid),
         "a refusal is never lost"
     );
+}
+
+#[test]
+fn an_exception_that_a_union_would_lose_is_an_error() {
+    let restricted = "{version: 1, name: web, extends: [restricted], files: {except: [/secret]}}";
+    let found = error(restricted);
+    for part in [
+        "profile web",
+        "`except: /secret`",
+        "restricted grants files there",
+    ] {
+        assert!(found.contains(part), "{found}");
+    }
+    // Not the author's own exception, but a parent's.
+    let part = |files: &str| {
+        format!(
+            "{{version: 1, name: x, files: {files}, syscalls: {{groups: '2026.1', allow: [execve]}}}}"
+        )
+    };
+    let web = |parent: &str, own: &str| {
+        let text = part(parent);
+        let child = format!("{{version: 1, name: web, extends: [x], files: {own}}}");
+        Profile::resolve("web", &mut |name| {
+            Ok(match name {
+                "x" => Some(text.clone()),
+                "web" => Some(child.clone()),
+                _ => None,
+            })
+        })
+    };
+    for (parent, own) in [
+        ("{read_execute: [/], except: [/s]}", "{read: [/]}"),
+        ("{read: [/], except: [/s]}", "{read: [/s/part]}"),
+        ("{read: [/], except: [/s/deep]}", "{read: [/s]}"),
+        ("{read: [/], except: [/s]}", "{read: ['@volumes']}"),
+        (
+            "{read: [/], except: [/s]}",
+            "{read: [{path: /link, follow: true}]}",
+        ),
+        ("{read: [/]}", "{read: [/srv], except: [/srv/key]}"),
+    ] {
+        let found = web(parent, own);
+        assert!(
+            matches!(found, Err(Error::ExceptLost { .. })),
+            "{parent} {own}"
+        );
+    }
+    for (parent, own, kept) in [
+        (
+            "{read: [/], except: [/s]}",
+            "{execute: [/], except: [/s]}",
+            1,
+        ),
+        (
+            "{read: [/a], except: [/a/s]}",
+            "{read: [/b, /ab], except: [/b/s]}",
+            2,
+        ),
+        ("{read: [/], except: [/s]}", "{}", 1),
+        ("{}", "{read: [/], except: [/s]}", 1),
+    ] {
+        let files = web(parent, own).unwrap().files.unwrap();
+        assert_eq!(files.except.len(), kept, "{parent} {own}");
+    }
 }

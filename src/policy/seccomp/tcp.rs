@@ -24,7 +24,7 @@ const MSG_FASTOPEN: u64 = 0x2000_0000;
 /// What `network` closes beside Landlock's own rights.
 pub(super) fn closed(network: &Network) -> Vec<Closed> {
     let mut all = Vec::new();
-    if network.bind_tcp.is_none() && network.connect_tcp.is_none() {
+    if !network.restricts() {
         return all;
     }
     // Libraries that try MPTCP first (Go among them) take plain TCP on these errnos.
