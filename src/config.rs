@@ -385,6 +385,9 @@ pub fn read(path: &Path) -> Result<String, ConfigError> {
             path: path.to_owned(),
         });
     }
+    if meta.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
     if !meta.is_file() || meta.len() > MAX_SIZE {
         return Err(failed(io::Error::other(
             "not a regular file of at most 1 MiB",

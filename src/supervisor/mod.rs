@@ -260,8 +260,10 @@ impl Supervisor {
         };
         self.tripwires.forget(ended.process.pid);
         if ended.told {
-            let code =
-                pidfd::exit_code(&ended.pidfd).or_else(|| look::zombie_code(ended.process.pid));
+            // Reaped, a zombie, or reaped between the two questions.
+            let code = pidfd::exit_code(&ended.pidfd)
+                .or_else(|| look::zombie_code(ended.process.pid))
+                .or_else(|| pidfd::exit_code(&ended.pidfd));
             self.tell(What::Exit {
                 process: ended.process.clone(),
                 code,

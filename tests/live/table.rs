@@ -394,30 +394,28 @@ fn the_pause_container_of_a_real_pod_is_held_by_the_minimal_profile() {
 }
 
 #[test]
-fn a_privileged_container_gets_the_full_sandbox() {
+fn a_privileged_container_gets_baseline_whole_and_is_refused_by_restricted() {
     let containerd = Containerd::shared();
     let world = containerd.world();
-    for (handler, capabilities) in [
-        ("mantlet-restricted", RESTRICTED),
-        ("mantlet-baseline", BASELINE),
-    ] {
-        let pod = containerd.pod(handler).privileged().run();
-        let container = pod.container("main").privileged().run();
-        let pid = container.pid();
-        assert_eq!(
-            world.status(pid, "CapEff").as_deref(),
-            Some(capabilities),
-            "{handler}"
-        );
-        assert_eq!(world.status(pid, "NoNewPrivs").as_deref(), Some("1"));
-        assert_eq!(world.status(pid, "Seccomp_filters").as_deref(), Some("2"));
-        container.exec(["hostile", "mount"]).expect(libc::EPERM);
-        container.exec(["hostile", "bpf"]).expect(libc::EPERM);
-        // The engine masks nothing for it; the profile does.
-        let mounts = fs::read_to_string(world.proc(pid).join("mountinfo")).expect("it runs");
-        assert!(mounts.contains(" /proc/keys "), "{mounts}");
-        assert!(mounts.contains(" /proc/sys "), "{mounts}");
-    }
+    let pod = containerd.pod("mantlet-restricted").privileged().run();
+    let container = pod.container("main").privileged().try_create();
+    let started = container.expect("no runtime is called yet").try_start();
+    let refusal = started.expect_err("restricted refuses it");
+    let words = "profile restricted refuses privileged containers";
+    assert!(refusal.contains(words), "{refusal}");
+
+    let pod = containerd.pod("mantlet-baseline").privileged().run();
+    let container = pod.container("main").privileged().run();
+    let pid = container.pid();
+    assert_eq!(world.status(pid, "CapEff").as_deref(), Some(BASELINE));
+    assert_eq!(world.status(pid, "NoNewPrivs").as_deref(), Some("1"));
+    assert_eq!(world.status(pid, "Seccomp_filters").as_deref(), Some("2"));
+    container.exec(["hostile", "mount"]).expect(libc::EPERM);
+    container.exec(["hostile", "bpf"]).expect(libc::EPERM);
+    // The engine masks nothing for it; the profile does.
+    let mounts = fs::read_to_string(world.proc(pid).join("mountinfo")).expect("it runs");
+    assert!(mounts.contains(" /proc/keys "), "{mounts}");
+    assert!(mounts.contains(" /proc/sys "), "{mounts}");
 }
 
 /// All capabilities, every device, no seccomp: what `--privileged` makes of config.json.
@@ -441,15 +439,13 @@ fn privileged(config: &mut Value) {
 }
 
 #[test]
-fn a_privileged_container_is_refused_where_the_site_says_so() {
+fn a_privileged_container_is_refused_by_restricted_and_where_the_site_says_so() {
     for world in worlds() {
-        let held = restricted(world).args(["sh", "-c", "harmless stay"]);
-        let held = held.edit(privileged).up();
-        assert_held("privileged", &held.exec(["sh", "-c", PROBE]).stdout);
-        let site =
-            "version: 1\nname: site\nextends: [restricted]\nprocess: {refuse: [privileged]}\n";
+        let words = "refuses privileged containers";
+        assert_create_refused(&restricted(world).edit(privileged), words);
+        let site = "version: 1\nname: site\nextends: [baseline]\nprocess: {refuse: [privileged]}\n";
         let refused = restricted(world).profile("site", site).edit(privileged);
-        assert_create_refused(&refused, "refuses privileged containers");
+        assert_create_refused(&refused, "profile site refuses privileged containers");
         restricted(world).profile("site", site).up();
     }
 }
