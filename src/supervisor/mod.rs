@@ -97,6 +97,8 @@ pub struct Supervisor {
     tripwires: Tripwires,
     workload: Workload,
     cgroup: Option<std::path::PathBuf>,
+    /// There is no workload and there will be none: what was asked before is answered, then it ends.
+    ending: bool,
     finished: bool,
 }
 
@@ -163,6 +165,7 @@ impl Supervisor {
                 clients: Vec::new(),
             },
             cgroup: None,
+            ending: false,
             finished: false,
         };
         session::prepare(&channel)
@@ -179,7 +182,12 @@ impl Supervisor {
     fn turn(&mut self) {
         let mut events = [EpollEvent::empty(); 16];
         let deadline = self.next_deadline();
-        let count = match self.epoll.wait(&mut events, patience(deadline)) {
+        let patience = if self.ending {
+            EpollTimeout::ZERO
+        } else {
+            patience(deadline)
+        };
+        let count = match self.epoll.wait(&mut events, patience) {
             Ok(count) => count,
             Err(nix::Error::EINTR) => 0,
             // epoll_wait fails otherwise only for a broken descriptor; without it nothing can be
@@ -189,6 +197,7 @@ impl Supervisor {
                 return;
             }
         };
+        self.finished |= self.ending && count == 0;
         for event in &events[..count] {
             self.answer(event.data(), event.events());
         }

@@ -422,8 +422,9 @@ impl Supervisor {
                 self.send(client, &answer, &[]);
             }
         }
-        // `start` asked before it let the runtime go, so nobody comes later.
-        self.finished |= failed;
+        // `start` asked before it let the runtime go, so nobody comes later; but its question may
+        // still lie unread on the control socket.
+        self.ending |= failed;
     }
 
     /// Ends what has had its time.

@@ -120,7 +120,7 @@ fn a_node_configuration_that_is_not_in_order_is_refused() {
             change: |scene| {
                 fs::create_dir(scene.node.join("config.yaml")).expect("our own folder");
             },
-            says: &["config.yaml", "regular file"],
+            says: &["config.yaml", "directory"],
         },
     ]);
 }
