@@ -22,12 +22,15 @@ pub fn edits(spec: &Spec, host: &Host, places: &[Place], runnable: &[PathRule]) 
     // clear flags which the source's mount has locked (nosuid, nodev of a tmpfs), and is refused;
     // `rnoexec` adds its flag to what is there. mount_namespaces(7), mount_setattr(2).
     let locked = host.runtime.family == Family::Runc && refuse::has_user_namespace(spec);
+    // crun opens the target of a recursive option as a directory: a bound file fails with ENOTDIR
+    // (1.8.1, containerd's /etc/hostname).
+    let deep = host.runtime.family != Family::Crun;
     let all = spec.mounts().iter().flatten().zip(places);
     all.enumerate()
         .filter(|(_, (mount, place))| is_ours(mount, &place.destination))
         .filter(|(_, (_, place))| !runnable.iter().any(|rule| grants(rule, &place.destination)))
         .filter_map(|(at, (mount, _))| {
-            let options = options(mount, locked)?;
+            let options = options(mount, locked, deep)?;
             Some(Edit::Set {
                 pointer: format!("/mounts/{at}/options"),
                 value: serde_json::json!(options),
@@ -58,13 +61,13 @@ fn grants(rule: &PathRule, destination: &str) -> bool {
 }
 
 /// The options with `noexec` as the last word on execution; none where it is already. `locked`: a
-/// bind must not be remounted.
-fn options(mount: &Mount, locked: bool) -> Option<Vec<String>> {
+/// bind must not be remounted. `deep`: the runtime can reach the mounts beneath a file's bind.
+fn options(mount: &Mount, locked: bool, deep: bool) -> Option<Vec<String>> {
     let old = mount.options().as_deref().unwrap_or_default();
     // A remount reaches the top mount of an `rbind` only; this word reaches those beneath
-    // (mount_setattr(2), kernel 5.12). runc knows it since 1.1, and crun 1.8 does; a runtime that
-    // does not passes it to mount(2) as data, which a bind ignores.
-    let recursive = old.iter().any(|option| option == "rbind");
+    // (mount_setattr(2), kernel 5.12). runc knows it since 1.1; a runtime that does not passes it to
+    // mount(2) as data, which a bind ignores.
+    let recursive = deep && old.iter().any(|option| option == "rbind");
     let words: &[&str] = match (mounts::is_bind(mount) && locked, recursive) {
         (true, _) => &["rnoexec"],
         (false, true) => &["noexec", "rnoexec"],

@@ -336,7 +336,7 @@ fn init_and_ephemeral_containers_are_containers_like_any_other() {
     // `kubectl debug POD` adds a container to the running pod.
     let debug = pod
         .container("debugger")
-        .capabilities(&["SYS_PTRACE", "SYS_ADMIN"]);
+        .capabilities(&["SYS_PTRACE", "NET_ADMIN"]);
     let debug = debug.shell(&format!("{PROBE}; exec harmless stay")).run();
     debug.await_log("staying");
     assert_held("ephemeral container", &debug.logs());
