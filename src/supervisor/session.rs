@@ -20,6 +20,8 @@ use crate::sys::{pidfd, process, seccomp, socket};
 /// Bytes kept of init's reason; a path in it can be as long as the kernel takes.
 const LONGEST_REASON: usize = 8192;
 
+const ENDED: &str = "mantlet-init ended before the workload could be executed";
+
 /// One talk.
 pub(super) struct Session {
     pub(super) channel: OwnedFd,
@@ -103,6 +105,14 @@ impl Session {
                 Some(peer)
             }
         }
+    }
+}
+
+/// Why init cannot be seen in /proc: mostly because it was killed meanwhile.
+fn unseen(pid: i32, error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ESRCH) => ENDED.into(),
+        _ => format!("cannot look at mantlet-init, process {pid}: {error}"),
     }
 }
 
@@ -207,8 +217,7 @@ impl Supervisor {
         let pid = pid
             .filter(|pid| *pid > 0)
             .ok_or("the kernel does not tell who speaks on the channel")?;
-        let pidfd =
-            pidfd::open(pid).map_err(|error| format!("cannot hold process {pid}: {error}"))?;
+        let pidfd = pidfd::open(pid).map_err(|error| unseen(pid, &error))?;
         match look::runs(pid, &self.program) {
             Ok(true) => Ok(Peer { pid, pidfd }),
             Ok(false) => {
@@ -218,7 +227,7 @@ impl Supervisor {
                     "process {pid} speaks on mantlet-init's channel but is another program: something in the container stands in for /proc"
                 ))
             }
-            Err(error) => Err(format!("cannot look at process {pid}: {error}")),
+            Err(error) => Err(unseen(pid, &error)),
         }
     }
 
@@ -248,16 +257,16 @@ impl Supervisor {
                 attest.layers
             ));
         }
-        let seen = look::status(peer.pid)
-            .map_err(|error| format!("cannot look at process {}: {error}", peer.pid))?;
+        let seen = look::status(peer.pid).map_err(|error| unseen(peer.pid, &error))?;
         if !seen.no_new_privs || seen.seccomp_mode != 2 || seen.seccomp_filters == Some(0) {
             return Err("mantlet-init attested a sandbox that /proc does not show".into());
         }
         let listener = match (self.wanted.listener, attest.slot) {
             (false, None) => None,
             (true, Some(slot)) => {
-                let fd = pidfd::get_fd(&peer.pidfd, slot as RawFd)
-                    .map_err(|error| format!("cannot take the seccomp listener: {error}"))?;
+                let fd = pidfd::get_fd(&peer.pidfd, slot as RawFd).map_err(|error| {
+                    format!("cannot take mantlet-init's seccomp listener: {error}")
+                })?;
                 if !is_listener(&fd) {
                     return Err("mantlet-init left something else than its seccomp listener".into());
                 }
@@ -355,7 +364,7 @@ impl Supervisor {
             return;
         }
         let message = if session.last_words.is_empty() {
-            "mantlet-init ended before the workload could be executed".into()
+            ENDED.into()
         } else {
             String::from_utf8_lossy(&std::mem::take(&mut session.last_words)).into_owned()
         };
