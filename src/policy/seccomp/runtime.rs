@@ -168,7 +168,7 @@ pub fn edits(filter: &LinuxSeccomp, added: &BTreeSet<&'static str>, exact: &Exac
         let plain = denies
             && rule.action() == LinuxSeccompAction::ScmpActAllow
             && rule.args().as_ref().is_none_or(Vec::is_empty);
-        let stays = |name: &&String| !moved(name) && !(plain && refused(name, exact));
+        let stays = |name: &&String| !(moved(name) || plain && refused(name, exact));
         let kept: Vec<&String> = rule.names().iter().filter(stays).collect();
         if kept.len() == rule.names().len() {
             continue;
