@@ -43,6 +43,7 @@ pub fn events(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         wanted: args.id.clone().or_else(|| args.container.clone()),
         json: args.json,
         journals: BTreeMap::new(),
+        shown: 0,
         faults: 0,
     };
     // The watch comes first: what is written in between is then seen twice by us, never missed.
@@ -59,6 +60,11 @@ pub fn events(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             "no events; there is no journal in {}",
             config.log_dir.display()
         ));
+    } else if let Some(wanted) = stream.wanted.as_deref().filter(|_| stream.shown == 0) {
+        return Err(CliError::NoEvents {
+            id: wanted.to_owned(),
+            folder: config.log_dir.clone(),
+        });
     }
     Ok(if stream.faults == 0 {
         ExitCode::SUCCESS
@@ -72,6 +78,8 @@ struct Stream {
     wanted: Option<String>,
     json: bool,
     journals: BTreeMap<PathBuf, Journal>,
+    /// Lines that were wanted.
+    shown: usize,
     /// Gaps and lines that could not be understood.
     faults: usize,
 }
@@ -108,6 +116,7 @@ impl Stream {
             if !self.wants(&path, &line) {
                 continue;
             }
+            self.shown += 1;
             self.faults += complain(&path, &line);
             match &line.event {
                 _ if self.json => {

@@ -84,6 +84,17 @@ pub enum CliError {
         /// As given.
         id: String,
     },
+    /// No journal tells of that id or prefix.
+    #[error(
+        "no events of a container {:?} in {}; `mantlet events` shows those of all",
+        text::escape(id), folder.display()
+    )]
+    NoEvents {
+        /// As given.
+        id: String,
+        /// The folder of journals.
+        folder: std::path::PathBuf,
+    },
     /// Several have it.
     #[error("{:?} is the beginning of several ids; give more of one:\n  {}", text::escape(id), candidates.join("\n  "))]
     Ambiguous {

@@ -169,6 +169,9 @@ fn events_of_one_container_and_the_last_ones_only() {
     node.journal("bbb", &[event("bbb", 1, start())]);
     assert_eq!(out(&node.run(&["events"])).lines().count(), 4);
     assert_eq!(out(&node.run(&["events", "bb"])).lines().count(), 1);
+    let nobody = node.run(&["events", "nosuch"]);
+    code(&nobody, 1);
+    assert!(err(&nobody).contains("no events of a container \"nosuch\""));
     assert_eq!(
         out(&node.run(&["events", "--container", "aaa"]))
             .lines()
