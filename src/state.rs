@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Identity, Report};
+use crate::profile::Condition;
 
 mod error;
 mod files;
@@ -106,6 +107,10 @@ pub struct Tripwire {
     pub syscall: String,
     /// Errno to answer, as a number.
     pub errno: i32,
+    /// The profile's rules for it, each the conditions on arguments under which it holds; for the
+    /// event's `fix`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Vec<Condition>>,
 }
 
 /// What the supervisor saw.

@@ -3,6 +3,7 @@
 
 pub mod annotations;
 mod effective;
+mod fix;
 pub mod landlock;
 pub mod mounts;
 pub mod noexec;
@@ -12,6 +13,8 @@ pub mod seccomp;
 
 #[cfg(test)]
 mod tests;
+
+pub use fix::fix_for;
 
 use std::collections::BTreeSet;
 
@@ -117,21 +120,6 @@ pub fn plan_exec(process: &Process, rules: &ExecRules) -> Result<ExecPlan, Refus
     }
     let (edits, rlimits) = process::edits(process, "", &rules.capabilities);
     Ok(ExecPlan { edits, rlimits })
-}
-
-/// The profile line that would allow `syscall`; an event's `fix`.
-#[must_use]
-pub fn fix_for(syscall: &str) -> String {
-    match syscall {
-        // A condition is what refuses these; the bare name would allow all of their calls.
-        "clone" | "ioctl" | "socket" | "socketpair" | "memfd_create" | "personality" => format!(
-            "syscalls: {{allow: [{{name: {syscall}, args: [the very condition of the tripwire]}}]}}"
-        ),
-        name if refuse::MOUNTING.contains(&name) => {
-            format!("none: {name} is denied in every Landlock domain; use a volume of the pod")
-        }
-        name => format!("syscalls: {{allow: [{name}]}}"),
-    }
 }
 
 /// The plan proper; what must be refused has been.

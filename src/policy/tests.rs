@@ -374,17 +374,33 @@ fn a_profile_that_allows_mount_is_refused() {
 
 #[test]
 fn a_tripwires_fix_is_a_line_of_a_profile() {
-    assert_eq!(fix_for("bpf"), "syscalls: {allow: [bpf]}");
-    assert!(fix_for("mount").starts_with("none"));
-    for name in ["keyctl", "unshare"] {
+    let restricted = Profile::builtin("restricted").unwrap();
+    let planned = |profile: &Profile| attempt(&cri(), profile, &host(7), &config()).unwrap();
+    let wires = planned(&restricted).tripwires;
+    for (name, args) in [
+        ("bpf", [0; 6]),
+        ("keyctl", [0; 6]),
+        ("memfd_create", [0, 1, 0, 0, 0, 0]),
+        ("clone", [0x1000_0000, 0, 0, 0, 0, 0]),
+        ("ioctl", [0, 0xffff_ffff_0000_5412, 0, 0, 0, 0]),
+        ("socket", [40, 1, 0, 0, 0, 0]),
+        ("personality", [8, 0, 0, 0, 0, 0]),
+    ] {
+        let rules = |wires: &[crate::state::Tripwire]| {
+            let wire = wires.iter().find(|wire| wire.syscall == name);
+            wire.map(|wire| wire.rules.clone()).unwrap_or_default()
+        };
+        let fix = fix_for(name, &rules(&wires), &args);
         let text = format!(
-            "{{version: 1, name: fixed, extends: [baseline], {}}}",
-            fix_for(name).replace("{allow", "{groups: '2026.1', allow")
+            "{{version: 1, name: fixed, extends: [restricted], {}}}",
+            fix.replace("{allow", "{groups: '2026.1', allow")
         );
-        let profile = Profile::parse("fixed", &text).unwrap();
-        let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
-        assert!(!plan.tripwires.iter().any(|t| t.syscall == name), "{name}");
+        let fixed = Profile::parse("fixed", &text).unwrap_or_else(|e| panic!("{fix}: {e}"));
+        let left = rules(&planned(&fixed).tripwires);
+        let refused = |rule: &Vec<_>| super::seccomp::exact::meet(name, rule, &args);
+        assert!(!left.iter().any(refused), "{fix} leaves {left:?}");
     }
+    assert!(fix_for("mount", &[], &[0; 6]).starts_with("none"));
 }
 
 #[test]

@@ -17,7 +17,8 @@ use nix::sys::epoll::EpollFlags;
 
 use super::{Source, Supervisor, look};
 use crate::event::{Process, What};
-use crate::state::Record;
+use crate::profile::Condition;
+use crate::state::{Record, Tripwire};
 use crate::sys::pidfd;
 use crate::sys::seccomp::{self, Notification};
 
@@ -33,7 +34,7 @@ const MOST_CALLERS: usize = 256;
 /// What to answer, and who called before.
 pub(super) struct Tripwires {
     /// By system call number of the native architecture: the filter kills all others.
-    answers: HashMap<i32, (String, i32)>,
+    answers: HashMap<i32, Tripwire>,
     /// By thread id.
     callers: HashMap<i32, Caller>,
 }
@@ -94,7 +95,7 @@ impl Tripwires {
         let answers = record
             .tripwires
             .iter()
-            .filter_map(|wire| Some((number(&wire.syscall)?, (wire.syscall.clone(), wire.errno))))
+            .filter_map(|wire| Some((number(&wire.syscall)?, wire.clone())))
             .collect();
         Tripwires {
             answers,
@@ -123,10 +124,16 @@ impl Tripwires {
         known.unwrap_or_default()
     }
 
+    fn rules(&self, call: &Notification) -> &[Vec<Condition>] {
+        self.answers
+            .get(&call.number)
+            .map_or(&[], |wire| &wire.rules)
+    }
+
     fn answer(&self, call: &Notification) -> (String, i32) {
         self.answers
             .get(&call.number)
-            .cloned()
+            .map(|wire| (wire.syscall.clone(), wire.errno))
             .unwrap_or_else(|| (name_of(call), libc::EPERM))
     }
 }
@@ -172,7 +179,7 @@ impl Supervisor {
         let (arch, _) = arch_of(call);
         self.tell(What::Tripwire {
             process,
-            fix: crate::policy::fix_for(&name),
+            fix: crate::policy::fix_for(&name, self.tripwires.rules(call), &call.args),
             syscall: name,
             number: call.number.into(),
             arch: arch.into(),

@@ -239,6 +239,24 @@ fn condition(name: &str, written: &Written) -> Condition {
     }
 }
 
+/// Whether the arguments, as registers, meet all of a rule's conditions.
+#[must_use]
+pub fn meet(name: &str, rule: &[Written], args: &[u64; 6]) -> bool {
+    rule.iter()
+        .all(|written| condition(name, written).holds(args))
+}
+
+/// The conditions of each tripwire that the profile has for a call.
+#[must_use]
+pub fn tripwire_rules(profile: &Profile, name: &str) -> Vec<Vec<Written>> {
+    let rules = profile
+        .syscalls
+        .tripwire
+        .iter()
+        .filter(|rule| rule.name == name);
+    rules.map(|rule| rule.args.clone()).collect()
+}
+
 /// What a tripwire answers.
 #[must_use]
 pub fn errno_of(profile: &Profile, name: &str) -> i32 {

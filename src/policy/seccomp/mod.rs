@@ -76,6 +76,7 @@ pub fn plan(
         .map(|name| Tripwire {
             syscall: name.into(),
             errno: exact::errno_of(profile, name),
+            rules: exact::tripwire_rules(profile, name),
         })
         .collect();
     Ok(Filters {

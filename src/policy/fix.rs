@@ -1,0 +1,50 @@
+//! The profile line that would allow what a tripwire refused.
+
+use super::refuse;
+use super::seccomp::exact;
+use crate::profile::{Condition, Op};
+
+/// An event's `fix`: a line that, in a profile which extends the one in force, allows the call
+/// `syscall` with these arguments, and no more than its tripwire refused. `rules` are the
+/// conditions of the profile's tripwires for it.
+#[must_use]
+pub fn fix_for(syscall: &str, rules: &[Vec<Condition>], args: &[u64; 6]) -> String {
+    if refuse::MOUNTING.contains(&syscall) {
+        return format!(
+            "none: {syscall} is denied in every Landlock domain; use a volume of the pod"
+        );
+    }
+    // The rule that refused; one without conditions comes last, because it refuses the rest.
+    let narrow = rules
+        .iter()
+        .find(|rule| !rule.is_empty() && exact::meet(syscall, rule, args));
+    match narrow {
+        // An allowance under the very condition of a tripwire takes its place.
+        Some(rule) => {
+            let conditions: Vec<String> = rule.iter().map(written).collect();
+            let conditions = conditions.join(", ");
+            format!("syscalls: {{allow: [{{name: {syscall}, args: [{conditions}]}}]}}")
+        }
+        None => format!("syscalls: {{allow: [{syscall}]}}"),
+    }
+}
+
+fn written(condition: &Condition) -> String {
+    let op = match condition.op {
+        Op::Eq => "eq",
+        Op::Ne => "ne",
+        Op::Lt => "lt",
+        Op::Le => "le",
+        Op::Gt => "gt",
+        Op::Ge => "ge",
+        Op::Masked => "masked",
+        Op::MaskedNe => "masked-ne",
+    };
+    let mask = condition
+        .mask
+        .map_or_else(String::new, |mask| format!("mask: {mask:#x}, "));
+    format!(
+        "{{index: {}, op: {op}, {mask}value: {:#x}}}",
+        condition.index, condition.value
+    )
+}
