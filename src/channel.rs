@@ -20,6 +20,10 @@ use crate::seal::{DecodeError, Decoder, Encoder, Rlimit, decode_rlimits, encode_
 /// container while its `start` hangs.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long the front door waits for the supervisor, which keeps the deadline itself: a little longer,
+/// so that its word on what was late arrives before the front door gives up.
+pub const PATIENCE: Duration = Duration::from_secs(12);
+
 /// Largest packet, bytes.
 pub const LARGEST: usize = 64 * 1024;
 

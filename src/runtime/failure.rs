@@ -114,7 +114,7 @@ pub enum Failure {
     },
     /// Nobody would answer init.
     #[error(
-        "cannot {verb} container {id:?}: its supervisor is gone ({cause}), so no process can be given its sandbox; delete the container and create it again"
+        "cannot {verb} container {id:?}: its supervisor is gone or does not answer ({cause}), so no process can be given its sandbox; delete the container and create it again"
     )]
     Unsupervised {
         /// `start` or `exec in`.

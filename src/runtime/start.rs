@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use super::{Door, Failure, forward};
-use crate::channel::DEADLINE;
+use crate::channel::PATIENCE;
 use crate::control::{Answer, Ask, LARGEST, Request};
 use crate::oci::procmounts;
 use crate::state::{Home, Record};
@@ -124,7 +124,7 @@ pub(super) fn connect(home: &Home, id: &str, verb: &'static str) -> Result<Owned
     let socket = home
         .connect_control()
         .map_err(|error| gone(error.to_string()))?;
-    socket::set_timeout(&socket, DEADLINE).map_err(|error| gone(error.to_string()))?;
+    socket::set_timeout(&socket, PATIENCE).map_err(|error| gone(error.to_string()))?;
     Ok(socket)
 }
 
@@ -155,7 +155,12 @@ pub(super) fn hear(
         id: id.to_owned(),
         cause,
     };
-    let packet = socket::receive(supervisor, LARGEST).map_err(|error| gone(error.to_string()))?;
+    let packet = socket::receive(supervisor, LARGEST).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => {
+            gone(format!("no answer within {} s", PATIENCE.as_secs()))
+        }
+        _ => gone(error.to_string()),
+    })?;
     if packet.bytes.is_empty() {
         return Err(gone("it ended meanwhile".into()));
     }
