@@ -4,15 +4,14 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Family, HostError, Runtime};
+use crate::channel::DEADLINE;
 use crate::sys::probe::end_with_parent;
 
-/// The deadline of every wait in mantlet (DESIGN §4).
-const DEADLINE: Duration = Duration::from_secs(10);
 /// No runtime says more; the rest is not read.
 const MAX_ANSWER: usize = 16 * 1024;
 

@@ -115,12 +115,11 @@ fn load(door: &Door<'_>) -> Result<Profile, Failure> {
 /// A home of its own. One that a container left behind which the runtime no longer knows is
 /// replaced.
 fn take_home(door: &Door<'_>, id: &str) -> Result<Home, Failure> {
-    let root = door.root()?;
     let home = door.home(id)?;
-    if root.join(id).exists() {
+    if door.root.join(id).exists() {
         return Err(Failure::Exists {
             id: id.to_owned(),
-            root,
+            root: door.root.clone(),
         });
     }
     if home.exists() {
@@ -174,15 +173,14 @@ fn assemble(
         })?,
     });
     let rewritten = bundle.original.edited(&edits)?.to_bytes();
-    let root = door.root()?;
     let record = Record {
         version: state::VERSION,
         mantlet: env!("CARGO_PKG_VERSION").into(),
         container: identity(&create.id, &bundle.original),
         handler: door.handler.clone(),
         profiles: vec![profile],
-        journal: state::journal_path(&door.config.log_dir, &root, &create.id),
-        root,
+        journal: state::journal_path(&door.config.log_dir, &door.root, &create.id),
+        root: door.root.clone(),
         bundle: bundle.path.clone(),
         original: bundle.companion_for(&rewritten),
         parked: !run,

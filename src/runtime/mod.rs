@@ -96,6 +96,8 @@ struct Door<'a> {
     config: Config,
     handler: String,
     settings: Handler,
+    /// The runtime's `--root`, absolute.
+    root: PathBuf,
     log: &'a ErrorLog,
 }
 
@@ -108,6 +110,7 @@ impl<'a> Door<'a> {
         let (name, handler) = config.handler_for(&invocation.program)?;
         let (handler, settings) = (name.to_owned(), handler.clone());
         Ok(Door {
+            root: root(invocation, &settings.runtime)?,
             invocation,
             config,
             handler,
@@ -116,13 +119,8 @@ impl<'a> Door<'a> {
         })
     }
 
-    /// The runtime's `--root`, absolute.
-    fn root(&self) -> Result<PathBuf, Failure> {
-        root(self.invocation, &self.settings.runtime)
-    }
-
     fn home(&self, id: &str) -> Result<Home, Failure> {
-        Ok(Home::new(&self.config.state_dir, &self.root()?, id)?)
+        Ok(Home::new(&self.config.state_dir, &self.root, id)?)
     }
 
     /// For the log alone: an engine shows it to nobody, and a person who looks finds it.

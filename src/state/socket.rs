@@ -15,10 +15,9 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 use super::{Home, StateError};
+use crate::channel::DEADLINE;
 
 const NAME: &str = "control.sock";
-/// The deadline of every wait in mantlet (DESIGN §4), here for a full backlog.
-const DEADLINE_SECONDS: i64 = 10;
 
 impl Home {
     /// Where the control socket is, for people; use [`Home::connect_control`] to reach it.
@@ -55,7 +54,8 @@ impl Home {
             setsockopt(
                 &socket,
                 sockopt::SendTimeout,
-                &TimeVal::new(DEADLINE_SECONDS, 0),
+                // A full backlog.
+                &TimeVal::new(DEADLINE.as_secs() as i64, 0),
             )?;
             connect(socket.as_raw_fd(), &address)?;
             drop(folder);

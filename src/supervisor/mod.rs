@@ -297,13 +297,10 @@ impl Supervisor {
     /// shared one, the container lasts until its cgroup is empty.
     fn wait_for_the_rest(&mut self) {
         for pid in look::members(self.cgroup.as_deref()) {
-            let watched = self.sources.values().any(
-                |source| matches!(source, Source::Watched(watched) if watched.process.pid == pid),
-            );
             let Ok(pidfd) = pidfd::open(pid) else {
                 continue;
             };
-            if watched || look::has_ended(pid) {
+            if self.is_watched(pid) || look::has_ended(pid) {
                 continue;
             }
             self.watch(

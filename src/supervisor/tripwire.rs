@@ -208,7 +208,7 @@ impl Supervisor {
         process
     }
 
-    fn is_watched(&self, pid: i32) -> bool {
+    pub(super) fn is_watched(&self, pid: i32) -> bool {
         self.sources
             .values()
             .any(|source| matches!(source, Source::Watched(watched) if watched.process.pid == pid))

@@ -1,6 +1,6 @@
 //! What a process does to itself on the way to being another program.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
 
 use super::check;
@@ -22,16 +22,6 @@ pub fn set_undumpable() -> io::Result<()> {
 pub fn set_no_new_privs() -> io::Result<()> {
     // SAFETY: prctl(2) PR_SET_NO_NEW_PRIVS takes an integer, the other arguments must be 0.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
-    Ok(())
-}
-
-/// Ends this process with SIGKILL when its parent's thread ends (PR_SET_PDEATHSIG).
-///
-/// # Errors
-/// Those of prctl(2).
-pub fn die_with_parent() -> io::Result<()> {
-    // SAFETY: prctl(2) PR_SET_PDEATHSIG takes a signal number.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }.into())?;
     Ok(())
 }
 
@@ -74,11 +64,6 @@ impl Command {
             _words: words,
             argv,
         }
-    }
-
-    /// The program's path.
-    pub fn path(&self) -> &CStr {
-        &self.path
     }
 
     /// Becomes that program, with this process's own environment. Makes one system call and asks

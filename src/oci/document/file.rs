@@ -6,15 +6,13 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::MAX_SIZE;
-
-/// How long the writer of a FIFO may keep us waiting: the deadline of every wait in mantlet.
-const DEADLINE: Duration = Duration::from_secs(10);
+use crate::channel::DEADLINE;
 
 /// Why a file cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]
