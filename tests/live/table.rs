@@ -385,6 +385,12 @@ fn the_pause_container_of_a_real_pod_is_held_by_the_minimal_profile() {
     let containerd = Containerd::shared();
     let pod = containerd.pod("mantlet-baseline").run();
     let (world, pid) = (containerd.world(), pod.pid());
+    // Nobody waits for a pause container's init: `start` may answer before it has become the image's
+    // program. That program itself never runs with less.
+    eventually("the pause program", || {
+        let exe = std::fs::read_link(world.proc(pid).join("exe")).ok()?;
+        (exe.file_name()? == "pause").then_some(())
+    });
     assert_eq!(
         world.status(pid, "CapEff").as_deref(),
         Some("0000000000000000")
