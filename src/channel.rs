@@ -87,6 +87,9 @@ impl Welcome {
         let own = input.flag()?;
         let rlimits = decode_rlimits(&mut input)?;
         input.end()?;
+        if !own && !rlimits.is_empty() {
+            return Err(DecodeError::Range("limits"));
+        }
         Ok(Welcome {
             print_errors,
             rlimits: own.then_some(rlimits),
@@ -162,6 +165,9 @@ impl Outcome {
         let skipped = input.list(|input| Ok(input.bytes()?.to_vec()))?;
         let (has_slot, slot) = (input.flag()?, input.u32()?);
         input.end()?;
+        if !has_slot && slot != 0 {
+            return Err(DecodeError::Range("slot"));
+        }
         Ok(Outcome::Attest(Attest {
             landlock_abi,
             layers,
@@ -203,6 +209,31 @@ mod tests {
                 assert!(Hello::decode(&packet[..end]).is_err());
             }
         }
+    }
+
+    #[test]
+    fn a_value_that_is_said_to_be_absent_and_is_there_is_no_message() {
+        let outcome = Outcome::Attest(Attest {
+            landlock_abi: 7,
+            layers: 1,
+            rules: 12,
+            skipped: Vec::new(),
+            slot: None,
+        });
+        let mut packet = outcome.encode();
+        *packet.last_mut().unwrap() = 3;
+        assert_eq!(Outcome::decode(&packet), Err(DecodeError::Range("slot")));
+        let welcome = Welcome {
+            print_errors: true,
+            rlimits: Some(vec![Rlimit {
+                resource: 7,
+                soft: 1,
+                hard: 2,
+            }]),
+        };
+        let mut packet = welcome.encode();
+        packet[5] = 0;
+        assert_eq!(Welcome::decode(&packet), Err(DecodeError::Range("limits")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A container's mountinfo: what is believed stays believable only while nothing is mounted where a
 //! process finds itself, in whatever order the lines come.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mantlet::oci::procmounts::check as judge;
 
@@ -19,13 +19,10 @@ pub fn check(data: &[u8]) {
     if judge(text, &allowed).is_err() {
         return;
     }
-    let fields = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let lines: Vec<Vec<String>> = text.lines().map(fields).collect();
     let at = |point: &str| {
-        lines
-            .iter()
-            .filter(|line| line[4] == point)
-            .collect::<Vec<_>>()
+        let there = |line: &&Vec<String>| Path::new(&line[4]) == Path::new(point);
+        lines.iter().filter(there).collect::<Vec<_>>()
     };
     // 1. What every believed text has, read here in another way than there.
     let roots = at("/");
@@ -33,13 +30,13 @@ pub fn check(data: &[u8]) {
     let proc = at("/proc");
     assert!(
         proc.iter()
-            .any(|line| line[3] == "/" && line.contains(&"proc".to_owned()))
+            .any(|line| Path::new(&line[3]) == Path::new("/") && line.contains(&"proc".to_owned()))
     );
     for hidden in ["/proc/self", "/proc/thread-self", "/proc/1"] {
         assert!(
             !lines
                 .iter()
-                .any(|line| { line[4] == hidden || line[4].starts_with(&format!("{hidden}/")) })
+                .any(|line| Path::new(&line[4]).starts_with(hidden))
         );
     }
     // 2. The order of lines means nothing.
@@ -69,4 +66,19 @@ pub fn check(data: &[u8]) {
     }
     let second = format!("4294967295 {} 9:9 / / rw - tmpfs tmpfs rw", roots[0][0]);
     assert!(judge(&format!("{base}\n{second}"), &more).is_err());
+}
+
+/// A line's fields, the kernel's octal escapes undone.
+fn fields(line: &str) -> Vec<String> {
+    let plain = |field: &str| {
+        let mut parts = field.split('\\');
+        let mut plain = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (digits, rest) = part.split_at_checked(3).unwrap_or((part, ""));
+            plain.push(u8::from_str_radix(digits, 8).map_or('\u{fffd}', char::from));
+            plain.push_str(rest);
+        }
+        plain
+    };
+    line.split(' ').map(plain).collect()
 }

@@ -1,6 +1,8 @@
 //! Random engines and profiles: every operator, every action, several rules of one call, errnos,
 //! architectures.
 
+use std::collections::BTreeMap;
+
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
@@ -106,11 +108,16 @@ const DEFAULTS: [&str; 8] = [
 
 const ERRNOS: [u32; 4] = [0, 1, 38, 4094];
 
+/// Rules with conditions for one name. libseccomp 2.5.4 takes minutes and more over some of six and
+/// their overlaps (runc would hang on such a filter, with mantlet or without).
+const MOST_CONDITIONAL: u32 = 3;
+
 pub fn random_engine(random: &mut Random) -> LinuxSeccomp {
     let ops = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
     let mut rules = Vec::new();
+    let mut conditional = BTreeMap::new();
     for _ in 0..random.below(12) {
-        let names: Vec<&str> = (0..1 + random.below(5))
+        let mut names: Vec<&str> = (0..1 + random.below(5))
             .map(|_| *random.pick(&NAMES))
             .collect();
         let mut rule = json!({"names": names, "action": random.pick(&ACTIONS)});
@@ -123,6 +130,14 @@ pub fn random_engine(random: &mut Random) -> LinuxSeccomp {
                        "valueTwo": random.pick(&VALUES), "op": format!("SCMP_CMP_{}", random.pick(&ops))})
             })
             .collect();
+        if !args.is_empty() {
+            names.retain(|name| {
+                let count = conditional.entry(*name).or_insert(0);
+                *count += 1;
+                *count <= MOST_CONDITIONAL
+            });
+            rule["names"] = json!(names);
+        }
         rule["args"] = json!(args);
         rules.push(rule);
     }
