@@ -11,8 +11,6 @@ pub mod verdict;
 #[cfg(test)]
 mod interpreter;
 #[cfg(test)]
-mod kernel_tests;
-#[cfg(test)]
 mod tcp_tests;
 #[cfg(test)]
 mod tests;
