@@ -2,9 +2,11 @@
 //! this very code.
 
 pub mod annotations;
+mod controls;
 mod effective;
 mod fix;
 pub mod landlock;
+mod limits;
 pub mod mounts;
 pub mod noexec;
 pub mod process;
@@ -164,6 +166,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         edits.extend(noexec::edits(input.spec, host, &mounts, &runnable));
     }
     let (layers, mut degraded) = landlock::plan(profile, input.spec, &mounts, host.landlock_abi);
+    limits::check(profile, input.spec, &layers)?;
 
     // 3. What it may call.
     let notify = supervised && host.user_notif && !host.listener_taken;
