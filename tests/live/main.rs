@@ -17,6 +17,8 @@ mod failures;
 mod harness;
 mod hygiene;
 mod kills;
+mod landlock_abis;
+mod landlock_site;
 mod lifecycle;
 mod lossless;
 mod programs;

@@ -2,6 +2,7 @@
 #include "attack.h"
 #include <dirent.h>
 #include <limits.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -99,6 +100,29 @@ static int attack_link(int argc, char **argv)
 	if (!error)
 		unlink(argv[1]);
 	return error;
+}
+
+/* By name, without opening it: Landlock's TRUNCATE alone decides. */
+static int attack_truncate(int argc, char **argv)
+{
+	return answer(truncate(argument(argc, argv, "/etc/passwd"), 0));
+}
+
+/* Without a copy in its place, as mv(1) would make. */
+static int attack_rename(int argc, char **argv)
+{
+	return argc < 2 ? EINVAL : answer(rename(argv[0], argv[1]));
+}
+
+/* A command that no other device than a terminal knows: that answer means it got through. */
+static int attack_ioctl(int argc, char **argv)
+{
+	struct winsize size;
+	int device = open(argument(argc, argv, "/dev/zero"), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	if (device < 0)
+		return errno;
+	int error = answer(ioctl(device, TIOCGWINSZ, &size));
+	return error == ENOTTY ? 0 : error;
 }
 
 /* Runs `file` with the argument `nothing`; its exit code tells whether the kernel executed it. */
@@ -246,6 +270,9 @@ const struct attack file_attacks[] = {
 	{"write-file", attack_write, "append to or create PATH"},
 	{"unlink", attack_unlink, "remove PATH"},
 	{"link", attack_link, "hard-link FROM TO"},
+	{"truncate", attack_truncate, "empty PATH by truncate(2)"},
+	{"rename", attack_rename, "rename FROM TO"},
+	{"ioctl", attack_ioctl, "a harmless ioctl on the device PATH"},
 	{"exec", attack_exec, "execute PATH"},
 	{"write-exec", attack_write_exec, "write a program to PATH and execute it"},
 	{"shm-exec", attack_shm_exec, "the same in /dev/shm"},
