@@ -9,7 +9,7 @@ use super::refuse::Refusal;
 use crate::profile::Profile;
 use crate::seal::Layer;
 
-/// Most rules of one policy, ports included. Each costs init 5 to 10 µs, at every exec session too,
+/// Most rules of one policy, ports and exceptions included. Each costs init 5 to 10 µs, at every exec session too,
 /// and the record of the container a few hundred bytes.
 pub const MOST_RULES: usize = 10_000;
 
@@ -26,10 +26,11 @@ const REPLACED: [&str; 4] = [
 /// # Errors
 /// [`Refusal::ExceptReplaced`], [`Refusal::TooManyRules`].
 pub(super) fn check(profile: &Profile, spec: &Spec, layers: &[Layer]) -> Result<(), Refusal> {
-    let found = layers
-        .iter()
-        .map(|layer| layer.paths.len() + layer.ports.len())
-        .sum();
+    let rules = |layer: &Layer| -> usize {
+        let paths = layer.paths.iter().map(|rule| 1 + rule.except.len());
+        paths.sum::<usize>() + layer.ports.len()
+    };
+    let found = layers.iter().map(rules).sum();
     if found > MOST_RULES {
         return Err(Refusal::TooManyRules {
             profile: profile.name.clone(),

@@ -155,13 +155,13 @@ pub enum Refusal {
     },
     /// More rules than init can add at every start.
     #[error(
-        "profile {profile} comes to {found} Landlock rules, and at most {most} are taken: name \
+        "profile {profile} comes to {found} Landlock rules and exceptions, and at most {most} are taken: name \
              directories in place of what lies in them"
     )]
     TooManyRules {
         /// The profile.
         profile: String,
-        /// Rules of the plan.
+        /// Rules and exceptions of the plan.
         found: usize,
         /// At most.
         most: usize,

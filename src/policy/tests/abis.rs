@@ -227,7 +227,7 @@ fn more_rules_than_init_should_add_are_refused_by_number() {
     assert!(planned(&of(9_999), 7).is_ok());
     let refusal = planned(&of(10_000), 7).unwrap_err();
     assert!(
-        refusal.contains("comes to 10001 Landlock rules, and at most 10000"),
+        refusal.contains("comes to 10001 Landlock rules and exceptions, and at most 10000"),
         "{refusal}"
     );
 }
