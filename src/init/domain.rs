@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use landlock::{
     ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Erratum, LandlockStatus, NetPort,
-    PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    PathBeneath, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use super::paths::{self, PathError};
@@ -62,15 +62,21 @@ pub enum DomainError {
 /// [`DomainError`]; the process may then be in some of the domains and must not go on.
 pub fn enter(layers: &[Layer]) -> Result<Entered, DomainError> {
     let mut entered = Entered::default();
+    // Built before the first is entered: a domain may well forbid to list what the rules of the next
+    // one have to be made from.
+    let mut built = Vec::with_capacity(layers.len());
     for layer in layers {
-        let domain = one(layer, &mut entered)?;
+        built.push(build(layer, &mut entered)?);
+    }
+    for (ruleset, domain) in built {
+        restrict(ruleset, &mut entered)?;
         entered.domains.push(domain);
     }
     entered.errata = Erratum::current().bits();
     Ok(entered)
 }
 
-fn one(layer: &Layer, entered: &mut Entered) -> Result<Domain, DomainError> {
+fn build(layer: &Layer, entered: &mut Entered) -> Result<(RulesetCreated, Domain), DomainError> {
     let handled_fs = fs(layer.handled_fs)?;
     let handled_net = net(layer.handled_net)?;
     let scoped =
@@ -121,6 +127,10 @@ fn one(layer: &Layer, entered: &mut Entered) -> Result<Domain, DomainError> {
         created = created.add_rule(NetPort::new(rule.port, net(rule.access)?))?;
         domain.ports += 1;
     }
+    Ok((created, domain))
+}
+
+fn restrict(created: RulesetCreated, entered: &mut Entered) -> Result<(), DomainError> {
     // Denials of the workload are logged too, not only those up to execve: kernel audit is the only
     // witness of a Landlock denial. Kernels before ABI 7 log nothing either way.
     let status = created
@@ -130,7 +140,7 @@ fn one(layer: &Layer, entered: &mut Entered) -> Result<Domain, DomainError> {
     entered.abi = abi_of(&status.landlock);
     let whole = status.no_new_privs && status.ruleset != RulesetStatus::NotEnforced;
     if whole {
-        Ok(domain)
+        Ok(())
     } else {
         Err(DomainError::Partial)
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
 
+use super::Layers;
 use super::mounts::{self, beneath};
 use super::refuse::Refusal;
 use crate::profile::Profile;
@@ -21,28 +22,35 @@ const REPLACED: [&str; 4] = [
     "kubernetes.io~downward-api",
 ];
 
-/// Refuses a policy that Landlock could hold only for a while, or that is too large.
+/// Refuses more rules than init should add.
 ///
 /// # Errors
-/// [`Refusal::ExceptReplaced`], [`Refusal::TooManyRules`].
-pub(super) fn check(profile: &Profile, spec: &Spec, layers: &[Layer]) -> Result<(), Refusal> {
-    let rules = |layer: &Layer| -> usize {
-        let paths = layer.paths.iter().map(|rule| 1 + rule.except.len());
-        paths.sum::<usize>() + layer.ports.len()
+/// [`Refusal::TooManyRules`].
+pub(super) fn size(layers: Layers<'_>, domains: &[Layer]) -> Result<(), Refusal> {
+    let rules = |domain: &Layer| -> usize {
+        let paths = domain.paths.iter().map(|rule| 1 + rule.except.len());
+        paths.sum::<usize>() + domain.ports.len()
     };
-    let found = layers.iter().map(rules).sum();
+    let found = domains.iter().map(rules).sum();
     if found > MOST_RULES {
         return Err(Refusal::TooManyRules {
-            profile: profile.name.clone(),
+            profile: layers.title(),
             found,
             most: MOST_RULES,
         });
     }
+    Ok(())
+}
+
+/// Refuses exceptions that would hold only until a volume's next update.
+///
+/// # Errors
+/// [`Refusal::ExceptReplaced`], [`Refusal::Destination`].
+pub(super) fn exceptions(profile: &Profile, spec: &Spec, domain: &Layer) -> Result<(), Refusal> {
     for mount in spec.mounts().iter().flatten().filter(|m| is_replaced(m)) {
         let destination = mounts::normal(mount.destination())?;
         let within = |path: &str| path != destination && beneath(path, &destination);
-        let rules = layers.iter().flat_map(|layer| &layer.paths);
-        let mut excepts = rules.flat_map(|rule| &rule.except);
+        let mut excepts = domain.paths.iter().flat_map(|rule| &rule.except);
         let lost = excepts.find_map(|path| {
             let path = String::from_utf8_lossy(path);
             within(&path).then(|| path.into_owned())

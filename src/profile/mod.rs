@@ -7,6 +7,7 @@
 pub mod capability;
 mod diagnose;
 mod entry;
+pub mod glob;
 pub mod groups;
 mod model;
 mod resolve;

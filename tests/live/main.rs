@@ -22,6 +22,7 @@ mod landlock_mounts;
 mod landlock_paths;
 mod landlock_rights;
 mod landlock_site;
+mod layers;
 mod lifecycle;
 mod lossless;
 mod programs;

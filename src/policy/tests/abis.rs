@@ -171,9 +171,10 @@ fn shipped_profiles_run_on_the_kernels_that_they_name() {
         }
     }
     let spec: Spec = serde_json::from_value(cri()).unwrap();
+    let pause = &Profile::builtin("pause").unwrap();
     for abi in 0..=10 {
         let input = Input {
-            profile: &Profile::builtin("pause").unwrap(),
+            profiles: Layers::from(&pause),
             spec: &spec,
             host: &host(abi),
             config: &config(),
