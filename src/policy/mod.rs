@@ -3,10 +3,12 @@
 
 pub mod annotations;
 mod compose;
+mod controls;
 mod effective;
 mod fix;
 pub mod landlock;
 mod layers;
+mod limits;
 pub mod mounts;
 pub mod noexec;
 pub mod process;

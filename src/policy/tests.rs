@@ -430,6 +430,7 @@ fn a_field_beside_the_capability_sets_survives() {
 }
 
 mod abilities;
+mod abis;
 mod annotations;
 mod exec;
 mod image;

@@ -85,7 +85,7 @@ fn in_ward(ward: Ward) -> (Answers, Answers) {
     let pod = pod.run();
     let neighbour = pod
         .container("neighbour")
-        .command(["hostile", "listen-abstract", "mantlet-hostile"])
+        .command(["hostile", "listen-unix", "@mantlet-hostile"])
         .run();
     neighbour.await_log("listening");
     let (mut workload, mut session) = (Answers::new(), Answers::new());

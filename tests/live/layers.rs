@@ -101,6 +101,8 @@ fn assert_held_by_both(container: &Container<'_>) {
     });
     for start in seen.iter().filter(|event| event["type"] == "start") {
         assert_eq!(start["report"]["landlock_layers"], 2, "{start}");
+        let domains = start["report"]["landlock_domains"].as_array();
+        assert_eq!(domains.map(Vec::len), Some(2), "{start}");
         assert_eq!(
             start["profiles"],
             json!(["restricted", "narrow"]),
