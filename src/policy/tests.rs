@@ -432,7 +432,9 @@ fn a_field_beside_the_capability_sets_survives() {
 mod abilities;
 mod annotations;
 mod exec;
+mod hostile;
 mod image;
 mod layers;
 mod noexec;
 mod privileged;
+mod weaker;
