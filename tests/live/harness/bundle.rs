@@ -87,6 +87,13 @@ impl Bundle {
         })
     }
 
+    /// Adds rules to its configuration; no engine tells who a bundle is, so each that is given holds.
+    pub fn ruled(self, rule: &str) -> Bundle {
+        let own = self.configuration.clone().unwrap_or(self.world.config());
+        let text = fs::read_to_string(own).expect("our own file");
+        self.configured(|_| format!("{text}rules: [{rule}]\n"))
+    }
+
     /// Sets the workload's arguments.
     pub fn args<A: AsRef<str>>(mut self, args: impl IntoIterator<Item = A>) -> Bundle {
         let args: Vec<Value> = args.into_iter().map(|arg| json!(arg.as_ref())).collect();
