@@ -45,6 +45,11 @@ pub(super) fn summary(parts: &Parts<'_>) -> Value {
         "syscalls": syscalls(parts),
         "masked_paths": profile.masked_paths,
         "readonly_paths": profile.readonly_paths,
+        "limits": {
+            "tasks": profile.max_tasks,
+            "rlimits": profile.rlimits,
+        },
+        "devices": profile.devices,
         "refuse": profile.refuse,
         "removed_annotations": parts.annotations,
         "degraded": parts.degraded,

@@ -1,10 +1,14 @@
 //! Profile × Spec × Host → [`Plan`]: pure, no I/O. `create`, `explain` and the golden tests run
 //! this very code.
 
+mod admission;
 pub mod annotations;
+pub mod devices;
 mod effective;
 mod fix;
+pub mod host_path;
 pub mod landlock;
+pub mod limits;
 pub mod mounts;
 pub mod noexec;
 pub mod process;
@@ -25,8 +29,9 @@ use crate::host::Host;
 use crate::oci::patch::Edit;
 use crate::profile::{Degrade, Profile, Refuse};
 use crate::seal;
-use crate::state::{ExecRules, Tripwire};
+use crate::state::{ExecRules, HostPathRules, Tripwire};
 
+pub use admission::mounted;
 pub use refuse::Refusal;
 
 /// What a plan is made from. The command line's own parts (descriptor numbers, argv[0]) are the
@@ -41,6 +46,8 @@ pub struct Input<'a> {
     pub host: &'a Host,
     /// The admin's own settings (`proc_mounts`, `start_container_hooks`, `runtime_annotations`).
     pub config: &'a Config,
+    /// What the front door found of the mounts' sources; none: judge by config.json alone.
+    pub host_paths: Option<&'a host_path::Found>,
     /// `run` was called, which never parks the container (DESIGN §5).
     pub run: bool,
 }
@@ -56,6 +63,8 @@ pub struct Plan {
     pub tripwires: Vec<Tripwire>,
     /// What exec sessions are held to.
     pub exec: ExecRules,
+    /// What `start` judges the mounts by that were made.
+    pub host_paths: Option<HostPathRules>,
     /// The effective policy for people: plain JSON, stable keys.
     pub effective: serde_json::Value,
     /// What the kernel cannot do and the profile allows to go without.
@@ -78,8 +87,9 @@ pub struct ExecPlan {
 /// [`Refusal`]: the container must not be created.
 pub fn plan(input: Input<'_>) -> Result<Plan, Refusal> {
     refuse::structure(input.spec, input.config, input.host, input.run)?;
-    refuse::rules(&input)?;
-    build(&input, true)
+    let host_paths = admission::rules(&input)?;
+    let plan = build(&input, true)?;
+    Ok(Plan { host_paths, ..plan })
 }
 
 /// Plans a pause container: the built-in profile, whatever `input.profile` is, and no supervisor.
@@ -118,7 +128,13 @@ pub fn plan_exec(process: &Process, rules: &ExecRules) -> Result<ExecPlan, Refus
                 .into(),
         ));
     }
-    let (edits, rlimits) = process::edits(process, "", &rules.capabilities);
+    let own = |&(resource, soft, hard): &(u32, u64, u64)| seal::Rlimit {
+        resource,
+        soft,
+        hard,
+    };
+    let bounds: Vec<seal::Rlimit> = rules.rlimits.iter().map(own).collect();
+    let (edits, rlimits) = process::edits(process, "", &rules.capabilities, &bounds);
     Ok(ExecPlan { edits, rlimits })
 }
 
@@ -143,7 +159,10 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         .iter()
         .map(|name| (*name).to_owned())
         .collect();
-    let (mut edits, rlimits) = process::edits(process, "/process", &allowed);
+    let bounds = process::bounds(profile);
+    let (mut edits, rlimits) = process::edits(process, "/process", &allowed, &bounds);
+    edits.extend(limits::edits(input.spec, host, profile.max_tasks));
+    edits.extend(devices::edits(input.spec, profile.devices.as_deref()));
     edits.extend(paths(
         "maskedPaths",
         linux.masked_paths().as_deref(),
@@ -204,6 +223,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         supervised,
         layers,
         rlimits,
+        bounds,
         filter: filters.filter,
     };
     Ok(Plan {
@@ -211,6 +231,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         policy,
         tripwires: filters.tripwires,
         exec,
+        host_paths: None,
         effective,
         degraded,
     })
@@ -244,7 +265,11 @@ fn exec_rules(
         landlock: !layers.is_empty(),
         refused,
         refuse_root: profile.refuse.contains(&Refuse::RootUser)
-            && !refuse::has_user_namespace(input.spec),
+            && !admission::has_user_namespace(input.spec),
+        rlimits: process::bounds(profile)
+            .iter()
+            .map(|bound| (bound.resource, bound.soft, bound.hard))
+            .collect(),
         proc_mounts: input.config.proc_mounts.clone(),
     }
 }

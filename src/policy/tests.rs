@@ -77,6 +77,7 @@ fn attempt(spec: &Value, profile: &Profile, host: &Host, config: &Config) -> Res
         spec: &spec,
         host,
         config,
+        host_paths: None,
         run: false,
     })
 }
@@ -140,6 +141,7 @@ fn plans_of_a_cri_container_are_as_blessed() {
         spec: &typed,
         host: &host(7),
         config: &config(),
+        host_paths: None,
         run: false,
     };
     let pause = plan_pause(input).unwrap();
@@ -348,6 +350,7 @@ fn what_the_node_or_the_engine_makes_impossible_is_refused_by_name() {
         spec: &spec,
         host: &crun,
         config: &config(),
+        host_paths: None,
         run: true,
     };
     assert!(
@@ -410,7 +413,7 @@ fn a_field_beside_the_capability_sets_survives() {
         "capabilities": {"later": ["CAP_NEW"], "bounding": ["CAP_SYS_ADMIN"]},
     });
     let typed = serde_json::from_value(process.clone()).unwrap();
-    let (edits, _) = super::process::edits(&typed, "", &[]);
+    let (edits, _) = super::process::edits(&typed, "", &[], &[]);
     let mut edited = process;
     crate::oci::patch::apply(&mut edited, &edits).unwrap();
     let sets = &edited["capabilities"];
@@ -427,8 +430,10 @@ fn a_field_beside_the_capability_sets_survives() {
 }
 
 mod abilities;
+mod admission;
 mod annotations;
 mod exec;
 mod image;
+mod limits;
 mod noexec;
 mod privileged;

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use super::bundle::Bundle;
 use super::handover::{self, Handover};
-use super::{Door, Failure, absolute, forward};
+use super::{Door, Failure, absolute, forward, sources};
 use crate::config::{self, ConfigError};
 use crate::event::Identity;
 use crate::host::Host;
@@ -45,7 +45,7 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     host.runtime.check()?;
     // 2. Decide.
     let pause = annotation(&bundle.original, CONTAINER_TYPE).as_deref() == Some("sandbox");
-    let (plan, profile) = decide(door, &bundle.original, &host, run, pause)?;
+    let (plan, profile) = decide(door, &bundle, &host, run, pause)?;
     // 3. Make everything ready beside the bundle.
     let home = take_home(door, &create.id)?;
     let made = assemble(door, create, run, &bundle, &host, &plan, profile, &home);
@@ -80,18 +80,20 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
 
 fn decide(
     door: &Door<'_>,
-    original: &Document,
+    bundle: &Bundle,
     host: &Host,
     run: bool,
     pause: bool,
 ) -> Result<(Plan, String), Failure> {
     let profile = load(door)?;
-    let spec = original.spec()?;
+    let spec = bundle.original.spec()?;
+    let found = sources::find(&profile, &spec, &bundle.path)?;
     let input = Input {
         profile: &profile,
         spec: &spec,
         host,
         config: &door.config,
+        host_paths: found.as_ref(),
         run,
     };
     if pause {
@@ -190,6 +192,7 @@ fn assemble(
         policy_digest: state::digest(&sealed),
         init_digest,
         exec: plan.exec.clone(),
+        host_paths: plan.host_paths.clone(),
         tripwires: plan.tripwires.clone(),
         effective: plan.effective.clone(),
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),

@@ -15,7 +15,7 @@ mod kernel_tests;
 #[cfg(test)]
 mod tcp_tests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 

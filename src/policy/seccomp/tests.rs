@@ -11,7 +11,7 @@ use crate::oci::patch;
 use crate::profile::Profile;
 use crate::profile::table::{Lookup, lookup};
 
-mod generate;
+pub(in crate::policy) mod generate;
 
 use generate::{NAMES, Random, VALUES, arguments, random_engine, random_profile, runtime_program};
 
