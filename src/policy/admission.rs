@@ -2,40 +2,58 @@
 //! wrote it, before anything of the container exists.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use oci_spec::runtime::{LinuxDeviceType, LinuxNamespaceType, LinuxResources, Spec};
+use oci_spec::runtime::{
+    LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxResources, Spec,
+};
 
+use super::host_path::{self, Source};
 use super::refuse::Refusal;
-use super::{Input, host_path, limits, process};
-use crate::profile::{Held, Limited, Profile, Refuse};
+use super::{Input, limits, process};
+use crate::profile::{Held, HostPath, Limited, Refuse};
 use crate::state::HostPathRules;
 
-/// Applies every rule of the profile; answers those that `start` applies again.
+/// What the front door found on the host, which config.json does not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// One for each of [`host_path::asked`], and for each mount beneath one of them.
+    pub sources: Vec<Source>,
+    /// Of the folders of [`host_path::prefixes`] that are reached through a link, where they are.
+    pub links: BTreeMap<String, String>,
+    /// Namespaces that config.json names by a path and that are the front door's own: a pod's
+    /// containers join those of its pause container, whosoever they are.
+    pub namespaces: Vec<LinuxNamespaceType>,
+}
+
+/// Applies every rule of every layer; answers those that `start` applies again.
 ///
 /// # Errors
 ///
 /// [`Refusal::Rule`].
 pub(super) fn rules(input: &Input<'_>) -> Result<Option<HostPathRules>, Refusal> {
-    let (profile, spec) = (input.profile, input.spec);
-    for rule in &profile.refuse {
-        if let Some((found, remedy)) = offence(rule, profile, spec) {
-            return Err(Refusal::Rule {
-                profile: profile.name.clone(),
-                rule: rule.to_string(),
-                found,
-                remedy,
-            });
-        }
-    }
-    let found = match input.host_paths {
+    let (layers, spec) = (input.profiles, input.spec);
+    let found = match input.found {
         Some(found) => Cow::Borrowed(found),
-        None => Cow::Owned(host_path::Found {
+        None => Cow::Owned(Found {
             sources: host_path::unseen(spec),
-            ..host_path::Found::default()
+            ..Found::default()
         }),
     };
-    let rules = host_path::rules(profile, spec, &found.links);
-    for source in rules.iter().flat_map(|_| &found.sources) {
+    for profile in layers.iter() {
+        for rule in &profile.refuse {
+            if let Some((found, remedy)) = offence(rule, input) {
+                return Err(Refusal::Rule {
+                    profile: profile.name.clone(),
+                    rule: rule.to_string(),
+                    found,
+                    remedy,
+                });
+            }
+        }
+    }
+    let rules = host_path::rules(layers, spec, &found.links);
+    for source in &found.sources {
         mounted(rules.as_ref(), source)?;
     }
     Ok(rules)
@@ -46,11 +64,11 @@ pub(super) fn rules(input: &Input<'_>) -> Result<Option<HostPathRules>, Refusal>
 /// # Errors
 ///
 /// [`Refusal::Rule`].
-pub fn mounted(rules: Option<&HostPathRules>, source: &host_path::Source) -> Result<(), Refusal> {
+pub fn mounted(rules: Option<&HostPathRules>, source: &Source) -> Result<(), Refusal> {
     let Some(offence) = rules.and_then(|rules| host_path::offence(rules, source)) else {
         return Ok(());
     };
-    let rule = Refuse::HostPath(crate::profile::HostPath(offence.rule.written.clone()));
+    let rule = Refuse::HostPath(HostPath(offence.rule.written.clone()));
     Err(Refusal::Rule {
         profile: offence.rule.profile.clone(),
         rule: rule.to_string(),
@@ -59,13 +77,14 @@ pub fn mounted(rules: Option<&HostPathRules>, source: &host_path::Source) -> Res
     })
 }
 
-fn offence(rule: &Refuse, profile: &Profile, spec: &Spec) -> Option<(String, &'static str)> {
+fn offence(rule: &Refuse, input: &Input<'_>) -> Option<(String, &'static str)> {
+    let spec = input.spec;
     let namespace = |typ, name: &str| {
-        host_namespace(spec, typ).map(|how| format!("the {name} namespace is the host's ({how})"))
+        host_namespace(input, typ).map(|how| format!("the {name} namespace is the host's ({how})"))
     };
     let (found, remedy) = match rule {
         Refuse::RootUser => (
-            root_user(spec),
+            root_user(input),
             "set securityContext.runAsUser to a number above 0",
         ),
         Refuse::Privileged => (
@@ -104,46 +123,41 @@ fn offence(rule: &Refuse, profile: &Profile, spec: &Spec) -> Option<(String, &'s
             )
         }
         Refuse::Capability(held) => capability(*held, spec),
-        Refuse::MissingLimit(limit) => missing(*limit, profile, spec),
+        Refuse::MissingLimit(limit) => missing(*limit, input),
         // By its sources, which have more names than config.json tells.
         Refuse::HostPath(_) => return None,
     };
     found.map(|found| (found, remedy))
 }
 
-fn root_user(spec: &Spec) -> Option<String> {
-    let uid = spec
-        .process()
-        .as_ref()
-        .map(|process| process.user().uid())?;
-    (uid == 0 && !has_user_namespace(spec)).then(|| "process.user.uid is 0".to_owned())
+fn root_user(input: &Input<'_>) -> Option<String> {
+    let process = input.spec.process().as_ref()?;
+    let is_root = process.user().uid() == 0 && !has_user_namespace(input);
+    is_root.then(|| "process.user.uid is 0".to_owned())
 }
 
 /// Whether uid 0 of the container is somebody else on the host.
-pub(super) fn has_user_namespace(spec: &Spec) -> bool {
-    host_namespace(spec, LinuxNamespaceType::User).is_none()
+pub(super) fn has_user_namespace(input: &Input<'_>) -> bool {
+    host_namespace(input, LinuxNamespaceType::User).is_none()
 }
 
-/// How the container comes to share the host's namespace: none asked for, or init's joined.
-fn host_namespace(spec: &Spec, typ: LinuxNamespaceType) -> Option<&'static str> {
-    let namespaces = spec
-        .linux()
-        .as_ref()?
-        .namespaces()
-        .as_deref()
-        .unwrap_or_default();
-    match namespaces.iter().find(|namespace| namespace.typ() == typ) {
-        None => Some("not listed in linux.namespaces"),
-        Some(namespace)
-            if namespace
-                .path()
-                .as_ref()
-                .is_some_and(|p| p.starts_with("/proc/1/ns")) =>
-        {
-            Some("joined by path")
-        }
-        Some(_) => None,
-    }
+/// The namespace of this type as config.json has it.
+pub(super) fn namespace(spec: &Spec, typ: LinuxNamespaceType) -> Option<&LinuxNamespace> {
+    let linux = spec.linux().as_ref()?;
+    let mut all = linux.namespaces().iter().flatten();
+    all.find(|namespace| namespace.typ() == typ)
+}
+
+/// How the container comes to share the host's namespace: none asked for, or the host's joined.
+fn host_namespace(input: &Input<'_>, typ: LinuxNamespaceType) -> Option<String> {
+    let Some(namespace) = namespace(input.spec, typ) else {
+        return Some("not listed in linux.namespaces".into());
+    };
+    let path = namespace.path().as_ref()?;
+    let same = input
+        .found
+        .is_some_and(|found| found.namespaces.contains(&typ));
+    (same || path.starts_with("/proc/1/ns")).then(|| format!("joined by {path:?}"))
 }
 
 /// What makes a container privileged: capabilities that own the node, or all of its devices.
@@ -183,8 +197,8 @@ fn capability(held: Held, spec: &Spec) -> (Option<String>, &'static str) {
     (found, remedy)
 }
 
-fn missing(limit: Limited, profile: &Profile, spec: &Spec) -> (Option<String>, &'static str) {
-    let resources = spec.linux().as_ref();
+fn missing(limit: Limited, input: &Input<'_>) -> (Option<String>, &'static str) {
+    let resources = input.spec.linux().as_ref();
     let resources = resources.and_then(|linux| linux.resources().as_ref());
     let unset = |what: &str| Some(format!("config.json sets no {what}"));
     match limit {
@@ -196,9 +210,10 @@ fn missing(limit: Limited, profile: &Profile, spec: &Spec) -> (Option<String>, &
             unset("linux.resources.cpu.quota"),
             "set resources.limits.cpu of the container",
         ),
-        // What the profile itself limits is not missing.
+        // What a layer itself limits is not missing.
         Limited::Pids
-            if profile.max_tasks.is_none() && resources.and_then(limits::tasks).is_none() =>
+            if input.profiles.max_tasks().is_none()
+                && resources.and_then(limits::tasks).is_none() =>
         {
             (
                 unset("linux.resources.pids.limit"),

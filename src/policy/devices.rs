@@ -33,20 +33,19 @@ struct Rule {
     access: Access,
 }
 
-/// Edits of `/linux/devices` and `/linux/resources/devices`; none where the profile has no list.
+/// Edits of `/linux/devices` and `/linux/resources/devices`, cut to every one of `lists`; none where
+/// there is no list.
 #[must_use]
-pub fn edits(spec: &Spec, listed: Option<&[Device]>) -> Vec<Edit> {
-    let Some(listed) = listed else {
+pub fn edits(spec: &Spec, lists: &[&[Device]]) -> Vec<Edit> {
+    if lists.is_empty() {
         return Vec::new();
-    };
+    }
     let linux = spec.linux().as_ref();
     let nodes = linux
         .and_then(|linux| linux.devices().as_deref())
         .unwrap_or_default();
-    let gone = nodes
-        .iter()
-        .enumerate()
-        .filter(|(_, node)| !is_kept(node, listed));
+    let is_gone = |node: &LinuxDevice| lists.iter().any(|listed| !is_kept(node, listed));
+    let gone = nodes.iter().enumerate().filter(|(_, node)| is_gone(node));
     // From the end, so that earlier positions stay true.
     let mut edits: Vec<Edit> = gone
         .rev()
@@ -58,9 +57,18 @@ pub fn edits(spec: &Spec, listed: Option<&[Device]>) -> Vec<Edit> {
     let engine = resources
         .and_then(|all| all.devices().as_deref())
         .unwrap_or_default();
+    let mut changes: Vec<(bool, Rule)> = Vec::new();
+    for rule in engine {
+        changes.extend(rules(rule).into_iter().map(|one| (rule.allow(), one)));
+    }
+    for listed in lists {
+        let left = cut(&changes, &allowed(listed, nodes));
+        changes = left.into_iter().map(|rule| (true, rule)).collect();
+    }
+    let left: Vec<Rule> = changes.into_iter().map(|(_, rule)| rule).collect();
     edits.push(Edit::Set {
         pointer: "/linux/resources/devices".into(),
-        value: written(&cut(engine, &allowed(listed, nodes))),
+        value: written(&left),
     });
     edits
 }
@@ -104,7 +112,7 @@ fn allowed(listed: &[Device], nodes: &[LinuxDevice]) -> Vec<Rule> {
             }),
             Device::Path { path, access } => {
                 let named = nodes.iter().filter(|node| {
-                    mounts::normal(node.path()).is_ok_and(|own| glob::matches(path, &own))
+                    mounts::normal(node.path()).is_ok_and(|own| glob::covers(path, &own))
                 });
                 all.extend(named.filter_map(|node| {
                     Some(Rule {
@@ -128,20 +136,17 @@ fn kind(typ: LinuxDeviceType) -> Option<DeviceKind> {
     }
 }
 
-/// The engine's rules in order, each allowance narrowed to `profile`.
-fn cut(engine: &[LinuxDeviceCgroup], profile: &[Rule]) -> Vec<Rule> {
+/// Rules in order, `(whether it allows, what)`, each allowance narrowed to `profile`.
+fn cut(rules: &[(bool, Rule)], profile: &[Rule]) -> Vec<Rule> {
     let mut left: Vec<Rule> = Vec::new();
-    for rule in engine {
-        for one in rules(rule) {
-            if rule.allow() {
-                let more = profile.iter().filter_map(|own| meet(&one, own));
-                left.extend(more.collect::<Vec<_>>());
-            } else {
-                for have in left.iter_mut().filter(|have| overlap(have, &one)) {
-                    have.access = have.access.without(one.access);
-                }
-                left.retain(|have| !have.access.is_none());
+    for (allows, one) in rules {
+        if *allows {
+            left.extend(profile.iter().filter_map(|own| meet(one, own)));
+        } else {
+            for have in left.iter_mut().filter(|have| overlap(have, one)) {
+                have.access = have.access.without(one.access);
             }
+            left.retain(|have| !have.access.is_none());
         }
     }
     // What another rule allows anyway goes, so that cutting twice equals cutting once.

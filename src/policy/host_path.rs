@@ -13,18 +13,9 @@ use std::path::{Component, Path};
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::mounts;
+use super::{Layers, mounts};
 use crate::profile::{HostPath, Profile, Refuse, glob, host_paths};
 use crate::state::{HostPathRule, HostPathRules};
-
-/// What the front door found on the host.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
-    /// One for each of [`asked`], and for each mount beneath one of them.
-    pub sources: Vec<Source>,
-    /// Of the folders of [`prefixes`] that are reached through a link, where they really are.
-    pub links: BTreeMap<String, String>,
-}
 
 /// Something of the host's that a container gets, with its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,15 +47,17 @@ pub const REMEDY: &str = "remove that volume, or mount a folder that holds nothi
 const POD_UID: &str = "io.kubernetes.cri.sandbox-uid";
 const SANDBOX: &str = "io.kubernetes.cri.sandbox-id";
 
-/// The rules of `profile`; none where it has no such entry.
+/// The rules of every layer; none where no layer has such an entry.
 #[must_use]
 pub fn rules(
-    profile: &Profile,
+    layers: Layers<'_>,
     spec: &Spec,
     links: &BTreeMap<String, String>,
 ) -> Option<HostPathRules> {
-    let rules: Vec<HostPathRule> = written(profile)
-        .map(|path| HostPathRule {
+    let all = layers.iter();
+    let all = all.flat_map(|profile| written(profile).map(move |path| (profile, path)));
+    let rules: Vec<HostPathRule> = all
+        .map(|(profile, path)| HostPathRule {
             profile: profile.name.clone(),
             written: path.0.clone(),
             patterns: patterns(profile, path)
@@ -236,22 +229,26 @@ pub fn lexical(path: &Path) -> String {
 /// The first rule that refuses `source`.
 #[must_use]
 pub fn offence<'a>(rules: &'a HostPathRules, source: &Source) -> Option<Offence<'a>> {
-    let is_own = |name: &String| rules.own.iter().any(|own| glob::matches(own, name));
+    let is_own = |name: &String| rules.own.iter().any(|own| glob::covers(own, name));
     if source.names.iter().any(is_own) {
         return None;
     }
-    for rule in &rules.rules {
-        for pattern in &rule.patterns {
-            let pattern = match pattern.strip_suffix("/**") {
-                Some("") if source.root => continue,
-                Some(folder) if source.root => folder,
-                _ => pattern,
-            };
-            let names = source.names.iter().chain([&source.asked]);
-            let mut names = names.filter(|name| !name.is_empty());
-            if let Some(name) = names.find(|name| reaches(pattern, name)) {
-                let found = tell(source, name, pattern);
-                return Some(Offence { rule, found });
+    // What is named exactly says more than what may lie somewhere beneath.
+    let ways: [fn(&str, &str) -> bool; 2] = [is, may_hold];
+    for reaches in ways {
+        for rule in &rules.rules {
+            for pattern in &rule.patterns {
+                let pattern = match pattern.strip_suffix("/**") {
+                    Some("") if source.root => continue,
+                    Some(folder) if source.root => folder,
+                    _ => pattern,
+                };
+                let names = source.names.iter().chain([&source.asked]);
+                let mut names = names.filter(|name| !name.is_empty());
+                if let Some(name) = names.find(|name| reaches(pattern, name)) {
+                    let found = tell(source, name, pattern);
+                    return Some(Offence { rule, found });
+                }
             }
         }
     }
@@ -264,7 +261,7 @@ fn tell(source: &Source, name: &str, pattern: &str) -> String {
         found += &format!("{:?}, another name of ", short(&source.asked));
     }
     found += &format!("{:?}", short(name));
-    if !glob::matches(pattern, name) {
+    if !glob::covers(pattern, name) {
         found += &format!(", which may hold {pattern}");
     }
     found
@@ -280,9 +277,9 @@ fn short(path: &str) -> String {
     format!("{head}…")
 }
 
-/// Whether mounting `name` brings in a match: it is one, or one may lie beneath it.
-fn reaches(pattern: &str, name: &str) -> bool {
-    glob::matches(pattern, name) || may_hold(pattern, name)
+/// Whether `name` is what the pattern names; the folder of `FOLDER/**` is.
+fn is(pattern: &str, name: &str) -> bool {
+    glob::covers(pattern, name) || pattern.strip_suffix("/**") == Some(name)
 }
 
 /// Whether a path beneath `folder` may match. Components are compared one by one; from `**` on,
@@ -300,7 +297,7 @@ fn may_hold(pattern: &str, folder: &str) -> bool {
         if wanted == "**" {
             return true;
         }
-        if !glob::matches(wanted, have) {
+        if !glob::covers(wanted, have) {
             return false;
         }
     }

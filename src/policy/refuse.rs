@@ -164,6 +164,15 @@ pub enum Refusal {
     /// Exec sessions could be captured.
     #[error("exec is refused: {0}")]
     Exec(String),
+    /// More profiles than the kernel stacks domains.
+    #[error(
+        "{found} profiles are in force at once, and the kernel stacks 1 to 16 Landlock domains, one \
+             for each: let fewer `rules` of the node's configuration match"
+    )]
+    Layers {
+        /// How many.
+        found: usize,
+    },
     /// The filter is too large.
     #[error("the seccomp filter of profile {profile} cannot be built: {cause}")]
     Filter {

@@ -34,6 +34,7 @@ fn config() -> Config {
         libexec_dir: None,
         default_handler: "baseline".into(),
         handlers: Default::default(),
+        rules: Vec::new(),
         proc_mounts: Vec::new(),
         start_container_hooks: false,
         runtime_annotations: Default::default(),
@@ -73,11 +74,11 @@ fn cri() -> Value {
 fn attempt(spec: &Value, profile: &Profile, host: &Host, config: &Config) -> Result<Plan, Refusal> {
     let spec: Spec = serde_json::from_value(spec.clone()).unwrap();
     plan(Input {
-        profile,
+        profiles: Layers::from(&profile),
         spec: &spec,
         host,
         config,
-        host_paths: None,
+        found: None,
         run: false,
     })
 }
@@ -136,12 +137,13 @@ fn plans_of_a_cri_container_are_as_blessed() {
     let spec = cri();
     let typed: Spec = serde_json::from_value(spec.clone()).unwrap();
     let profile = Profile::builtin("restricted").unwrap();
+    let only = &profile;
     let input = Input {
-        profile: &profile,
+        profiles: Layers::from(&only),
         spec: &typed,
         host: &host(7),
         config: &config(),
-        host_paths: None,
+        found: None,
         run: false,
     };
     let pause = plan_pause(input).unwrap();
@@ -345,12 +347,13 @@ fn what_the_node_or_the_engine_makes_impossible_is_refused_by_name() {
     let spec: Spec = serde_json::from_value(cri()).unwrap();
     let mut crun = host(7);
     crun.runtime.family = Family::Crun;
+    let only = &profile;
     let run = Input {
-        profile: &profile,
+        profiles: Layers::from(&only),
         spec: &spec,
         host: &crun,
         config: &config(),
-        host_paths: None,
+        found: None,
         run: true,
     };
     assert!(
@@ -434,6 +437,7 @@ mod admission;
 mod annotations;
 mod exec;
 mod image;
+mod layers;
 mod limits;
 mod noexec;
 mod privileged;

@@ -77,6 +77,17 @@ pub struct Bound {
     pub hard: u64,
 }
 
+impl Bound {
+    /// The lower of both, limit by limit.
+    #[must_use]
+    pub fn and(self, other: Bound) -> Bound {
+        Bound {
+            soft: self.soft.min(other.soft),
+            hard: self.hard.min(other.hard),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BoundFields {

@@ -1,39 +1,77 @@
-//! What of the host's a container's mounts bring in, under all its names: asked before the runtime is
-//! called, of the sources that config.json names, and again at `start`, of what was mounted.
+//! What of the host's a container shares: its namespaces, and what its mounts bring in, under all
+//! names. Asked before the runtime is called, of what config.json names, and again at `start`, of
+//! what was mounted.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::Failure;
 use crate::oci::mountinfo::{self, Mount};
-use crate::policy::{self, host_path};
+use crate::policy::{self, Found, host_path};
 use crate::profile::{Profile, Refuse};
 use crate::state::HostPathRules;
 
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// Looks at the host for a profile that has rules on its paths; none for one without.
-pub(super) fn find(
-    profile: &Profile,
-    spec: &Spec,
-    bundle: &Path,
-) -> Result<Option<host_path::Found>, Failure> {
+/// Looks at the host: at its namespaces, and at its paths where a profile has rules on them.
+pub(super) fn find(profiles: &[&Profile], spec: &Spec, bundle: &Path) -> Result<Found, Failure> {
+    let namespaces = own_namespaces(spec);
     let asks = |rule: &Refuse| matches!(rule, Refuse::HostPath(_));
-    if !profile.refuse.iter().any(asks) {
-        return Ok(None);
+    if !profiles
+        .iter()
+        .any(|profile| profile.refuse.iter().any(asks))
+    {
+        return Ok(Found {
+            namespaces,
+            ..Found::default()
+        });
     }
     let mounts = table()?;
     let asked = host_path::asked(spec).into_iter();
     let sources = asked.flat_map(|(what, path)| all_of(&mounts, &what, &bundle.join(path)));
-    Ok(Some(host_path::Found {
+    Ok(Found {
         sources: sources.collect(),
-        links: links(profile),
-    }))
+        links: links(profiles),
+        namespaces,
+    })
+}
+
+/// Namespaces that are named by a path, and are those in which the front door itself was called. One
+/// that cannot be looked at counts: the runtime could not join it either.
+fn own_namespaces(spec: &Spec) -> Vec<LinuxNamespaceType> {
+    let linux = spec.linux().as_ref();
+    let all = linux.and_then(|linux| linux.namespaces().as_ref());
+    let named = all.into_iter().flatten().filter_map(|namespace| {
+        let path = namespace.path().as_ref()?;
+        Some((namespace.typ(), path))
+    });
+    let same = named.filter(|(typ, path)| {
+        let own = Path::new("/proc/self/ns").join(file(*typ));
+        match (fs::metadata(path), fs::metadata(own)) {
+            (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+            _ => true,
+        }
+    });
+    same.map(|(typ, _)| typ).collect()
+}
+
+/// The file of /proc/PID/ns (namespaces(7)).
+fn file(typ: LinuxNamespaceType) -> &'static str {
+    match typ {
+        LinuxNamespaceType::Mount => "mnt",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "net",
+        LinuxNamespaceType::Time => "time",
+    }
 }
 
 /// Judges the mounts of a parked container, whose mountinfo is `text`.
@@ -158,8 +196,9 @@ fn mount_id(path: &Path) -> Option<u64> {
 }
 
 /// Folders in which patterns begin, where they are links on this host.
-fn links(profile: &Profile) -> BTreeMap<String, String> {
-    let all = host_path::prefixes(profile).into_iter();
+fn links(profiles: &[&Profile]) -> BTreeMap<String, String> {
+    let all = profiles.iter();
+    let all = all.flat_map(|profile| host_path::prefixes(profile));
     all.filter_map(|path| {
         let real = shown(&resolved(Path::new(&path)));
         (real != path).then_some((path, real))

@@ -179,6 +179,7 @@ fn a_subpath_of_a_host_path_counts_by_its_names_and_one_of_a_volume_does_not() {
     spec["mounts"].as_array_mut().unwrap().push(mount);
     let spec: Spec = serde_json::from_value(spec).unwrap();
     let profile = refusing("{host-path: ['@kubelet', '@system']}");
+    let profile = &profile;
     let with_name = |name: &str| {
         let source = host_path::Source {
             what: "the mount at \"/host\"".into(),
@@ -186,16 +187,16 @@ fn a_subpath_of_a_host_path_counts_by_its_names_and_one_of_a_volume_does_not() {
             names: vec![bound.into(), name.into()],
             root: false,
         };
-        let found = host_path::Found {
+        let found = Found {
             sources: vec![source],
-            ..host_path::Found::default()
+            ..Found::default()
         };
         let input = Input {
-            profile: &profile,
+            profiles: Layers::from(&profile),
             spec: &spec,
             host: &host(7),
             config: &config(),
-            host_paths: Some(&found),
+            found: Some(&found),
             run: false,
         };
         plan(input).map_err(|refusal| refusal.to_string())
@@ -216,16 +217,18 @@ fn a_folder_of_the_patterns_that_is_a_link_counts_where_it_leads() {
     let spec: Spec = serde_json::from_value(bind("/mnt/kubelet/pki")).unwrap();
     let links = [("/var/lib/kubelet".to_owned(), "/mnt/kubelet".to_owned())].into();
     assert!(host_path::prefixes(&profile).contains(&"/var/lib/kubelet".to_owned()));
-    let found = host_path::Found {
+    let found = Found {
         sources: host_path::unseen(&spec),
         links,
+        ..Found::default()
     };
+    let layer = &profile;
     let input = Input {
-        profile: &profile,
+        profiles: Layers::from(&layer),
         spec: &spec,
         host: &host(7),
         config: &config(),
-        host_paths: Some(&found),
+        found: Some(&found),
         run: false,
     };
     assert!(
@@ -236,7 +239,7 @@ fn a_folder_of_the_patterns_that_is_a_link_counts_where_it_leads() {
     );
     assert!(
         plan(Input {
-            host_paths: None,
+            found: None,
             ..input
         })
         .is_ok()
@@ -368,4 +371,40 @@ fn a_message_stays_short_whatever_a_pod_writes() {
     let error = verdict("{host-path: [/etc/**]}", &bind(&source)).unwrap_err();
     assert!(error.len() < 1000, "{}", error.len());
     assert!(!error.chars().any(char::is_control), "{error:?}");
+}
+
+#[test]
+fn a_namespace_that_is_joined_counts_by_what_it_is() {
+    use oci_spec::runtime::LinuxNamespaceType as Typ;
+    for (rule, name, typ) in [
+        ("host-pid", "pid", Typ::Pid),
+        ("host-network", "network", Typ::Network),
+        ("host-ipc", "ipc", Typ::Ipc),
+    ] {
+        let spec = with(|spec| {
+            let all = spec["linux"]["namespaces"].as_array_mut().unwrap();
+            let own = all.iter_mut().find(|own| own["type"] == name).unwrap();
+            own["path"] = json!("/proc/4242/ns/x");
+        });
+        let spec: Spec = serde_json::from_value(spec).unwrap();
+        let profile = &refusing(rule);
+        let judge = |namespaces: &[Typ]| {
+            let found = Found {
+                namespaces: namespaces.to_vec(),
+                ..Found::default()
+            };
+            let input = Input {
+                profiles: Layers::from(&profile),
+                spec: &spec,
+                host: &host(7),
+                config: &config(),
+                found: Some(&found),
+                run: false,
+            };
+            plan(input).map_err(|refusal| refusal.to_string())
+        };
+        assert!(judge(&[]).is_ok(), "{rule}: another pod's own");
+        let error = judge(&[typ]).unwrap_err();
+        assert!(error.contains("is the host's (joined by"), "{error}");
+    }
 }

@@ -53,11 +53,11 @@ fn a_pause_container_loses_them_too() {
     let typed: Spec = serde_json::from_value(spec).unwrap();
     let profile = Profile::builtin("baseline").unwrap();
     let plan = plan_pause(Input {
-        profile: &profile,
+        profiles: Layers::from(&&profile),
         spec: &typed,
         host: &host(7),
         config: &config(),
-        host_paths: None,
+        found: None,
         run: false,
     });
     let removal = crate::policy::annotations::removal("run.oci.handler");

@@ -197,7 +197,7 @@ fn devices_are_cut_to_the_list() {
 fn cut(spec: &Value, listed: &[Device]) -> Value {
     let typed: Spec = serde_json::from_value(spec.clone()).unwrap();
     let mut after = spec.clone();
-    patch::apply(&mut after, &devices::edits(&typed, Some(listed))).unwrap();
+    patch::apply(&mut after, &devices::edits(&typed, &[listed])).unwrap();
     after
 }
 
