@@ -15,6 +15,8 @@ mod deadlines;
 mod dropin;
 mod failures;
 mod harness;
+#[path = "../hostile/mod.rs"]
+mod hostile;
 mod hygiene;
 mod kills;
 mod layers;

@@ -9,9 +9,11 @@ mod tcp;
 pub mod verdict;
 
 #[cfg(test)]
-mod interpreter;
+pub(super) mod interpreter;
 #[cfg(test)]
 mod kernel_tests;
+#[cfg(test)]
+mod layer_tests;
 #[cfg(test)]
 mod tcp_tests;
 #[cfg(test)]
