@@ -5,6 +5,7 @@
     reason = "the harness offers more than the tests use today"
 )]
 
+mod admission;
 mod attacks;
 mod broken;
 mod broken_node;
@@ -21,6 +22,7 @@ mod hygiene;
 mod kills;
 mod layers;
 mod lifecycle;
+mod limits;
 mod lossless;
 mod programs;
 mod remains;
