@@ -1,6 +1,6 @@
 //! From documents to one profile: parents folded in (union of what is allowed), groups expanded.
 //!
-//! Allowances add up. What restricts the container as a whole (`process.refuse`, masked and
+//! Allowances add up, and of two limits the higher one holds. What restricts the container as a whole (`process.refuse`, masked and
 //! read-only paths, the least Landlock ABI) adds up too: extending a profile never admits a
 //! container that the parent refuses. `scope` and `requires.degrade` are the child's own where it
 //! writes them, else what all parents agree on.

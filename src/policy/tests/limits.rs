@@ -363,7 +363,7 @@ fn a_process_never_holds_more_than_engine_and_profile_allow() {
         }
         let bounds: Vec<String> = ["NOFILE", "CORE", "NPROC", "FSIZE"]
             .iter()
-            .filter(|_| random.next() % 2 == 0)
+            .filter(|_| random.below(2) == 0)
             .map(|name| format!("{name}: {}", name.len() as u64 * 40))
             .collect();
         let text = format!(
