@@ -73,6 +73,9 @@ pub struct Record {
     pub init_digest: String,
     /// What an exec session is held to.
     pub exec: ExecRules,
+    /// Paths of the host that the container may not have mounted, where its profile says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_paths: Option<HostPathRules>,
     /// Calls that the supervisor answers, by name, with the errno's number.
     pub tripwires: Vec<Tripwire>,
     /// The effective policy, for people (`mantlet inspect`).
@@ -105,9 +108,32 @@ pub struct ExecRules {
     /// Whether the profile refuses uid 0, so that a session of root is refused too.
     #[serde(default)]
     pub refuse_root: bool,
+    /// Upper bounds of a session's resource limits: resource, soft, hard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rlimits: Vec<(u32, u64, u64)>,
     /// Mounts under /proc that the node's admin permits.
     #[serde(default)]
     pub proc_mounts: Vec<PathBuf>,
+}
+
+/// The profile's rules on paths of the host, by which `start` judges what was really mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HostPathRules {
+    /// The rules.
+    pub rules: Vec<HostPathRule>,
+    /// Globs of what was made for the container's own pod, which no rule refuses.
+    pub own: Vec<String>,
+}
+
+/// One entry of `host-path`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPathRule {
+    /// The profile.
+    pub profile: String,
+    /// As written there.
+    pub written: String,
+    /// The globs that it stands for on this host.
+    pub patterns: Vec<String>,
 }
 
 /// One call that one layer refuses and reports.

@@ -1,14 +1,18 @@
 //! Layers × Spec × Host → [`Plan`]: pure, no I/O. `create`, `explain` and the golden tests run
 //! this very code.
 
+mod admission;
 pub mod annotations;
 mod compose;
 mod controls;
+pub mod devices;
 mod effective;
+mod expressible;
 mod fix;
+pub mod host_path;
 pub mod landlock;
 mod layers;
-mod limits;
+pub mod limits;
 pub mod mounts;
 pub mod noexec;
 pub mod process;
@@ -33,8 +37,9 @@ use crate::host::Host;
 use crate::oci::patch::Edit;
 use crate::profile::{Degrade, Profile, Refuse};
 use crate::seal;
-use crate::state::{ExecRules, Tripwire};
+use crate::state::{ExecRules, HostPathRules, Tripwire};
 
+pub use admission::{Found, mounted};
 pub use refuse::Refusal;
 pub use select::{SelectError, Selecting, select};
 
@@ -50,6 +55,8 @@ pub struct Input<'a> {
     pub host: &'a Host,
     /// The admin's own settings (`proc_mounts`, `start_container_hooks`, `runtime_annotations`).
     pub config: &'a Config,
+    /// What the front door found on the host; none: judge by config.json alone.
+    pub found: Option<&'a Found>,
     /// `run` was called, which never parks the container (DESIGN §5).
     pub run: bool,
 }
@@ -65,6 +72,8 @@ pub struct Plan {
     pub tripwires: Vec<Tripwire>,
     /// What exec sessions are held to.
     pub exec: ExecRules,
+    /// What `start` judges the mounts by that were made.
+    pub host_paths: Option<HostPathRules>,
     /// The effective policy for people: plain JSON, stable keys.
     pub effective: serde_json::Value,
     /// What the kernel cannot do and the profile allows to go without.
@@ -87,8 +96,9 @@ pub struct ExecPlan {
 /// [`Refusal`]: the container must not be created.
 pub fn plan(input: Input<'_>) -> Result<Plan, Refusal> {
     refuse::structure(input.spec, input.config, input.host, input.run)?;
-    refuse::rules(&input)?;
-    build(&input, true)
+    let host_paths = admission::rules(&input)?;
+    let plan = build(&input, true)?;
+    Ok(Plan { host_paths, ..plan })
 }
 
 /// Plans a pause container: the built-in profile, whatever `input.profiles` are, and no supervisor.
@@ -127,7 +137,13 @@ pub fn plan_exec(process: &Process, rules: &ExecRules) -> Result<ExecPlan, Refus
                 .into(),
         ));
     }
-    let (edits, rlimits) = process::edits(process, "", &rules.capabilities);
+    let own = |&(resource, soft, hard): &(u32, u64, u64)| seal::Rlimit {
+        resource,
+        soft,
+        hard,
+    };
+    let bounds: Vec<seal::Rlimit> = rules.rlimits.iter().map(own).collect();
+    let (edits, rlimits) = process::edits(process, "", &rules.capabilities, &bounds);
     Ok(ExecPlan { edits, rlimits })
 }
 
@@ -148,7 +164,10 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     let composed = compose(layers, &scene)?;
 
     // 2. What config.json says of the process, its paths and mounts, and of the runtime.
-    let (mut edits, rlimits) = process::edits(process, "/process", &composed.capabilities);
+    let (allowed, bounds) = (&composed.capabilities, &composed.bounds);
+    let (mut edits, rlimits) = process::edits(process, "/process", allowed, bounds);
+    edits.extend(limits::edits(spec, host, layers.max_tasks()));
+    edits.extend(devices::edits(spec, &layers.devices()));
     let masked = layers.union(|profile| &profile.masked_paths);
     let readonly = layers.union(|profile| &profile.readonly_paths);
     edits.extend(paths("maskedPaths", linux.masked_paths(), &masked));
@@ -182,6 +201,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         policy: composed.policy(supervised, rlimits),
         tripwires: composed.filters.tripwires,
         exec,
+        host_paths: None,
         effective,
         degraded: composed.degraded,
     })
@@ -216,7 +236,12 @@ fn exec_rules(input: &Input<'_>, composed: &Composed, held: &[String]) -> ExecRu
         landlock,
         refused,
         refuse_root: input.profiles.iter().any(refuses_root)
-            && !refuse::has_user_namespace(input.spec),
+            && !admission::has_user_namespace(input),
+        rlimits: composed
+            .bounds
+            .iter()
+            .map(|bound| (bound.resource, bound.soft, bound.hard))
+            .collect(),
         proc_mounts: input.config.proc_mounts.clone(),
     }
 }

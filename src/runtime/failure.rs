@@ -51,6 +51,14 @@ pub enum Failure {
         /// What is wrong.
         cause: ForgedProc,
     },
+    /// Mounts cannot be told apart.
+    #[error(
+        "cannot compare the container's mounts with `host-path` of its profile: line {line} of mountinfo has another form than the kernel's; report this kernel"
+    )]
+    Mountinfo {
+        /// From 1.
+        line: usize,
+    },
     /// A system call or a file of ours.
     #[error("cannot {operation} {object}: {cause}")]
     System {

@@ -18,6 +18,7 @@ mod exec;
 mod failure;
 mod forward;
 mod handover;
+mod sources;
 mod start;
 
 use std::ffi::OsString;

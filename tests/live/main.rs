@@ -5,6 +5,7 @@
     reason = "the harness offers more than the tests use today"
 )]
 
+mod admission;
 mod attacks;
 mod broken;
 mod broken_node;
@@ -26,6 +27,7 @@ mod landlock_rights;
 mod landlock_site;
 mod layers;
 mod lifecycle;
+mod limits;
 mod lossless;
 mod programs;
 mod remains;
