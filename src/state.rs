@@ -98,6 +98,21 @@ pub struct ExecRules {
     /// Mounts under /proc that the node's admin permits.
     #[serde(default)]
     pub proc_mounts: Vec<PathBuf>,
+    /// What the profiles say of sessions, one entry for each that does; all hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<SessionRule>,
+}
+
+/// What one profile says of exec sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SessionRule {
+    /// The profile.
+    pub profile: String,
+    /// Sessions with a terminal or an attached standard input are refused.
+    pub deny_interactive: bool,
+    /// Patterns for argv[0] ([`crate::profile::covers_command`]); absent: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commands: Option<Vec<String>>,
 }
 
 /// One call that is refused and reported.

@@ -12,7 +12,7 @@ use super::select::{self, Known};
 use super::text::{Ink, escape, ink, name};
 use super::{CliError, print_json, ps, warn};
 use crate::config::Config;
-use crate::state::Record;
+use crate::state::{ExecRules, Record, SessionRule};
 
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
@@ -146,16 +146,32 @@ fn identity(known: &Known, record: &Record) -> Vec<(&'static str, String)> {
             format!("sha256:{}", escape(&record.policy_digest)),
         ),
         ("init", format!("sha256:{}", escape(&record.init_digest))),
-        (
-            "exec",
-            record.exec.refused.as_ref().map_or_else(
-                || "same policy as the workload".to_owned(),
-                |reason| format!("refused: {}", escape(reason)),
-            ),
-        ),
+        ("exec", sessions(&record.exec)),
         ("supervisor", known.watch().word().to_owned()),
         ("state", path(&known.home.path)),
     ]
+}
+
+/// What exec sessions are held to, and which there may be.
+fn sessions(rules: &ExecRules) -> String {
+    if let Some(reason) = &rules.refused {
+        return format!("refused: {}", escape(reason));
+    }
+    let mut parts = vec!["same policy as the workload".to_owned()];
+    parts.extend(rules.sessions.iter().flat_map(said));
+    parts.join("; ")
+}
+
+fn said(rule: &SessionRule) -> Vec<String> {
+    let by = |what: String| format!("{} ({})", escape(&what), escape(&rule.profile));
+    let interactive = rule
+        .deny_interactive
+        .then(|| by("interactive: deny".into()));
+    let commands = rule.commands.as_ref().map(|commands| match &commands[..] {
+        [] => by("commands: none".into()),
+        some => by(format!("commands: {}", some.join(", "))),
+    });
+    interactive.into_iter().chain(commands).collect()
 }
 
 /// What init attested and the supervisor checked; never what was merely planned.

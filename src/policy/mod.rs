@@ -10,6 +10,7 @@ pub mod noexec;
 pub mod process;
 mod refuse;
 pub mod seccomp;
+pub mod session;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use crate::seal;
 use crate::state::{ExecRules, Tripwire};
 
 pub use refuse::Refusal;
+pub use session::Streams;
 
 /// What a plan is made from. The command line's own parts (descriptor numbers, argv[0]) are the
 /// front door's business and not here.
@@ -99,18 +101,25 @@ pub fn plan_pause(input: Input<'_>) -> Result<Plan, Refusal> {
     )
 }
 
-/// Plans one exec session.
+/// Plans one exec session of a process file; `streams` is what is known beside it.
 ///
 /// The engine's capabilities for the session are cut to the profile's; sets it leaves out become
 /// empty. Filter and Landlock policy are the container's own, sealed at `create`.
 ///
 /// # Errors
 ///
-/// [`Refusal::Exec`], [`Refusal::Selinux`], [`Refusal::Rule`].
-pub fn plan_exec(process: &Process, rules: &ExecRules) -> Result<ExecPlan, Refusal> {
-    if let Some(reason) = &rules.refused {
-        return Err(Refusal::Exec(reason.clone()));
-    }
+/// As [`session::admit`], and [`Refusal::Selinux`].
+pub fn plan_exec(
+    process: &Process,
+    streams: Streams,
+    rules: &ExecRules,
+) -> Result<ExecPlan, Refusal> {
+    let argv0 = process.args().iter().flatten().next();
+    let streams = Streams {
+        terminal: streams.terminal || process.terminal().unwrap_or(false),
+        ..streams
+    };
+    session::admit(argv0.map(|word| word.as_bytes()), streams, rules)?;
     refuse::selinux(process)?;
     if rules.refuse_root && process.user().uid() == 0 {
         return Err(Refusal::Exec(
@@ -239,6 +248,18 @@ fn exec_rules(
             profile.name
         )
     });
+    let held_to_more = profile
+        .exec
+        .as_ref()
+        .is_some_and(|exec| !exec.profiles.is_empty());
+    let refused = refused.or_else(|| {
+        held_to_more.then(|| {
+            format!(
+                "profile {} holds sessions to another profile, which is not available yet",
+                profile.name
+            )
+        })
+    });
     ExecRules {
         capabilities,
         landlock: !layers.is_empty(),
@@ -246,6 +267,7 @@ fn exec_rules(
         refuse_root: profile.refuse.contains(&Refuse::RootUser)
             && !refuse::has_user_namespace(input.spec),
         proc_mounts: input.config.proc_mounts.clone(),
+        sessions: session::rules([profile]),
     }
 }
 

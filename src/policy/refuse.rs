@@ -165,6 +165,30 @@ pub enum Refusal {
     /// Exec sessions could be captured.
     #[error("exec is refused: {0}")]
     Exec(String),
+    /// A session with a terminal or an attached standard input.
+    #[error(
+        "exec is refused: profile {profile} denies interactive sessions, and this one has {what}: \
+             run one command, without -t and -i, or let the profile say `exec: {{interactive: allow}}`"
+    )]
+    Interactive {
+        /// The profile.
+        profile: String,
+        /// What makes it interactive.
+        what: &'static str,
+    },
+    /// A session for what its profile does not list.
+    #[error(
+        "exec is refused: profile {profile} lists no {argv0:?} under `exec.commands`, which holds \
+             {listed}: call one of these as it is written there, or have the command listed"
+    )]
+    Command {
+        /// The profile.
+        profile: String,
+        /// As asked for.
+        argv0: String,
+        /// What there is.
+        listed: String,
+    },
     /// The filter is too large.
     #[error("the seccomp filter of profile {profile} cannot be built: {cause}")]
     Filter {

@@ -330,13 +330,13 @@ impl<'de> Deserialize<'de> for PlainPath {
 }
 
 /// Reads either a bare string or a mapping.
-struct NameOr<T> {
+pub(super) struct NameOr<T> {
     expecting: &'static str,
     bare: fn(String) -> T,
 }
 
 impl<T> NameOr<T> {
-    fn new(expecting: &'static str, bare: fn(String) -> T) -> Self {
+    pub(super) fn new(expecting: &'static str, bare: fn(String) -> T) -> Self {
         NameOr { expecting, bare }
     }
 }

@@ -7,6 +7,8 @@
 pub mod capability;
 mod diagnose;
 mod entry;
+mod exec;
+pub mod glob;
 pub mod groups;
 mod model;
 mod resolve;
@@ -17,6 +19,7 @@ mod tests;
 
 pub use diagnose::Error;
 pub use entry::{Condition, FileEntry, Op, Place, Symbol};
+pub use exec::{Interactive, Sessions, covers as covers_command};
 pub use model::{Degrade, Document, Files, Mode, Network, Refuse, Requires, Scope};
 pub use resolve::{Profile, Rule, Syscalls};
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnose::Error;
 use super::entry::{Call, Capability, Denied, FileEntry, PlainPath};
+use super::exec::Exec;
 
 /// Version of the language.
 pub const VERSION: u32 = 1;
@@ -55,6 +56,9 @@ pub struct Document {
     /// Rules on the container as a whole.
     #[serde(default)]
     pub process: Process,
+    /// Rules on exec sessions; absent: as the parents say, else none.
+    #[serde(default)]
+    pub exec: Option<Exec>,
 }
 
 fn enforce() -> Mode {

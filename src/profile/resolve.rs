@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::diagnose::{Error, closest};
 use super::entry::{Call, Condition, FileEntry, Place, PlainPath};
+use super::exec::{self, Sessions};
 use super::model::{CallLists, Degrade, Document, Files, Network, Refuse, Requires, Scope};
 use super::{embedded, groups};
 
@@ -40,6 +41,8 @@ pub struct Profile {
     pub readonly_paths: BTreeSet<String>,
     /// Containers that are not created.
     pub refuse: BTreeSet<Refuse>,
+    /// Rules on exec sessions; none: sessions are as free as the workload.
+    pub exec: Option<Sessions>,
 }
 
 /// System calls with groups expanded. A later layer decides: a conditional denial, then allow
@@ -75,7 +78,7 @@ impl Profile {
     /// As [`Profile::resolve`].
     pub fn parse(name: &str, text: &str) -> Result<Profile, Error> {
         let document = Document::parse(name, text)?;
-        fold(document, &mut |_| Ok(None), &mut vec![name.to_owned()])
+        fold(document, &mut |_| Ok(None), name, For::Container)
     }
 
     /// Finds profile `name` and its parents: `load` answers a name with a text, or with none, and
@@ -89,7 +92,7 @@ impl Profile {
         load: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
     ) -> Result<Profile, Error> {
         let document = find(name, "", load)?;
-        fold(document, load, &mut vec![name.to_owned()])
+        fold(document, load, name, For::Container)
     }
 
     /// A profile that is built in, whole.
@@ -120,7 +123,7 @@ fn find(name: &str, wanted_by: &str, load: Load<'_>) -> Result<Document, Error> 
             let wanted_by = if wanted_by.is_empty() {
                 String::new()
             } else {
-                format!(" (extended by {wanted_by})")
+                format!(" (named by {wanted_by})")
             };
             return Err(Error::Missing {
                 name: name.into(),
@@ -138,8 +141,16 @@ fn find(name: &str, wanted_by: &str, load: Load<'_>) -> Result<Document, Error> 
     Ok(document)
 }
 
-fn fold(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<Profile, Error> {
-    let profile = merge(document, load, chain)?;
+/// What a profile is resolved for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Container,
+    /// Another profile's `exec` names it.
+    Sessions,
+}
+
+fn fold(document: Document, load: Load<'_>, name: &str, whom: For) -> Result<Profile, Error> {
+    let profile = merge(document, load, &mut vec![name.to_owned()], whom)?;
     let allows = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
     if profile.syscalls.allow.is_empty() {
         return Err(Error::NoCalls {
@@ -154,7 +165,18 @@ fn fold(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<P
     Ok(profile)
 }
 
-fn merge(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<Profile, Error> {
+fn merge(
+    document: Document,
+    load: Load<'_>,
+    chain: &mut Vec<String>,
+    whom: For,
+) -> Result<Profile, Error> {
+    // What sessions may be is said in one place; and profiles that name each other have no end.
+    if whom == For::Sessions && document.exec.is_some() {
+        return Err(Error::Nested {
+            profile: document.name,
+        });
+    }
     let mut parents = Vec::new();
     for parent in &document.extends {
         if chain.contains(parent) {
@@ -164,12 +186,14 @@ fn merge(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<
         }
         let found = find(parent, &document.name, load)?;
         chain.push(parent.clone());
-        parents.push(merge(found, load, chain)?);
+        parents.push(merge(found, load, chain, whom)?);
         chain.pop();
     }
     let syscalls = merge_calls(&document, &parents)?;
     let files = merge_files(&document.name, document.files, &parents)?;
     let network = merge_network(document.network, &parents);
+    let mut whole = |name: &str| fold(find(name, &document.name, load)?, load, name, For::Sessions);
+    let exec = exec::merge(&document.name, document.exec, &parents, &mut whole)?;
     let common = |get: fn(&Profile) -> BTreeSet<Scope>| {
         parents
             .iter()
@@ -192,6 +216,7 @@ fn merge(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<
         masked_paths: document.masked_paths.into_iter().map(|p| p.0).collect(),
         readonly_paths: document.readonly_paths.into_iter().map(|p| p.0).collect(),
         refuse: document.process.refuse,
+        exec,
     };
     for parent in parents {
         profile.capabilities.extend(parent.capabilities);

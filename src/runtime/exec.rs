@@ -2,6 +2,7 @@
 //! compiled and no profile is read: the supervisor lends the very bytes the workload was held to.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::handover::{self, Handover};
@@ -11,10 +12,10 @@ use crate::control::{Answer, Ask};
 use crate::oci::document::{Document, Kind};
 use crate::oci::invocation::{Changes, Exec};
 use crate::oci::patch::Edit;
-use crate::policy;
+use crate::policy::{self, Streams};
 use crate::seal::Rlimit;
 use crate::state::{Home, Record};
-use crate::sys::{fds, socket};
+use crate::sys::{fds, process, socket};
 
 const VERB: &str = "exec in";
 
@@ -28,15 +29,14 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
             id: exec.id.clone(),
         });
     }
-    if let Some(reason) = &record.exec.refused {
-        return Err(policy::Refusal::Exec(reason.clone()).into());
-    }
     let process = exec
         .process
         .as_deref()
-        .map(|path| process_file(path, &record))
+        .map(|path| process_file(path, exec, &record))
         .transpose()?;
     if process.is_none() {
+        let argv0 = exec.command.first().map(|word| word.as_bytes());
+        policy::session::admit(argv0, streams(exec), &record.exec)?;
         check_user(exec, &record)?;
     }
     // 2. The filesystem may have changed since the last session, and who may mount is not asked.
@@ -81,10 +81,32 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
 }
 
 /// The process file with the profile's limits in it.
-fn process_file(path: &Path, record: &Record) -> Result<(Document, Vec<Rlimit>), Failure> {
+fn process_file(
+    path: &Path,
+    exec: &Exec,
+    record: &Record,
+) -> Result<(Document, Vec<Rlimit>), Failure> {
     let document = Document::load(path, Kind::Process)?;
-    let plan = policy::plan_exec(&document.process()?, &record.exec)?;
+    let plan = policy::plan_exec(&document.process()?, streams(exec), &record.exec)?;
     Ok((document.edited(&plan.edits)?, plan.rlimits))
+}
+
+/// What makes the session interactive, as far as the command line tells. `--tty` counts beside a
+/// process file too: no runtime heeds it there today, and one that will must not get past the rule.
+fn streams(exec: &Exec) -> Streams {
+    Streams {
+        terminal: exec.tty,
+        input: has_input(),
+    }
+}
+
+/// Whether standard input can bring anything: engines give /dev/null to probes, to hooks of the pod
+/// and to `kubectl exec` without `-i`.
+fn has_input() -> bool {
+    let null = |file: libc::stat| {
+        file.st_mode & libc::S_IFMT == libc::S_IFCHR && file.st_rdev == libc::makedev(1, 3)
+    };
+    !process::stat(std::io::stdin()).is_ok_and(null)
 }
 
 /// The command-line form takes the container's own process for a model, whose limits were set at

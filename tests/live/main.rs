@@ -22,6 +22,7 @@ mod lossless;
 mod programs;
 mod remains;
 mod scene;
+mod sessions;
 mod table;
 mod trace;
 mod workloads;

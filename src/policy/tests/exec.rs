@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// As a probe calls.
+const PROBE: Streams = Streams {
+    terminal: false,
+    input: false,
+};
+
 #[test]
 fn an_exec_session_gets_no_more_than_the_profile() {
     let profile = Profile::builtin("restricted").unwrap();
@@ -10,7 +16,7 @@ fn an_exec_session_gets_no_more_than_the_profile() {
         "capabilities": {"bounding": ["CAP_SYS_ADMIN", "CAP_NET_BIND_SERVICE"], "effective": ["CAP_SYS_ADMIN"]},
         "noNewPrivileges": false, "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 3, "soft": 3}]});
     let process: Process = serde_json::from_value(session.clone()).unwrap();
-    let planned = plan_exec(&process, &plan.exec).unwrap();
+    let planned = plan_exec(&process, PROBE, &plan.exec).unwrap();
     patch::apply(&mut session, &planned.edits).unwrap();
     assert_eq!(
         session["capabilities"]["bounding"],
@@ -55,7 +61,7 @@ fn without_landlock_sessions_that_could_be_captured_are_refused() {
     let strong = planned("landlock", &cri()).unwrap();
     assert!(strong.policy.layers.is_empty() && !strong.degraded.is_empty());
     assert!(
-        plan_exec(&session, &strong.exec)
+        plan_exec(&session, PROBE, &strong.exec)
             .unwrap_err()
             .to_string()
             .contains("CAP_DAC_OVERRIDE")
@@ -63,10 +69,88 @@ fn without_landlock_sessions_that_could_be_captured_are_refused() {
     assert!(
         plan_exec(
             &session,
+            PROBE,
             &planned("landlock, exec-capture", &cri()).unwrap().exec
         )
         .is_ok()
     );
     let weak = with(|s| s["process"]["capabilities"] = json!({}));
-    assert!(plan_exec(&session, &planned("landlock", &weak).unwrap().exec).is_ok());
+    assert!(plan_exec(&session, PROBE, &planned("landlock", &weak).unwrap().exec).is_ok());
+}
+
+fn sessions_of(exec: &str) -> ExecRules {
+    let text = format!("{{version: 1, name: ops, extends: [baseline], exec: {exec}}}");
+    let profile = Profile::parse("ops", &text).unwrap();
+    attempt(&cri(), &profile, &host(7), &config()).unwrap().exec
+}
+
+/// A session of a process file.
+fn session(args: &[&str], terminal: bool, streams: Streams, rules: &ExecRules) -> Option<String> {
+    let process =
+        json!({"cwd": "/", "args": args, "user": {"uid": 0, "gid": 0}, "terminal": terminal});
+    let process: Process = serde_json::from_value(process).unwrap();
+    plan_exec(&process, streams, rules)
+        .err()
+        .map(|refusal| refusal.to_string())
+}
+
+#[test]
+fn an_interactive_session_is_denied_by_its_terminal_or_its_input_and_a_probe_never() {
+    let rules = sessions_of("{interactive: deny}");
+    let asks = |terminal, streams| session(&["sh"], terminal, streams, &rules);
+    let (tty, input) = (
+        Streams {
+            terminal: true,
+            ..PROBE
+        },
+        Streams {
+            input: true,
+            ..PROBE
+        },
+    );
+    assert_eq!(asks(false, PROBE), None);
+    for (terminal, streams, what) in [
+        (true, PROBE, "this one has a terminal"),
+        (false, tty, "this one has a terminal"),
+        (false, input, "its standard input attached"),
+    ] {
+        let found = asks(terminal, streams).unwrap();
+        let start = "exec is refused: profile ops denies interactive sessions";
+        assert!(found.starts_with(start) && found.contains(what), "{found}");
+    }
+    let open = sessions_of("{interactive: allow}");
+    assert_eq!(session(&["sh"], true, input, &open), None);
+}
+
+#[test]
+fn a_session_executes_what_is_listed_and_nothing_else_probes_included() {
+    let rules = sessions_of("{commands: [pg_isready, /opt/health/*]}");
+    let asks = |args: &[&str]| session(args, false, PROBE, &rules);
+    assert_eq!(asks(&["pg_isready", "-q"]), None);
+    assert_eq!(asks(&["/opt/health/live"]), None);
+    for argv0 in [
+        "sh",
+        "./pg_isready",
+        "/tmp/pg_isready",
+        "/opt/health/../../bin/sh",
+        "\u{1b}[2J",
+    ] {
+        let found = asks(&[argv0, "-c", "pg_isready"]).unwrap();
+        let start =
+            format!("exec is refused: profile ops lists no {argv0:?} under `exec.commands`");
+        assert!(found.starts_with(&start), "{found}");
+        assert!(found.contains("/opt/health/*, pg_isready"), "{found}");
+    }
+    // A command that is no text is in no list.
+    assert!(session::admit(Some(b"pg_isready\xff"), PROBE, &rules).is_err());
+    let none = sessions_of("{commands: []}");
+    let found = session(&["true"], false, PROBE, &none).unwrap();
+    assert!(found.contains("no sessions at all"), "{found}");
+}
+
+#[test]
+fn a_record_of_before_there_were_rules_on_sessions_still_reads() {
+    let old = json!({"capabilities": [], "landlock": true});
+    let rules: ExecRules = serde_json::from_value(old).unwrap();
+    assert_eq!(session(&["sh"], true, PROBE, &rules), None);
 }
