@@ -75,7 +75,10 @@ pub enum What {
         args: Vec<String>,
         /// Errno name answered, such as `EPERM`.
         errno: String,
-        /// The profile line that would allow it.
+        /// The layer whose tripwire it is, the outermost where several have one.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        profile: String,
+        /// The line of that profile that would allow it.
         fix: String,
     },
     /// Events that a container caused faster than the journal takes them.

@@ -115,17 +115,23 @@ pub struct SessionRule {
     pub commands: Option<Vec<String>>,
 }
 
-/// One call that is refused and reported.
+/// One call that one layer refuses and reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tripwire {
     /// System call name.
     pub syscall: String,
     /// Errno to answer, as a number.
     pub errno: i32,
+    /// The layer that has it. Several layers may have one for the same call, outermost first.
+    #[serde(default)]
+    pub profile: String,
     /// The profile's rules for it, each the conditions on arguments under which it holds; for the
     /// event's `fix`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Vec<Condition>>,
+    /// Conditions under which this layer decides otherwise than a rule without conditions says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unless: Vec<Vec<Condition>>,
 }
 
 /// What the supervisor saw.

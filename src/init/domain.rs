@@ -5,7 +5,7 @@
 
 use landlock::{
     ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
-    PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    PathBeneath, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use super::paths::{self, PathError};
@@ -49,14 +49,20 @@ pub enum DomainError {
 /// [`DomainError`]; the process may then be in some of the domains and must not go on.
 pub fn enter(layers: &[Layer]) -> Result<Entered, DomainError> {
     let mut entered = Entered::default();
+    // Built before the first is entered: a domain may well forbid to list what the rules of the next
+    // one have to be made from.
+    let mut built = Vec::with_capacity(layers.len());
     for layer in layers {
-        one(layer, &mut entered)?;
+        built.push(build(layer, &mut entered)?);
+    }
+    for ruleset in built {
+        restrict(ruleset, &mut entered)?;
         entered.layers += 1;
     }
     Ok(entered)
 }
 
-fn one(layer: &Layer, entered: &mut Entered) -> Result<(), DomainError> {
+fn build(layer: &Layer, entered: &mut Entered) -> Result<RulesetCreated, DomainError> {
     let handled_fs = fs(layer.handled_fs)?;
     let handled_net = net(layer.handled_net)?;
     let scoped =
@@ -100,6 +106,10 @@ fn one(layer: &Layer, entered: &mut Entered) -> Result<(), DomainError> {
         created = created.add_rule(NetPort::new(rule.port, net(rule.access)?))?;
         entered.rules += 1;
     }
+    Ok(created)
+}
+
+fn restrict(created: RulesetCreated, entered: &mut Entered) -> Result<(), DomainError> {
     // Denials of the workload are logged too, not only those up to execve: kernel audit is the only
     // witness of a Landlock denial. Kernels before ABI 7 log nothing either way.
     let status = created

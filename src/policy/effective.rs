@@ -1,58 +1,87 @@
 //! The effective policy as people read it (`mantlet inspect`): plain JSON with stable keys.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use super::seccomp::Filters;
 use super::seccomp::verdict::Action;
-use crate::profile::Profile;
+use super::{Composed, Layers};
+use crate::profile::{Profile, Rule};
 use crate::seal::Layer;
 
-/// What goes into the summary beside the profile.
+/// What goes into the summary.
 pub(super) struct Parts<'a> {
-    pub profile: &'a Profile,
+    pub layers: Layers<'a>,
+    pub composed: &'a Composed,
     pub capabilities: &'a [String],
     pub abi: u32,
-    pub layers: &'a [Layer],
-    pub filters: &'a Filters,
     pub engine_seccomp: bool,
     pub supervised: bool,
-    pub degraded: &'a [String],
     pub annotations: &'a [&'a str],
 }
 
+/// `profiles` are the layers as written, each with its own lists; everything beside them is what
+/// they come to together.
 pub(super) fn summary(parts: &Parts<'_>) -> Value {
-    let profile = parts.profile;
+    let layers = parts.layers;
+    let filter = &parts.composed.filters.filter;
+    let names = layers.names();
+    let domains = parts.composed.domains.iter().zip(&names);
     json!({
-        "profile": {
-            "name": profile.name,
-            "description": profile.description,
-            "extends": profile.extends,
-            "mode": "enforce",
-        },
+        "profiles": layers.iter().map(profile).collect::<Vec<Value>>(),
         "supervised": parts.supervised,
         "no_new_privs": true,
         "capabilities": parts.capabilities,
         "landlock": {
             "abi": parts.abi,
-            "layers": parts.layers.iter().map(layer).collect::<Vec<Value>>(),
+            "layers": domains.map(|(domain, name)| layer(domain, name)).collect::<Vec<Value>>(),
         },
         "seccomp": {
             "runtime_filter": if parts.engine_seccomp { "engine" } else { "profile" },
-            "instructions": parts.filters.filter.program.len() / 8,
-            "flags": parts.filters.filter.flags,
-            "listener": parts.filters.filter.listener,
+            "instructions": filter.program.len() / 8,
+            "flags": filter.flags,
+            "listener": filter.listener,
         },
         "syscalls": syscalls(parts),
-        "masked_paths": profile.masked_paths,
-        "readonly_paths": profile.readonly_paths,
-        "refuse": profile.refuse,
+        "masked_paths": layers.union(|profile| &profile.masked_paths),
+        "readonly_paths": layers.union(|profile| &profile.readonly_paths),
+        "refuse": layers.union(|profile| &profile.refuse),
         "removed_annotations": parts.annotations,
-        "degraded": parts.degraded,
+        "degraded": parts.composed.degraded,
     })
 }
 
+/// One layer as its author wrote it, `extends` folded in. Its files, ports and scopes are those of
+/// the Landlock domain with its name.
+fn profile(profile: &Profile) -> Value {
+    let calls = &profile.syscalls;
+    json!({
+        "name": profile.name,
+        "description": profile.description,
+        "extends": profile.extends,
+        "mode": "enforce",
+        "requires": profile.requires,
+        "capabilities": profile.capabilities,
+        "syscalls": {
+            "groups": calls.groups,
+            "allowed": distinct(&calls.allow),
+            "tripwires": distinct(&calls.tripwire),
+            "denied": distinct(&calls.deny),
+        },
+        "masked_paths": profile.masked_paths,
+        "readonly_paths": profile.readonly_paths,
+        "refuse": profile.refuse,
+    })
+}
+
+/// How many calls a list names.
+fn distinct(rules: &[Rule]) -> usize {
+    let names: BTreeSet<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+    names.len()
+}
+
 fn syscalls(parts: &Parts<'_>) -> Value {
-    let exact = &parts.filters.exact;
+    let exact = &parts.composed.filters.exact;
     let count = |test: fn(&super::seccomp::verdict::Decision) -> bool| {
         exact
             .calls
@@ -67,11 +96,10 @@ fn syscalls(parts: &Parts<'_>) -> Value {
         .map(|(name, _)| name)
         .collect();
     json!({
-        "groups": parts.profile.syscalls.groups,
         "allowed": count(|decision| decision.permits_all()),
         "conditional": partly,
         "denied": count(|decision| decision.permits_none()),
-        "tripwires": parts.filters.tripwires.iter().map(|t| &t.syscall).collect::<Vec<_>>(),
+        "tripwires": exact.tripwires().collect::<Vec<_>>(),
         "absent": exact
             .calls
             .iter()
@@ -81,8 +109,9 @@ fn syscalls(parts: &Parts<'_>) -> Value {
     })
 }
 
-fn layer(layer: &Layer) -> Value {
+fn layer(layer: &Layer, profile: &str) -> Value {
     json!({
+        "profile": profile,
         "handled": { "files": files(layer.handled_fs), "tcp": ports(layer.handled_net) },
         "scope": names(layer.scoped, &["abstract-unix-socket", "signal"]),
         "paths": layer.paths.iter().map(|rule| json!({

@@ -29,18 +29,18 @@ const DEVICES: [&str; 8] = [
 /// Never part of `@image`: /dev and /sys are not the image's, and rules below /proc vanish.
 const NOT_IMAGE: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// Builds the domain, or none on a kernel without Landlock, and says what this ABI cannot enforce
-/// of what the profile asks for.
+/// Builds one profile's domain, or none on a kernel without Landlock, and says what this ABI cannot
+/// enforce of what the profile asks for.
 #[must_use]
 pub fn plan(
     profile: &Profile,
     spec: &Spec,
     mounts: &[Place],
     abi: u32,
-) -> (Vec<Layer>, Vec<String>) {
+) -> (Option<Layer>, Vec<String>) {
     let mut lacks = lacking(profile, abi);
     if abi == 0 {
-        return (Vec::new(), lacks);
+        return (None, lacks);
     }
     let known = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
     let mut layer = match &profile.files {
@@ -66,7 +66,7 @@ pub fn plan(
     for scope in &profile.scope {
         layer.scoped |= (scope_bit(*scope) & scopes).bits();
     }
-    (vec![layer], lacks)
+    (Some(layer), lacks)
 }
 
 /// The rules that grant execution, whatever the kernel can do; none where files are unrestricted.

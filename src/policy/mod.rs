@@ -1,10 +1,12 @@
-//! Profile × Spec × Host → [`Plan`]: pure, no I/O. `create`, `explain` and the golden tests run
+//! Layers × Spec × Host → [`Plan`]: pure, no I/O. `create`, `explain` and the golden tests run
 //! this very code.
 
 pub mod annotations;
+mod compose;
 mod effective;
 mod fix;
 pub mod landlock;
+mod layers;
 pub mod mounts;
 pub mod noexec;
 pub mod process;
@@ -15,7 +17,10 @@ pub mod session;
 #[cfg(test)]
 mod tests;
 
+pub use compose::{Composed, Scene, compose};
 pub use fix::fix_for;
+pub use layers::{Layers, MOST};
+pub use seccomp::exact::speaking;
 
 use std::collections::BTreeSet;
 
@@ -35,8 +40,8 @@ pub use session::Streams;
 /// front door's business and not here.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
-    /// The profile, resolved (`extends` folded in).
-    pub profile: &'a Profile,
+    /// The profiles in force, each resolved (`extends` folded in).
+    pub profiles: Layers<'a>,
     /// Typed view of config.json as the engine wrote it.
     pub spec: &'a Spec,
     /// The node.
@@ -84,7 +89,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Refusal> {
     build(&input, true)
 }
 
-/// Plans a pause container: the built-in profile, whatever `input.profile` is, and no supervisor.
+/// Plans a pause container: the built-in profile, whatever `input.profiles` are, and no supervisor.
 ///
 /// # Errors
 ///
@@ -94,7 +99,7 @@ pub fn plan_pause(input: Input<'_>) -> Result<Plan, Refusal> {
     let pause = Profile::builtin("pause").expect("the built-in profiles are tested to resolve");
     build(
         &Input {
-            profile: &pause,
+            profiles: Layers::from(&&pause),
             ..input
         },
         false,
@@ -103,7 +108,7 @@ pub fn plan_pause(input: Input<'_>) -> Result<Plan, Refusal> {
 
 /// Plans one exec session of a process file; `streams` is what is known beside it.
 ///
-/// The engine's capabilities for the session are cut to the profile's; sets it leaves out become
+/// The engine's capabilities for the session are cut to the layers'; sets it leaves out become
 /// empty. Filter and Landlock policy are the container's own, sealed at `create`.
 ///
 /// # Errors
@@ -133,95 +138,57 @@ pub fn plan_exec(
 
 /// The plan proper; what must be refused has been.
 fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
-    let (profile, host) = (input.profile, input.host);
-    refuse::abilities(profile, host)?;
-    let process = input
-        .spec
-        .process()
-        .as_ref()
-        .ok_or(Refusal::Missing("process"))?;
-    let linux = input
-        .spec
-        .linux()
-        .as_ref()
-        .ok_or(Refusal::Missing("linux"))?;
+    let (layers, spec, host) = (input.profiles, input.spec, input.host);
+    let process = spec.process().as_ref().ok_or(Refusal::Missing("process"))?;
+    let linux = spec.linux().as_ref().ok_or(Refusal::Missing("linux"))?;
+    let mounts = mounts::read(spec)?;
 
-    // 1. What the process may be.
-    let allowed: Vec<String> = profile
-        .capabilities
-        .iter()
-        .map(|name| (*name).to_owned())
-        .collect();
-    let (mut edits, rlimits) = process::edits(process, "/process", &allowed);
-    edits.extend(paths(
-        "maskedPaths",
-        linux.masked_paths().as_deref(),
-        &profile.masked_paths,
-    ));
-    edits.extend(paths(
-        "readonlyPaths",
-        linux.readonly_paths().as_deref(),
-        &profile.readonly_paths,
-    ));
+    // 1. What init applies: files, ports and processes it may reach, calls it may make.
+    let scene = Scene {
+        spec,
+        mounts: &mounts,
+        host,
+        supervised,
+    };
+    let composed = compose(layers, &scene)?;
 
-    let annotations = annotations::switches(input.spec, &input.config.runtime_annotations);
+    // 2. What config.json says of the process, its paths and mounts, and of the runtime.
+    let (mut edits, rlimits) = process::edits(process, "/process", &composed.capabilities);
+    let masked = layers.union(|profile| &profile.masked_paths);
+    let readonly = layers.union(|profile| &profile.readonly_paths);
+    edits.extend(paths("maskedPaths", linux.masked_paths(), &masked));
+    edits.extend(paths("readonlyPaths", linux.readonly_paths(), &readonly));
+    let annotations = annotations::switches(spec, &input.config.runtime_annotations);
     edits.extend(annotations.iter().map(|name| annotations::removal(name)));
+    let runnable: Vec<Vec<seal::PathRule>> = layers
+        .iter()
+        .filter_map(|profile| landlock::runnable(profile, spec, &mounts))
+        .collect();
+    edits.extend(noexec::edits(spec, host, &mounts, &runnable));
+    edits.extend(composed.filters.edits.iter().cloned());
 
-    // 2. What files, ports and processes it may reach.
-    let mounts = mounts::read(input.spec)?;
-    if let Some(runnable) = landlock::runnable(profile, input.spec, &mounts) {
-        edits.extend(noexec::edits(input.spec, host, &mounts, &runnable));
-    }
-    let (layers, mut degraded) = landlock::plan(profile, input.spec, &mounts, host.landlock_abi);
-
-    // 3. What it may call.
-    let notify = supervised && host.user_notif && !host.listener_taken;
-    let filters = seccomp::plan(profile, linux.seccomp().as_ref(), notify).map_err(|cause| {
-        Refusal::Filter {
-            profile: profile.name.clone(),
-            cause,
-        }
-    })?;
-    if !notify && !profile.syscalls.tripwire.is_empty() {
-        degraded.push("no seccomp notification: tripwires deny in silence".into());
-    }
-    for name in &filters.exact.unknown {
-        degraded.push(format!(
-            "system call {name} is unknown to this build: it answers ENOSYS"
-        ));
-    }
-
-    // 4. What exec sessions are held to, and what people see.
+    // 3. What exec sessions are held to, and what people see.
     let held: Vec<String> = process::bounding(Some(process))
         .into_iter()
-        .filter(|name| allowed.contains(name))
+        .filter(|name| composed.capabilities.contains(name))
         .collect();
-    let exec = exec_rules(input, allowed, &held, &layers);
+    let exec = exec_rules(input, &composed, &held);
     let effective = effective::summary(&effective::Parts {
-        profile,
+        layers,
+        composed: &composed,
         capabilities: &held,
         abi: host.landlock_abi,
-        layers: &layers,
-        filters: &filters,
         engine_seccomp: linux.seccomp().is_some(),
         supervised,
-        degraded: &degraded,
         annotations: &annotations,
     });
-    edits.extend(filters.edits);
-    let policy = seal::Policy {
-        supervised,
-        layers,
-        rlimits,
-        filter: filters.filter,
-    };
     Ok(Plan {
         edits,
-        policy,
-        tripwires: filters.tripwires,
+        policy: composed.policy(supervised, rlimits),
+        tripwires: composed.filters.tripwires,
         exec,
         effective,
-        degraded,
+        degraded: composed.degraded,
     })
 }
 
@@ -229,52 +196,54 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
 /// protects (DESIGN §5).
 const CAPTURING: [&str; 3] = ["CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE"];
 
-fn exec_rules(
-    input: &Input<'_>,
-    capabilities: Vec<String>,
-    held: &[String],
-    layers: &[seal::Layer],
-) -> ExecRules {
-    let profile = input.profile;
+fn exec_rules(input: &Input<'_>, composed: &Composed, held: &[String]) -> ExecRules {
     let captor = CAPTURING
         .into_iter()
         .find(|name| held.iter().any(|have| have == name));
-    let accepted = profile.requires.degrade.contains(&Degrade::ExecCapture);
-    let refused = captor.filter(|_| layers.is_empty() && !accepted).map(|name| {
-        format!(
-            "without Landlock a process of this container, which holds {name}, could capture the \
-             session; drop the capability, use a kernel with Landlock, or let profile {} go without \
-             by `requires: {{degrade: [exec-capture]}}`",
-            profile.name
-        )
-    });
-    let held_to_more = profile
-        .exec
-        .as_ref()
-        .is_some_and(|exec| !exec.profiles.is_empty());
-    let refused = refused.or_else(|| {
-        held_to_more.then(|| {
+    let accepts = |profile: &&Profile| profile.requires.degrade.contains(&Degrade::ExecCapture);
+    let mut layers = input.profiles.iter();
+    let insisting = layers.find(|profile| !accepts(profile));
+    let landlock = !composed.domains.is_empty();
+    let refused = captor
+        .zip(insisting)
+        .filter(|_| !landlock)
+        .map(|(name, profile)| {
             format!(
-                "profile {} holds sessions to another profile, which is not available yet",
+                "without Landlock a process of this container, which holds {name}, could capture the \
+                 session; drop the capability, use a kernel with Landlock, or let profile {} go without \
+                 by `requires: {{degrade: [exec-capture]}}`",
                 profile.name
             )
-        })
+        });
+    let refuses_root = |profile: &Profile| profile.refuse.contains(&Refuse::RootUser);
+    let held_to_more = |profile: &&Profile| {
+        profile
+            .exec
+            .as_ref()
+            .is_some_and(|e| !e.profiles.is_empty())
+    };
+    let refused = refused.or_else(|| {
+        let profile = input.profiles.iter().find(held_to_more)?;
+        Some(format!(
+            "profile {} holds sessions to another profile, which is not available yet",
+            profile.name
+        ))
     });
     ExecRules {
-        capabilities,
-        landlock: !layers.is_empty(),
+        capabilities: composed.capabilities.clone(),
+        landlock,
         refused,
-        refuse_root: profile.refuse.contains(&Refuse::RootUser)
+        refuse_root: input.profiles.iter().any(refuses_root)
             && !refuse::has_user_namespace(input.spec),
         proc_mounts: input.config.proc_mounts.clone(),
-        sessions: session::rules([profile]),
+        sessions: session::rules(input.profiles.iter()),
     }
 }
 
-/// The engine's list with what the profile adds to it.
-fn paths(key: &str, engine: Option<&[String]>, profile: &BTreeSet<String>) -> Option<Edit> {
-    let engine = engine.unwrap_or_default();
-    let more: Vec<&String> = profile
+/// The engine's list with what the layers add to it.
+fn paths(key: &str, engine: &Option<Vec<String>>, layers: &BTreeSet<String>) -> Option<Edit> {
+    let engine = engine.as_deref().unwrap_or_default();
+    let more: Vec<&String> = layers
         .iter()
         .filter(|path| !engine.contains(path))
         .collect();

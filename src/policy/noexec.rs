@@ -15,9 +15,9 @@ use crate::oci::patch::Edit;
 use crate::seal::PathRule;
 
 /// Edits of `/mounts/N/options`. `places` are `spec`'s mounts in order, `runnable` the rules that
-/// grant execution.
+/// grant execution, of each layer that restricts files: a mount stays executable where all do.
 #[must_use]
-pub fn edits(spec: &Spec, host: &Host, places: &[Place], runnable: &[PathRule]) -> Vec<Edit> {
+pub fn edits(spec: &Spec, host: &Host, places: &[Place], runnable: &[Vec<PathRule>]) -> Vec<Edit> {
     // runc remounts for `noexec` with the flags of the options alone. In a user namespace that would
     // clear flags which the source's mount has locked (nosuid, nodev of a tmpfs), and is refused;
     // `rnoexec` adds its flag to what is there. mount_namespaces(7), mount_setattr(2).
@@ -28,7 +28,13 @@ pub fn edits(spec: &Spec, host: &Host, places: &[Place], runnable: &[PathRule]) 
     let all = spec.mounts().iter().flatten().zip(places);
     all.enumerate()
         .filter(|(_, (mount, place))| is_ours(mount, &place.destination))
-        .filter(|(_, (_, place))| !runnable.iter().any(|rule| grants(rule, &place.destination)))
+        .filter(|(_, (_, place))| {
+            let granted = |rules: &Vec<PathRule>| {
+                let on = |rule: &PathRule| grants(rule, &place.destination);
+                rules.iter().any(on)
+            };
+            !runnable.iter().all(granted)
+        })
         .filter_map(|(at, (mount, _))| {
             let options = options(mount, locked, deep)?;
             Some(Edit::Set {

@@ -189,6 +189,15 @@ pub enum Refusal {
         /// What there is.
         listed: String,
     },
+    /// More profiles than the kernel stacks domains.
+    #[error(
+        "{found} profiles are in force at once, and the kernel stacks 1 to 16 Landlock domains, one \
+             for each: let fewer `rules` of the node's configuration match"
+    )]
+    Layers {
+        /// How many.
+        found: usize,
+    },
     /// The filter is too large.
     #[error("the seccomp filter of profile {profile} cannot be built: {cause}")]
     Filter {
@@ -367,13 +376,13 @@ fn landlock(profile: &Profile, found: u32) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The profile's own `process.refuse`.
+/// `process.refuse` of every layer.
 pub(super) fn rules(input: &Input<'_>) -> Result<(), Refusal> {
-    for rule in &input.profile.refuse {
+    let all = input.profiles.iter();
+    for (profile, rule) in all.flat_map(|p| p.refuse.iter().map(move |rule| (p, rule))) {
         if let Some((found, remedy)) = offence(*rule, input.spec) {
-            let profile = input.profile.name.clone();
             return Err(Refusal::Rule {
-                profile,
+                profile: profile.name.clone(),
                 rule: rule.name(),
                 found,
                 remedy,

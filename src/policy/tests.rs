@@ -73,7 +73,7 @@ fn cri() -> Value {
 fn attempt(spec: &Value, profile: &Profile, host: &Host, config: &Config) -> Result<Plan, Refusal> {
     let spec: Spec = serde_json::from_value(spec.clone()).unwrap();
     plan(Input {
-        profile,
+        profiles: Layers::from(&profile),
         spec: &spec,
         host,
         config,
@@ -135,8 +135,9 @@ fn plans_of_a_cri_container_are_as_blessed() {
     let spec = cri();
     let typed: Spec = serde_json::from_value(spec.clone()).unwrap();
     let profile = Profile::builtin("restricted").unwrap();
+    let only = &profile;
     let input = Input {
-        profile: &profile,
+        profiles: Layers::from(&only),
         spec: &typed,
         host: &host(7),
         config: &config(),
@@ -343,8 +344,9 @@ fn what_the_node_or_the_engine_makes_impossible_is_refused_by_name() {
     let spec: Spec = serde_json::from_value(cri()).unwrap();
     let mut crun = host(7);
     crun.runtime.family = Family::Crun;
+    let only = &profile;
     let run = Input {
-        profile: &profile,
+        profiles: Layers::from(&only),
         spec: &spec,
         host: &crun,
         config: &config(),
@@ -430,5 +432,6 @@ mod abilities;
 mod annotations;
 mod exec;
 mod image;
+mod layers;
 mod noexec;
 mod privileged;

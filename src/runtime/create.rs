@@ -20,7 +20,7 @@ use crate::host::Host;
 use crate::oci::document::Document;
 use crate::oci::invocation::{Changes, Create};
 use crate::oci::patch::Edit;
-use crate::policy::{self, Input, Plan};
+use crate::policy::{self, Input, Layers, Plan};
 use crate::profile::Profile;
 use crate::state::{self, Home, Record};
 use crate::sys::{socket, spawn};
@@ -87,8 +87,9 @@ fn decide(
 ) -> Result<(Plan, String), Failure> {
     let profile = load(door)?;
     let spec = original.spec()?;
+    let only = &profile;
     let input = Input {
-        profile: &profile,
+        profiles: Layers::from(&only),
         spec: &spec,
         host,
         config: &door.config,

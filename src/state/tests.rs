@@ -54,7 +54,9 @@ fn record(root: &Path) -> Record {
         tripwires: vec![Tripwire {
             syscall: "mount".into(),
             errno: 1,
+            profile: "baseline".into(),
             rules: Vec::new(),
+            unless: Vec::new(),
         }],
         effective: serde_json::json!({"z": 18446744073709551615u64, "a": 1}),
         created: "2026-01-01T00:00:00Z".into(),

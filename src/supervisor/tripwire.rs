@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 use libseccomp::{ScmpArch, ScmpSyscall};
 use nix::errno::Errno;
@@ -17,7 +18,6 @@ use nix::sys::epoll::EpollFlags;
 
 use super::{Source, Supervisor, look};
 use crate::event::{Process, What};
-use crate::profile::Condition;
 use crate::state::{Record, Tripwire};
 use crate::sys::pidfd;
 use crate::sys::seccomp::{self, Notification};
@@ -33,8 +33,9 @@ const MOST_CALLERS: usize = 256;
 
 /// What to answer, and who called before.
 pub(super) struct Tripwires {
-    /// By system call number of the native architecture: the filter kills all others.
-    answers: HashMap<i32, Tripwire>,
+    /// By system call number of the native architecture: the filter kills all others. Of each layer
+    /// that has one, outermost first.
+    answers: HashMap<i32, Vec<Rc<Tripwire>>>,
     /// By thread id.
     callers: HashMap<i32, Caller>,
 }
@@ -92,11 +93,15 @@ impl Tripwires {
                 .ok()
                 .map(ScmpSyscall::as_raw_syscall)
         };
-        let answers = record
-            .tripwires
-            .iter()
-            .filter_map(|wire| Some((number(&wire.syscall)?, wire.clone())))
-            .collect();
+        let mut answers: HashMap<i32, Vec<Rc<Tripwire>>> = HashMap::new();
+        for wire in &record.tripwires {
+            if let Some(number) = number(&wire.syscall) {
+                answers
+                    .entry(number)
+                    .or_default()
+                    .push(Rc::new(wire.clone()));
+            }
+        }
         Tripwires {
             answers,
             callers: HashMap::new(),
@@ -124,17 +129,19 @@ impl Tripwires {
         known.unwrap_or_default()
     }
 
-    fn rules(&self, call: &Notification) -> &[Vec<Condition>] {
-        self.answers
-            .get(&call.number)
-            .map_or(&[], |wire| &wire.rules)
-    }
-
-    fn answer(&self, call: &Notification) -> (String, i32) {
-        self.answers
-            .get(&call.number)
-            .map(|wire| (wire.syscall.clone(), wire.errno))
-            .unwrap_or_else(|| (name_of(call), libc::EPERM))
+    /// What refused the call.
+    fn wire(&self, call: &Notification) -> Rc<Tripwire> {
+        let layers = self.answers.get(&call.number);
+        let wire = layers.and_then(|layers| crate::policy::speaking(layers, &call.args));
+        wire.cloned().unwrap_or_else(|| {
+            Rc::new(Tripwire {
+                syscall: name_of(call),
+                errno: libc::EPERM,
+                profile: String::new(),
+                rules: Vec::new(),
+                unless: Vec::new(),
+            })
+        })
     }
 }
 
@@ -156,15 +163,15 @@ impl Supervisor {
     }
 
     fn deny(&mut self, token: u64, call: &Notification) {
-        let (name, errno) = self.tripwires.answer(call);
+        let wire = self.tripwires.wire(call);
         let tid = call.tid as i32;
         // 1. Who it is, where it will be told.
-        let told = self.journal.admits(&name);
+        let told = self.journal.admits(&wire.syscall);
         let stranger = (told && self.tripwires.known(tid).is_none()).then(|| Caller::meet(tid));
         // 2. The answer.
         if let Some(Source::Listener(listener)) = self.sources.get(&token) {
             // ENOENT: the caller was killed meanwhile. It is reported all the same: it did call.
-            let _ = seccomp::deny(listener, call.id, errno);
+            let _ = seccomp::deny(listener, call.id, wire.errno);
         }
         self.status.tripwires += 1;
         if !told {
@@ -179,12 +186,13 @@ impl Supervisor {
         let (arch, _) = arch_of(call);
         self.tell(What::Tripwire {
             process,
-            fix: crate::policy::fix_for(&name, self.tripwires.rules(call), &call.args),
-            syscall: name,
+            fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
+            syscall: wire.syscall.clone(),
+            profile: wire.profile.clone(),
             number: call.number.into(),
             arch: arch.into(),
             args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
-            errno: errno_name(errno),
+            errno: errno_name(wire.errno),
         });
     }
 

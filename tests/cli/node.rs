@@ -216,6 +216,7 @@ pub fn tripwire(exe: &str) -> What {
         arch: "x86_64".into(),
         args: vec!["0x0".into(), "0x1".into()],
         errno: "EPERM".into(),
+        profile: "baseline".into(),
         fix: "syscalls: {allow: [mount]}".into(),
     }
 }

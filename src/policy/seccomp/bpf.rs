@@ -68,6 +68,19 @@ pub enum TooLarge {
     /// One entry's conditions exceed what a jump can cross.
     #[error("a system call entry has too many conditions: at most twelve")]
     Entry,
+    /// The conditions of two layers on one call, each with each.
+    #[error(
+        "the conditions of two layers on {call} make {pairs} pairs, more than {most}: use fewer in \
+             one of the profiles"
+    )]
+    Pairs {
+        /// The call.
+        call: String,
+        /// Pairs.
+        pairs: usize,
+        /// What is taken.
+        most: usize,
+    },
 }
 
 /// Compiles: other architectures and x32 are killed, numbers without a decision get `unknown`.

@@ -1,13 +1,17 @@
 //! The workload-exact filter: the profile's decisions by number, compiled.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use oci_spec::runtime::LinuxSeccomp;
 
+use super::bpf::TooLarge;
 use super::verdict::{Action, Compare, Condition, Decision};
 use super::{engine, tcp};
+use crate::policy::Layers;
 use crate::profile::table::{self, Lookup};
 use crate::profile::{Condition as Written, Op, Profile, Rule, groups};
+use crate::state::Tripwire;
 
 /// What init itself still calls under the exact filter: it waits for the word, says that it
 /// failed, executes the workload, ends. Always allowed, whatever profile and engine say; a profile
@@ -27,11 +31,57 @@ pub struct Exact {
 pub const UNKNOWN: Action = Action::Errno(libc::ENOSYS as u16);
 const DENIED: Action = Action::Errno(libc::EPERM as u16);
 
+/// Answers of two layers to one call, each with each, beyond which no program would hold the rest.
+const MOST_PAIRS: usize = 1 << 14;
+
 impl Exact {
-    /// Decides every call that the profile's data version knows. `notify`: tripwires are notified;
-    /// without it they answer their errno in silence.
-    #[must_use]
-    pub fn new(profile: &Profile, notify: bool) -> Exact {
+    /// Decides every call that any layer's data version knows: allowed where all allow it, reported
+    /// where any reports it. `notify`: tripwires are notified; without it they answer their errno in
+    /// silence.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge::Pairs`].
+    pub fn new(layers: Layers<'_>, notify: bool) -> Result<Exact, TooLarge> {
+        let mut each = layers.iter().map(|profile| Exact::of(profile, notify));
+        let mut exact = each.next().expect("there is a layer");
+        for more in each {
+            exact.narrow(more)?;
+        }
+        // What one layer filters of clone, another's tripwire on clone3 must not make EPERM.
+        exact.close_clone3();
+        Ok(exact)
+    }
+
+    /// Adds a layer. A call that one of the two does not know is unknown to both.
+    fn narrow(&mut self, other: Exact) -> Result<(), TooLarge> {
+        let unknown = Decision::always(UNKNOWN);
+        for (name, (_, decision)) in &mut self.calls {
+            let theirs = other.calls.get(name).map_or(&unknown, |(_, theirs)| theirs);
+            let pairs = (decision.branches.len() + 1) * (theirs.branches.len() + 1);
+            if pairs > MOST_PAIRS {
+                return Err(TooLarge::Pairs {
+                    call: name.clone(),
+                    pairs,
+                    most: MOST_PAIRS,
+                });
+            }
+            *decision = decision.layered(theirs);
+        }
+        for (name, (number, theirs)) in other.calls {
+            let meet = || (number, unknown.layered(&theirs));
+            self.calls.entry(name).or_insert_with(meet);
+        }
+        for name in other.unknown {
+            if !self.unknown.contains(&name) {
+                self.unknown.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// One layer.
+    fn of(profile: &Profile, notify: bool) -> Exact {
         let calls = &profile.syscalls;
         let lists = Lists {
             tripwire: by_name(&calls.tripwire),
@@ -246,24 +296,43 @@ pub fn meet(name: &str, rule: &[Written], args: &[u64; 6]) -> bool {
         .all(|written| condition(name, written).holds(args))
 }
 
-/// The conditions of each tripwire that the profile has for a call.
+/// What one layer's tripwires on a call come to, for those who answer and report; none where it
+/// has none.
 #[must_use]
-pub fn tripwire_rules(profile: &Profile, name: &str) -> Vec<Vec<Written>> {
-    let rules = profile
-        .syscalls
-        .tripwire
-        .iter()
-        .filter(|rule| rule.name == name);
-    rules.map(|rule| rule.args.clone()).collect()
+pub fn tripwire(profile: &Profile, name: &str) -> Option<Tripwire> {
+    let of = |list: &[Rule]| -> Vec<Rule> {
+        let named = list.iter().filter(|rule| rule.name == name);
+        named.cloned().collect()
+    };
+    let calls = &profile.syscalls;
+    let tripwires = of(&calls.tripwire);
+    if tripwires.is_empty() {
+        return None;
+    }
+    let errno = tripwires.iter().find_map(|rule| rule.errno);
+    let others = [of(&calls.allow), of(&calls.deny)].concat();
+    let conditional = others.into_iter().map(|rule| rule.args);
+    Some(Tripwire {
+        syscall: name.into(),
+        errno: errno.unwrap_or(libc::EPERM),
+        profile: profile.name.clone(),
+        rules: tripwires.into_iter().map(|rule| rule.args).collect(),
+        unless: conditional.filter(|args| !args.is_empty()).collect(),
+    })
 }
 
-/// What a tripwire answers.
+/// Which layer's tripwire refused a call with these arguments; `layers` are those that have one for
+/// it, outermost first. The first where none speaks, as for a record of an older version.
 #[must_use]
-pub fn errno_of(profile: &Profile, name: &str) -> i32 {
-    let rule = profile
-        .syscalls
-        .tripwire
-        .iter()
-        .find(|rule| rule.name == name && rule.errno.is_some());
-    rule.and_then(|rule| rule.errno).unwrap_or(libc::EPERM)
+pub fn speaking<'a, T: Borrow<Tripwire>>(layers: &'a [T], args: &[u64; 6]) -> Option<&'a T> {
+    let holds = |wire: &Tripwire, rules: &[Vec<Written>]| {
+        let any = |rule: &Vec<Written>| !rule.is_empty() && meet(&wire.syscall, rule, args);
+        rules.iter().any(any)
+    };
+    let speaks = |wire: &&T| {
+        let wire: &Tripwire = (*wire).borrow();
+        let bare = wire.rules.iter().any(Vec::is_empty);
+        holds(wire, &wire.rules) || bare && !holds(wire, &wire.unless)
+    };
+    layers.iter().find(speaks).or(layers.first())
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use oci_spec::runtime::Spec;
 
-use super::plan;
+use super::{Layers, plan};
 use crate::profile::Profile;
 
 /// Asks the kernel through a small Python program, because this crate has no `unsafe` outside
@@ -61,7 +61,7 @@ fn the_kernel_answers_as_the_exact_filter_was_decided() {
     let engine = spec.linux().as_ref().unwrap().seccomp().as_ref();
     let profile = Profile::builtin("restricted").unwrap();
     // Without notification, tripwires answer their errno by themselves.
-    let planned = plan(&profile, engine, false).unwrap();
+    let planned = plan(Layers::from(&&profile), engine, false).unwrap();
     // getppid; clone3; keyctl; io_uring_setup; socket(AF_ALG, 5, 0); ioctl(-1, TIOCSTI) with and
     // without a dirty upper half; ioctl(-1, TCGETS); memfd_create("", 0); unknown; unshare(0);
     // clone(CLONE_NEWUSER); personality(query); personality(8); -1.

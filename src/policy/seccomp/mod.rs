@@ -20,8 +20,8 @@ mod tests;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 
 use self::exact::Exact;
+use super::Layers;
 use crate::oci::patch::Edit;
-use crate::profile::Profile;
 use crate::seal;
 use crate::state::Tripwire;
 
@@ -49,11 +49,11 @@ pub struct Filters {
 ///
 /// [`bpf::TooLarge`].
 pub fn plan(
-    profile: &Profile,
+    layers: Layers<'_>,
     engine: Option<&LinuxSeccomp>,
     notify: bool,
 ) -> Result<Filters, bpf::TooLarge> {
-    let mut exact = Exact::new(profile, notify);
+    let mut exact = Exact::new(layers, notify)?;
     let edits = match engine {
         Some(filter) => {
             let added = runtime::missing_needs(filter);
@@ -73,10 +73,9 @@ pub fn plan(
     };
     let tripwires = exact
         .tripwires()
-        .map(|name| Tripwire {
-            syscall: name.into(),
-            errno: exact::errno_of(profile, name),
-            rules: exact::tripwire_rules(profile, name),
+        .flat_map(|name| {
+            let each = layers.iter();
+            each.filter_map(|profile| exact::tripwire(profile, name))
         })
         .collect();
     Ok(Filters {

@@ -2,7 +2,7 @@
 
 use super::interpreter::{Call, action, parse, run};
 use super::verdict::Action;
-use super::{bpf, plan};
+use super::{Layers, bpf, plan};
 use crate::profile::Profile;
 use crate::profile::table::{Lookup, lookup};
 
@@ -13,7 +13,12 @@ fn answers(network: &str) -> impl Fn(&str, [u64; 6]) -> Action {
          syscalls: {{groups: '2026.1', allow: ['@io-uring']}}}}"
     );
     let profile = Profile::parse("net", &text).unwrap();
-    let program = parse(&plan(&profile, None, true).unwrap().filter.program);
+    let program = parse(
+        &plan(Layers::from(&&profile), None, true)
+            .unwrap()
+            .filter
+            .program,
+    );
     move |name, args| {
         let Lookup::Number(number) = lookup(name) else {
             panic!("{name} has no number");
@@ -93,7 +98,7 @@ fn an_empty_list_of_ports_to_bind_denies_listening_too() {
 #[test]
 fn a_profile_without_tcp_rules_pays_nothing_for_them() {
     for name in ["baseline", "restricted"] {
-        let planned = plan(&Profile::builtin(name).unwrap(), None, true).unwrap();
+        let planned = plan(Layers::from(&&Profile::builtin(name).unwrap()), None, true).unwrap();
         for call in ["sendto", "sendmsg", "sendmmsg", "listen"] {
             let (_, decision) = &planned.exact.calls[call];
             assert!(decision.branches.is_empty(), "{name}: {call}");
@@ -107,7 +112,7 @@ fn a_profile_without_tcp_rules_pays_nothing_for_them() {
 #[test]
 fn pairs_of_sockets_have_the_families_that_sockets_have() {
     for name in ["baseline", "restricted"] {
-        let planned = plan(&Profile::builtin(name).unwrap(), None, true).unwrap();
+        let planned = plan(Layers::from(&&Profile::builtin(name).unwrap()), None, true).unwrap();
         let decision = |call: &str| planned.exact.calls[call].1.clone();
         assert_eq!(decision("socketpair"), decision("socket"), "{name}");
         let vsock = [40, 1, 0, 0, 0, 0];

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::interpreter::{Call, action, parse, run};
 use super::verdict::{Action, Compare, Condition, Decision};
-use super::{bpf, engine, exact, plan, runtime};
+use super::{Filters, Layers, bpf, engine, exact, plan, runtime};
 use crate::oci::patch;
 use crate::profile::Profile;
 use crate::profile::table::{Lookup, lookup};
@@ -20,6 +20,18 @@ fn number(name: &str) -> u32 {
         Lookup::Number(number) => number,
         other => panic!("{name}: {other:?}"),
     }
+}
+
+fn plan_builtin(
+    name: &str,
+    engine: Option<&LinuxSeccomp>,
+    notify: bool,
+) -> Result<Filters, bpf::TooLarge> {
+    plan(
+        Layers::from(&&Profile::builtin(name).unwrap()),
+        engine,
+        notify,
+    )
 }
 
 fn patched(filter: Option<&LinuxSeccomp>, edits: &[patch::Edit]) -> LinuxSeccomp {
@@ -38,12 +50,12 @@ fn check(
     random: &mut Random,
     names: &[&str],
 ) -> (u32, u32) {
-    let planned = plan(profile, filter, true).unwrap();
+    let planned = plan(Layers::from(&profile), filter, true).unwrap();
     let patched = patched(filter, &planned.edits);
     let outer = runtime_program(&patched);
     let plain = filter.map(runtime_program);
     let inner = parse(&planned.filter.program);
-    let wanted = exact::Exact::new(profile, true);
+    let wanted = exact::Exact::new(Layers::from(&profile), true).unwrap();
     let (mut both, mut miscompiled) = (0, 0);
     for name in names {
         let number = number(name);
@@ -160,7 +172,7 @@ fn the_shipped_profiles_over_containerds_default_are_never_weaker() {
 fn a_tripwire_that_the_engine_denies_becomes_trace_and_is_notified() {
     let spec: Spec = serde_json::from_str(include_str!("../testdata/ctr-seccomp.json")).unwrap();
     let filter = spec.linux().as_ref().unwrap().seccomp().as_ref().unwrap();
-    let planned = plan(&Profile::builtin("restricted").unwrap(), Some(filter), true).unwrap();
+    let planned = plan_builtin("restricted", Some(filter), true).unwrap();
     let runtime = patched(Some(filter), &planned.edits);
     let outer = runtime_program(&runtime);
     let inner = parse(&planned.filter.program);
@@ -202,7 +214,7 @@ fn a_tripwire_that_the_engine_denies_becomes_trace_and_is_notified() {
 
 #[test]
 fn other_architectures_and_x32_are_killed_and_minus_one_is_unknown() {
-    let planned = plan(&Profile::builtin("baseline").unwrap(), None, true).unwrap();
+    let planned = plan_builtin("baseline", None, true).unwrap();
     let program = parse(&planned.filter.program);
     let ask = |number, arch| {
         action(run(
@@ -229,7 +241,7 @@ fn other_architectures_and_x32_are_killed_and_minus_one_is_unknown() {
 
 #[test]
 fn an_int_argument_is_compared_without_its_upper_half() {
-    let planned = plan(&Profile::builtin("baseline").unwrap(), None, true).unwrap();
+    let planned = plan_builtin("baseline", None, true).unwrap();
     let program = parse(&planned.filter.program);
     let ioctl = |request: u64| {
         let call = Call {
@@ -356,7 +368,7 @@ fn the_meet_of_two_decisions_is_the_stricter_answer_for_all_arguments() {
 
 #[test]
 fn hot_calls_carry_no_condition() {
-    let planned = plan(&Profile::builtin("restricted").unwrap(), None, true).unwrap();
+    let planned = plan_builtin("restricted", None, true).unwrap();
     for name in [
         "read",
         "write",

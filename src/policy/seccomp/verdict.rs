@@ -69,6 +69,17 @@ impl Action {
             self
         }
     }
+
+    /// Two layers at once: the stricter, but of two refusals the one that is reported. The kernel
+    /// would prefer the silent one, and a layer added could then blind a tripwire of another.
+    #[must_use]
+    pub fn layered(self, other: Action) -> Action {
+        match (self, other) {
+            (Action::Errno(_), Action::Notify) => other,
+            (Action::Notify, Action::Errno(_)) => self,
+            _ => self.meet(other),
+        }
+    }
 }
 
 /// Comparison, unsigned.
@@ -164,18 +175,42 @@ impl Decision {
     /// Both at once: for all arguments, the stricter of the two answers.
     #[must_use]
     pub fn meet(&self, other: &Decision) -> Decision {
-        let mut branches = Vec::new();
+        self.both(other, Action::meet)
+    }
+
+    /// Two layers at once, for all arguments ([`Action::layered`]).
+    #[must_use]
+    pub fn layered(&self, other: &Decision) -> Decision {
+        self.both(other, Action::layered)
+    }
+
+    /// For all arguments, `choose` of the two answers.
+    fn both(&self, other: &Decision, choose: fn(Action, Action) -> Action) -> Decision {
+        let mut branches: Vec<(Vec<Condition>, Action)> = Vec::new();
         for (mine, a) in self.all() {
             for (theirs, b) in other.all() {
                 let mut both = mine.to_vec();
                 both.extend(theirs.iter().filter(|c| !mine.contains(c)));
-                branches.push((both, a.meet(b)));
+                // Where fewer conditions have answered before, or these cannot all hold, nothing
+                // gets here: without this, a layer met with itself would grow.
+                let answered = |(before, _): &(Vec<Condition>, Action)| {
+                    before.iter().all(|c| both.contains(c))
+                };
+                if !contradict(&both) && !branches.iter().any(answered) {
+                    branches.push((both, choose(a, b)));
+                }
             }
         }
-        // The last pair is `otherwise` of both and has no conditions.
-        let otherwise = branches
-            .pop()
-            .map_or(self.otherwise.meet(other.otherwise), |(_, a)| a);
+        // The first answer without conditions is the last one; the pair of both `otherwise` is such.
+        let end = branches.iter().position(|(all, _)| all.is_empty());
+        let otherwise = end.map_or(choose(self.otherwise, other.otherwise), |at| branches[at].1);
+        branches.truncate(end.unwrap_or(branches.len()));
+        while branches
+            .last()
+            .is_some_and(|(_, action)| *action == otherwise)
+        {
+            branches.pop();
+        }
         Decision {
             branches,
             otherwise,
@@ -202,4 +237,19 @@ impl Decision {
     pub fn permits_none(&self) -> bool {
         !self.all().any(|(_, action)| action.permits())
     }
+}
+
+/// Whether an argument would have to be two things at once.
+fn contradict(all: &[Condition]) -> bool {
+    let against = |a: &Condition, b: &Condition| {
+        (a.index, a.mask) == (b.index, b.mask)
+            && match (a.compare, b.compare) {
+                (Compare::Eq, Compare::Eq) => a.value != b.value,
+                (Compare::Eq, Compare::Ne) | (Compare::Ne, Compare::Eq) => a.value == b.value,
+                _ => false,
+            }
+    };
+    all.iter()
+        .enumerate()
+        .any(|(at, a)| all[at + 1..].iter().any(|b| against(a, b)))
 }

@@ -53,7 +53,7 @@ fn a_pause_container_loses_them_too() {
     let typed: Spec = serde_json::from_value(spec).unwrap();
     let profile = Profile::builtin("baseline").unwrap();
     let plan = plan_pause(Input {
-        profile: &profile,
+        profiles: Layers::from(&&profile),
         spec: &typed,
         host: &host(7),
         config: &config(),

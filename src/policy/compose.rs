@@ -1,0 +1,102 @@
+//! Layers over one container → what init applies to one kind of session.
+//!
+//! `create` composes once for the workload. Sessions that are held to more layers than the workload
+//! are composed once more, over the same container, into a policy of their own: the runtime's filter
+//! in config.json is the workload's, and more layers only refuse more.
+
+use oci_spec::runtime::Spec;
+
+use super::mounts::Place;
+use super::seccomp::{self, Filters};
+use super::{Layers, Refusal, landlock, refuse};
+use crate::host::Host;
+use crate::seal;
+
+/// The container and the node that layers are composed over.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// Typed view of config.json as the engine wrote it.
+    pub spec: &'a Spec,
+    /// Its mounts, in order.
+    pub mounts: &'a [Place],
+    /// The node.
+    pub host: &'a Host,
+    /// Whether a supervisor answers.
+    pub supervised: bool,
+}
+
+/// What layers come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Composed {
+    /// One Landlock domain for each layer, outermost first; none on a kernel without Landlock.
+    pub domains: Vec<seal::Layer>,
+    /// Both filters.
+    pub filters: Filters,
+    /// Capabilities that a process may hold, `CAP_` names, sorted.
+    pub capabilities: Vec<String>,
+    /// What the kernel cannot do and every layer that asks for it goes without.
+    pub degraded: Vec<String>,
+}
+
+impl Composed {
+    /// The bytes' source for init; `rlimits` are the process's own.
+    #[must_use]
+    pub fn policy(&self, supervised: bool, rlimits: Vec<seal::Rlimit>) -> seal::Policy {
+        seal::Policy {
+            supervised,
+            layers: self.domains.clone(),
+            rlimits,
+            filter: self.filters.filter.clone(),
+        }
+    }
+}
+
+/// Composes `layers`.
+///
+/// # Errors
+///
+/// [`Refusal`]: a layer cannot be had on this node, or the filter is too large.
+pub fn compose(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Composed, Refusal> {
+    let (spec, host) = (scene.spec, scene.host);
+    let (mut domains, mut degraded) = (Vec::new(), Vec::new());
+    for profile in layers.iter() {
+        refuse::abilities(profile, host)?;
+        let (domain, lacks) = landlock::plan(profile, spec, scene.mounts, host.landlock_abi);
+        domains.extend(domain);
+        note(&mut degraded, lacks);
+    }
+    let notify = scene.supervised && host.user_notif && !host.listener_taken;
+    let engine = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
+    let filters = seccomp::plan(layers, engine, notify).map_err(|cause| Refusal::Filter {
+        profile: layers.title(),
+        cause,
+    })?;
+    let trips = |p: &crate::profile::Profile| !p.syscalls.tripwire.is_empty();
+    if !notify && layers.iter().any(trips) {
+        note(
+            &mut degraded,
+            ["no seccomp notification: tripwires deny in silence".to_owned()],
+        );
+    }
+    let unknown = filters.exact.unknown.iter();
+    note(
+        &mut degraded,
+        unknown
+            .map(|name| format!("system call {name} is unknown to this build: it answers ENOSYS")),
+    );
+    Ok(Composed {
+        domains,
+        filters,
+        capabilities: layers.capabilities(),
+        degraded,
+    })
+}
+
+/// Adds what is not said yet: layers often lack the same.
+fn note(degraded: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
+    for text in more {
+        if !degraded.contains(&text) {
+            degraded.push(text);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The profiles in force on one container. Each only takes away from what the others leave: a
+//! capability, a call, a path is had where *every* layer grants it, a container is refused where
+//! *any* layer refuses it, and a call is reported where any layer reports it.
+
+use std::collections::BTreeSet;
+
+use super::refuse::Refusal;
+use crate::profile::Profile;
+
+/// Landlock domains that the kernel stacks (LANDLOCK_MAX_NUM_LAYERS); each layer is one.
+pub const MOST: usize = 16;
+
+/// 1..=[`MOST`] profiles, outermost first: the handler's, those of the node's rules, the pod's
+/// selection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layers<'a>(&'a [&'a Profile]);
+
+impl<'a> Layers<'a> {
+    /// Takes profiles, outermost first.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Layers`] where there is none, or more than the kernel stacks.
+    pub fn new(profiles: &'a [&'a Profile]) -> Result<Layers<'a>, Refusal> {
+        match profiles.len() {
+            1..=MOST => Ok(Layers(profiles)),
+            found => Err(Refusal::Layers { found }),
+        }
+    }
+
+    /// Outermost first.
+    pub fn iter(self) -> impl Iterator<Item = &'a Profile> + Clone {
+        self.0.iter().copied()
+    }
+
+    /// Names of the profiles, outermost first.
+    #[must_use]
+    pub fn names(self) -> Vec<String> {
+        self.iter().map(|profile| profile.name.clone()).collect()
+    }
+
+    /// All of them as errors call them: `restricted + web`.
+    #[must_use]
+    pub fn title(self) -> String {
+        self.names().join(" + ")
+    }
+
+    /// Capabilities that every layer lets a process hold, `CAP_` names.
+    #[must_use]
+    pub fn capabilities(self) -> Vec<String> {
+        let sets = self.iter().map(|profile| profile.capabilities.clone());
+        let all = sets.reduce(|a, b| &a & &b).unwrap_or_default();
+        all.into_iter().map(str::to_owned).collect()
+    }
+
+    /// What any layer lists.
+    #[must_use]
+    pub fn union<T: Ord + Clone>(self, get: fn(&Profile) -> &BTreeSet<T>) -> BTreeSet<T> {
+        self.iter().flat_map(get).cloned().collect()
+    }
+}
+
+/// A lone profile is a layer too.
+impl<'a> From<&'a &'a Profile> for Layers<'a> {
+    fn from(profile: &'a &'a Profile) -> Layers<'a> {
+        Layers(std::slice::from_ref(profile))
+    }
+}
