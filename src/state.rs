@@ -95,12 +95,56 @@ pub struct ExecRules {
     /// Whether the profile refuses uid 0, so that a session of root is refused too.
     #[serde(default)]
     pub refuse_root: bool,
+    /// The workload is uid 0, and so is a session of runc's command line that names no user.
+    #[serde(default)]
+    pub workload_is_root: bool,
     /// Mounts under /proc that the node's admin permits.
     #[serde(default)]
     pub proc_mounts: Vec<PathBuf>,
     /// What the profiles say of sessions, one entry for each that does; all hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<SessionRule>,
+    /// What every session is held to besides the workload's policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stricter: Option<SubPolicy>,
+    /// The same for interactive ones, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stricter_interactive: Option<SubPolicy>,
+}
+
+impl ExecRules {
+    /// What such a session is held to besides the workload's policy.
+    #[must_use]
+    pub fn held_to(&self, interactive: bool) -> Option<&SubPolicy> {
+        let own = self.stricter_interactive.as_ref().filter(|_| interactive);
+        own.or(self.stricter.as_ref())
+    }
+
+    /// Every policy but the workload's, in the order of their numbers.
+    pub fn sub_policies(&self) -> impl Iterator<Item = &SubPolicy> {
+        self.stricter.iter().chain(&self.stricter_interactive)
+    }
+}
+
+/// A second policy for one container: the workload's layers and more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubPolicy {
+    /// Its place among the sealed policies that the supervisor holds; 0 is the workload's.
+    pub number: u32,
+    /// Names of the profiles that it has besides the container's.
+    pub profiles: Vec<String>,
+    /// Capabilities that such a session may keep, `CAP_` names.
+    pub capabilities: Vec<String>,
+    /// Whether the workload holds more than those. A session of runc's command line takes its
+    /// capabilities from the workload's config.json, so there is none then.
+    pub fewer_capabilities: bool,
+    /// Whether one of those profiles refuses uid 0.
+    pub refuse_root: bool,
+    /// SHA-256 of the sealed policy, hexadecimal.
+    pub digest: String,
+    /// There are no such sessions, for this reason: one of those profiles refuses the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// What one profile says of exec sessions.

@@ -12,7 +12,7 @@ use super::select::{self, Known};
 use super::text::{Ink, escape, ink, name};
 use super::{CliError, print_json, ps, warn};
 use crate::config::Config;
-use crate::state::{ExecRules, Record, SessionRule};
+use crate::state::{ExecRules, Record, SessionRule, SubPolicy};
 
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
@@ -157,7 +157,24 @@ fn sessions(rules: &ExecRules) -> String {
     if let Some(reason) = &rules.refused {
         return format!("refused: {}", escape(reason));
     }
-    let mut parts = vec!["same policy as the workload".to_owned()];
+    let held = |sub: Option<&SubPolicy>, whom: &str| {
+        let sub = sub?;
+        let refused = sub.refused.as_ref();
+        let refused = refused.map_or(String::new(), |reason| {
+            format!(", refused: {}", escape(reason))
+        });
+        Some(format!(
+            "{whom} held to {} too{refused}",
+            escape(&sub.profiles.join(" + "))
+        ))
+    };
+    let stricter = held(rules.stricter.as_ref(), "sessions");
+    let same = || Some("same policy as the workload".to_owned());
+    let mut parts: Vec<String> = stricter.or_else(same).into_iter().collect();
+    parts.extend(held(
+        rules.stricter_interactive.as_ref(),
+        "interactive ones",
+    ));
     parts.extend(rules.sessions.iter().flat_map(said));
     parts.join("; ")
 }

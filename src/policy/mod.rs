@@ -29,7 +29,7 @@ use oci_spec::runtime::{Process, Spec};
 use crate::config::Config;
 use crate::host::Host;
 use crate::oci::patch::Edit;
-use crate::profile::{Degrade, Profile, Refuse};
+use crate::profile::Profile;
 use crate::seal;
 use crate::state::{ExecRules, Tripwire};
 
@@ -63,6 +63,8 @@ pub struct Plan {
     pub tripwires: Vec<Tripwire>,
     /// What exec sessions are held to.
     pub exec: ExecRules,
+    /// The policies of `exec`, from number 1 on.
+    pub session_policies: Vec<seal::Policy>,
     /// The effective policy for people: plain JSON, stable keys.
     pub effective: serde_json::Value,
     /// What the kernel cannot do and the profile allows to go without.
@@ -76,6 +78,8 @@ pub struct ExecPlan {
     pub edits: Vec<Edit>,
     /// Limits too low for the runtime and init, which init lowers instead.
     pub rlimits: Vec<seal::Rlimit>,
+    /// Number of the sealed policy that the session is held to.
+    pub policy: u32,
 }
 
 /// Plans one workload container.
@@ -124,16 +128,20 @@ pub fn plan_exec(
         terminal: streams.terminal || process.terminal().unwrap_or(false),
         ..streams
     };
-    session::admit(argv0.map(|word| word.as_bytes()), streams, rules)?;
+    let held = session::admit(argv0.map(|word| word.as_bytes()), streams, rules)?;
     refuse::selinux(process)?;
-    if rules.refuse_root && process.user().uid() == 0 {
+    if held.refuse_root && process.user().uid() == 0 {
         return Err(Refusal::Exec(
-            "the container's profile refuses root-user and the session's uid is 0; use another user"
+            "a profile that the session is held to refuses root-user and its uid is 0; use another user"
                 .into(),
         ));
     }
-    let (edits, rlimits) = process::edits(process, "", &rules.capabilities);
-    Ok(ExecPlan { edits, rlimits })
+    let (edits, rlimits) = process::edits(process, "", held.capabilities);
+    Ok(ExecPlan {
+        edits,
+        rlimits,
+        policy: held.policy,
+    })
 }
 
 /// The plan proper; what must be refused has been.
@@ -172,7 +180,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         .into_iter()
         .filter(|name| composed.capabilities.contains(name))
         .collect();
-    let exec = exec_rules(input, &composed, &held);
+    let sessions = session::plan(input, &scene, &held, &composed, &rlimits)?;
     let effective = effective::summary(&effective::Parts {
         layers,
         composed: &composed,
@@ -181,63 +189,24 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         engine_seccomp: linux.seccomp().is_some(),
         supervised,
         annotations: &annotations,
+        sessions: &sessions,
     });
+    let mut tripwires = composed.filters.tripwires.clone();
+    for wire in &sessions.tripwires {
+        // Who reports a call is found by the layers' order, which is alike in all policies.
+        if !tripwires.contains(wire) {
+            tripwires.push(wire.clone());
+        }
+    }
     Ok(Plan {
         edits,
         policy: composed.policy(supervised, rlimits),
-        tripwires: composed.filters.tripwires,
-        exec,
+        tripwires,
+        exec: sessions.rules,
+        session_policies: sessions.policies,
         effective,
         degraded: composed.degraded,
     })
-}
-
-/// Capabilities with which a process could write into an exec'd init that no Landlock domain
-/// protects (DESIGN §5).
-const CAPTURING: [&str; 3] = ["CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE"];
-
-fn exec_rules(input: &Input<'_>, composed: &Composed, held: &[String]) -> ExecRules {
-    let captor = CAPTURING
-        .into_iter()
-        .find(|name| held.iter().any(|have| have == name));
-    let accepts = |profile: &&Profile| profile.requires.degrade.contains(&Degrade::ExecCapture);
-    let mut layers = input.profiles.iter();
-    let insisting = layers.find(|profile| !accepts(profile));
-    let landlock = !composed.domains.is_empty();
-    let refused = captor
-        .zip(insisting)
-        .filter(|_| !landlock)
-        .map(|(name, profile)| {
-            format!(
-                "without Landlock a process of this container, which holds {name}, could capture the \
-                 session; drop the capability, use a kernel with Landlock, or let profile {} go without \
-                 by `requires: {{degrade: [exec-capture]}}`",
-                profile.name
-            )
-        });
-    let refuses_root = |profile: &Profile| profile.refuse.contains(&Refuse::RootUser);
-    let held_to_more = |profile: &&Profile| {
-        profile
-            .exec
-            .as_ref()
-            .is_some_and(|e| !e.profiles.is_empty())
-    };
-    let refused = refused.or_else(|| {
-        let profile = input.profiles.iter().find(held_to_more)?;
-        Some(format!(
-            "profile {} holds sessions to another profile, which is not available yet",
-            profile.name
-        ))
-    });
-    ExecRules {
-        capabilities: composed.capabilities.clone(),
-        landlock,
-        refused,
-        refuse_root: input.profiles.iter().any(refuses_root)
-            && !refuse::has_user_namespace(input.spec),
-        proc_mounts: input.config.proc_mounts.clone(),
-        sessions: session::rules(input.profiles.iter()),
-    }
 }
 
 /// The engine's list with what the layers add to it.

@@ -392,7 +392,8 @@ pub(super) fn rules(input: &Input<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn offence(rule: Refuse, spec: &Spec) -> Option<(String, &'static str)> {
+/// Why the container is what `rule` refuses, and what to do.
+pub(super) fn offence(rule: Refuse, spec: &Spec) -> Option<(String, &'static str)> {
     let namespace = |typ, name: &str| {
         host_namespace(spec, typ).map(|how| format!("the {name} namespace is the host's ({how})"))
     };

@@ -150,11 +150,14 @@ fn assemble(
             fd.try_clone()
                 .map_err(|error| Failure::system("copy", "a descriptor".into(), error))
         };
-        let copies = (copy(&ours[0])?, copy(&ours[1])?);
+        let mut lent = vec![copy(&ours[0])?, copy(&ours[1])?];
+        for policy in &plan.session_policies {
+            lent.push(handover::bytes(c"mantlet-policy", &policy.encode())?);
+        }
         let (near, far) = socket::pair()
             .map_err(|error| Failure::system("make", "init's channel".into(), error))?;
         ours.push(far);
-        Some((near, copies))
+        Some((near, lent))
     } else {
         None
     };
@@ -196,12 +199,10 @@ fn assemble(
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
     };
     home.write_record(&record)?;
-    if let Some((channel, (program, policy))) = supervised {
-        start_supervisor(
-            door,
-            home,
-            vec![home.bind_control()?, channel, program, policy],
-        )?;
+    if let Some((channel, lent)) = supervised {
+        let mut fds = vec![home.bind_control()?, channel];
+        fds.extend(lent);
+        start_supervisor(door, home, fds)?;
     }
     Ok((rewritten, handover))
 }

@@ -12,7 +12,7 @@ use crate::control::{Answer, Ask};
 use crate::oci::document::{Document, Kind};
 use crate::oci::invocation::{Changes, Exec};
 use crate::oci::patch::Edit;
-use crate::policy::{self, Streams};
+use crate::policy::{self, ExecPlan, Streams};
 use crate::seal::Rlimit;
 use crate::state::{Home, Record};
 use crate::sys::{fds, process, socket};
@@ -34,17 +34,27 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
         .as_deref()
         .map(|path| process_file(path, exec, &record))
         .transpose()?;
-    if process.is_none() {
-        let argv0 = exec.command.first().map(|word| word.as_bytes());
-        policy::session::admit(argv0, streams(exec), &record.exec)?;
-        check_user(exec, &record)?;
-    }
+    let argv0 = exec.command.first().map(|word| word.as_bytes());
+    let (policy, allowed_caps) = match &process {
+        Some((_, plan)) => (plan.policy, None),
+        None => {
+            let held = policy::session::admit(argv0, streams(exec), &record.exec)?;
+            if let Some(profiles) = held.fewer_capabilities {
+                return Err(Failure::CommandLine {
+                    id: exec.id.clone(),
+                    profiles: profiles.join(" + "),
+                });
+            }
+            check_user(exec, held.refuse_root, record.exec.workload_is_root)?;
+            (held.policy, Some(held.capabilities))
+        }
+    };
     // 2. The filesystem may have changed since the last session, and who may mount is not asked.
     check_proc(VERB, &exec.id, running_pid(&home, &exec.id)?, &record)?;
     // 3. Init's program, the policy and a channel, all from the supervisor.
     let supervisor = connect(&home, &exec.id, VERB)?;
-    let rlimits = process.as_ref().map(|(_, rlimits)| rlimits.as_slice());
-    let ours = borrow(&supervisor, exec, rlimits)?;
+    let rlimits = process.as_ref().map(|(_, plan)| plan.rlimits.as_slice());
+    let ours = borrow(&supervisor, exec, policy, rlimits)?;
     // 4. The runtime's own exec.
     let family = super::family_of(&record.runtime);
     let handover = Handover::new(exec.preserve_fds, family, ours);
@@ -59,9 +69,7 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
         process: file_path.as_deref(),
         before_command: if file.is_some() { &[] } else { &argv0 },
         no_new_privs: file.is_none(),
-        allowed_caps: file
-            .is_none()
-            .then_some(record.exec.capabilities.as_slice()),
+        allowed_caps,
     };
     let words = door.invocation.render(&record.runtime, &changes);
     let (first, end) = (handover.first(), handover.end());
@@ -80,15 +88,15 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
     hear_outcome(&supervisor, &exec.id, VERB)
 }
 
-/// The process file with the profile's limits in it.
+/// The process file with the profile's limits in it, and what holds the session.
 fn process_file(
     path: &Path,
     exec: &Exec,
     record: &Record,
-) -> Result<(Document, Vec<Rlimit>), Failure> {
+) -> Result<(Document, ExecPlan), Failure> {
     let document = Document::load(path, Kind::Process)?;
     let plan = policy::plan_exec(&document.process()?, streams(exec), &record.exec)?;
-    Ok((document.edited(&plan.edits)?, plan.rlimits))
+    Ok((document.edited(&plan.edits)?, plan))
 }
 
 /// What makes the session interactive, as far as the command line tells. `--tty` counts beside a
@@ -111,9 +119,14 @@ fn has_input() -> bool {
 
 /// The command-line form takes the container's own process for a model, whose limits were set at
 /// `create`; only its user can be another one.
-fn check_user(exec: &Exec, record: &Record) -> Result<(), Failure> {
+fn check_user(exec: &Exec, refuse_root: bool, workload_is_root: bool) -> Result<(), Failure> {
     let user = exec.user.as_deref().unwrap_or_default();
-    if record.exec.refuse_root && !user.is_empty() && may_be_root(user) {
+    let root = if user.is_empty() {
+        workload_is_root
+    } else {
+        may_be_root(user)
+    };
+    if refuse_root && root {
         return Err(Failure::RootSession {
             id: exec.id.clone(),
             user: user.to_owned(),
@@ -147,6 +160,7 @@ fn running_pid(home: &Home, id: &str) -> Result<i32, Failure> {
 fn borrow(
     supervisor: &OwnedFd,
     exec: &Exec,
+    policy: u32,
     rlimits: Option<&[Rlimit]>,
 ) -> Result<Vec<OwnedFd>, Failure> {
     let (near, far) =
@@ -155,6 +169,7 @@ fn borrow(
     let ask = Ask::Exec {
         print_errors: !exec.detach,
         rlimits: rlimits.map(|limits| limits.iter().map(own).collect()),
+        policy,
     };
     say(supervisor, &ask, &[near.as_raw_fd()], &exec.id, VERB)?;
     let (answer, mut packet) = hear(supervisor, &exec.id, VERB)?;

@@ -145,15 +145,25 @@ pub enum Failure {
         /// The container.
         id: String,
     },
-    /// The profile refuses root and the session asks for it.
+    /// A profile refuses root and the session would be root.
     #[error(
-        "cannot exec in container {id:?} as {user:?}: its profile refuses root-user; name another user by a plain uid such as 1000"
+        "cannot exec in container {id:?} as user {user:?}: a profile that the session is held to refuses root-user; name another user by a plain uid such as 1000"
     )]
     RootSession {
         /// The container.
         id: String,
-        /// `--user`.
+        /// `--user`; empty for the workload's own.
         user: String,
+    },
+    /// A session that would keep the workload's capabilities.
+    #[error(
+        "cannot exec in container {id:?} without --process: the runtime would give it the workload's capabilities, and profile {profiles}, which it is held to, leaves it fewer; name them in a process file"
+    )]
+    CommandLine {
+        /// The container.
+        id: String,
+        /// What holds it.
+        profiles: String,
     },
     /// `restore`.
     #[error(

@@ -7,7 +7,7 @@
 //! that has not had its word never runs.
 //!
 //! Descriptors, by number (see [`FIRST_FD`]): the control listener, the workload's channel, init's
-//! program, the sealed policy.
+//! program, the sealed policy, and one more for each of the record's sub-policies.
 
 mod control;
 mod journal;
@@ -33,6 +33,9 @@ use tripwire::Tripwires;
 
 /// Number of the first descriptor that the front door passes; the others follow it.
 pub const FIRST_FD: RawFd = 3;
+
+/// Place of the workload's policy behind it.
+const FIRST_POLICY: RawFd = 3;
 
 /// Why a supervisor could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +78,11 @@ enum Workload {
     Known(Answer),
 }
 
-/// What is left of the policy once it is in init's hands: what an attestation is compared with.
-struct Wanted {
+/// A sealed policy, and what is compared with the attestation of an init that was given it.
+struct Sealed {
+    fd: OwnedFd,
+    /// Profiles that it has besides the container's.
+    profiles: Vec<String>,
     layers: u32,
     instructions: u32,
     listener: bool,
@@ -86,9 +92,9 @@ struct Wanted {
 pub struct Supervisor {
     home: Home,
     identity: state::HomeId,
-    wanted: Wanted,
     program: OwnedFd,
-    policy_fd: OwnedFd,
+    /// The workload's, then those of exec sessions.
+    policies: Vec<Sealed>,
     epoll: Epoll,
     sources: BTreeMap<u64, Source>,
     next_token: u64,
@@ -115,21 +121,37 @@ pub fn run(path: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
+impl Sealed {
+    fn read(fd: OwnedFd, profiles: Vec<String>) -> Result<Sealed, StartError> {
+        let bytes =
+            look::read_all(&fd).map_err(|error| StartError::System("read the policy", error))?;
+        let policy = Policy::decode(&bytes)?;
+        Ok(Sealed {
+            fd,
+            profiles,
+            layers: policy.layers.len() as u32,
+            instructions: (policy.filter.program.len() / 8) as u32,
+            listener: policy.filter.listener,
+        })
+    }
+}
+
 impl Supervisor {
     fn begin(path: &Path) -> Result<Supervisor, StartError> {
         let take = |offset| {
             fds::inherited(FIRST_FD + offset)
                 .map_err(|error| StartError::System("find a descriptor", error))
         };
-        let (control, channel, program, policy_fd) = (take(0)?, take(1)?, take(2)?, take(3)?);
+        let (control, channel, program) = (take(0)?, take(1)?, take(2)?);
         fds::cloexec_from(FIRST_FD)
             .map_err(|error| StartError::System("keep descriptors", error))?;
         let (home, identity) = Home::open(path)?;
         let record = home.read_record()?;
-        let policy = Policy::decode(
-            &look::read_all(&policy_fd)
-                .map_err(|error| StartError::System("read the policy", error))?,
-        )?;
+        let more = record.exec.sub_policies().map(|sub| sub.profiles.clone());
+        let policies = (FIRST_POLICY..)
+            .zip(std::iter::once(Vec::new()).chain(more))
+            .map(|(offset, profiles)| Sealed::read(take(offset)?, profiles))
+            .collect::<Result<Vec<Sealed>, StartError>>()?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(|error| StartError::System("make an epoll instance", error.into()))?;
         let status = Status {
@@ -150,13 +172,8 @@ impl Supervisor {
             journal: Journal::new(&record),
             home,
             identity,
-            wanted: Wanted {
-                layers: policy.layers.len() as u32,
-                instructions: (policy.filter.program.len() / 8) as u32,
-                listener: policy.filter.listener,
-            },
             program,
-            policy_fd,
+            policies,
             epoll,
             sources: BTreeMap::new(),
             next_token: 1,

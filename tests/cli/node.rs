@@ -196,6 +196,7 @@ pub fn start() -> What {
         ..Process::default()
     };
     What::Start {
+        stricter: Vec::new(),
         process,
         session: Session::Workload,
         report: report(),

@@ -1,8 +1,8 @@
 //! Exec sessions as a subject of their own: `exec:` of a profile.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Console, Containerd, Finished, World};
+use crate::harness::{Bundle, Console, Containerd, Finished, World, eventually};
 
 fn worlds() -> [&'static World; 2] {
     [World::runc(), World::crun()]
@@ -121,6 +121,198 @@ fn an_empty_list_permits_no_session_and_the_workload_goes_on() {
             inspect.stdout.contains("commands: none"),
             "{}",
             inspect.stdout
+        );
+    }
+}
+
+const SETS: [&str; 5] = [
+    "bounding",
+    "effective",
+    "permitted",
+    "ambient",
+    "inheritable",
+];
+
+/// The workload under `baseline`, every session under `restricted` too, and interactive ones under a
+/// profile of the site's without TCP.
+fn stricter(world: &'static World, refuse: &str) -> Bundle {
+    let site = "version: 1\nname: site\nextends: [baseline]\n\
+                exec: {profile: restricted, interactive: {profile: quiet}}\n";
+    let quiet = format!(
+        "version: 1\nname: quiet\nextends: [baseline]\n\
+         network: {{connect_tcp: [], bind_tcp: []}}\nprocess: {{refuse: [{refuse}]}}\n"
+    );
+    let bundle = Bundle::new(world, "mantlet-baseline").profile("site", site);
+    let bundle = bundle.edit(|config| {
+        for set in SETS {
+            config["process"]["capabilities"][set] = json!(["CAP_NET_BIND_SERVICE"]);
+        }
+    });
+    std::fs::write(bundle.path.join("profiles/quiet.yaml"), quiet).expect("our own folder");
+    bundle
+}
+
+/// What each policy answers differently: capabilities, a file that only `restricted` keeps from
+/// being written, a call that only `restricted` trips, and a port.
+const ASK: &str = "harmless status; harmless write /etc/planted x; echo write $?; \
+                   hostile ptrace; \
+                   echo tcp denied $(nc 127.0.0.1 9 </dev/null 2>&1 | grep -c Permission)";
+
+#[test]
+fn sessions_are_held_to_the_profiles_that_exec_names_and_the_workload_is_not() {
+    for world in worlds() {
+        let script = format!("{ASK}; exec harmless stay");
+        let bundle = stricter(world, "").args(["sh", "-c", &script]).up();
+        let workload = eventually("it has asked", || {
+            let output = bundle.output();
+            output.contains("staying").then_some(output)
+        });
+        let probe = bundle.exec(["sh", "-c", ASK]).stdout;
+        let file = bundle.exec_process(|process| {
+            process["args"] = json!(["sh", "-c", ASK]);
+            // What only `baseline` would leave it.
+            process["capabilities"]["effective"] = json!(["CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+            process["capabilities"]["permitted"] = json!(["CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+            process["capabilities"]["bounding"] = json!(["CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+        });
+        let typed = bundle
+            .call()
+            .arg("exec")
+            .arg(&bundle.id)
+            .args(["sh", "-c", ASK]);
+        let typed = typed.stdin("x\n").run().stdout;
+        let console = Console::new(&bundle.path, &world.name("pty"));
+        let call = bundle
+            .call()
+            .args(["exec", "--tty", "--detach", "--console-socket"]);
+        let call = call
+            .arg(&console.path)
+            .arg(&bundle.id)
+            .args(["sh", "-c", ASK]);
+        call.run().ok();
+        let tty = console.terminal().read_to_end();
+        let answers = |text: &str| {
+            let plain = text.replace('\t', " ");
+            let wanted = ["CapEff:", "Seccomp_filters:", "write ", "ptrace:", "tcp "];
+            let lines = plain
+                .lines()
+                .map(str::trim)
+                .filter(|line| wanted.iter().any(|w| line.starts_with(w)));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let restricted = [
+            "CapEff: 0000000000000400",
+            "Seccomp_filters: 2",
+            "write 13",
+            "ptrace: errno EPERM",
+        ];
+        let held = |bind: &str| {
+            let mut lines = restricted.map(str::to_owned).to_vec();
+            lines.push(format!("tcp denied {bind}"));
+            lines
+        };
+        assert_eq!(
+            answers(&workload)[1..],
+            [
+                "Seccomp_filters: 2",
+                "write 0",
+                "ptrace: worked",
+                "tcp denied 0"
+            ],
+            "{workload}"
+        );
+        assert_eq!(answers(&probe), held("0"), "{}", world.runtime());
+        assert_eq!(answers(&file.stdout), held("0"), "{}", world.runtime());
+        assert_eq!(answers(&typed), held("1"), "{}", world.runtime());
+        assert_eq!(answers(&tty), held("1"), "{}", world.runtime());
+        let journal = bundle.journal();
+        let starts: Vec<(&Value, &Value)> = journal
+            .iter()
+            .filter(|e| e["type"] == "start")
+            .map(|e| (&e["stricter"], &e["report"]["landlock_layers"]))
+            .collect();
+        let (plain, interactive) = (json!(["restricted"]), json!(["restricted", "quiet"]));
+        assert_eq!(
+            starts,
+            [
+                (&Value::Null, &json!(1)),
+                (&plain, &json!(2)),
+                (&plain, &json!(2)),
+                (&interactive, &json!(3)),
+                (&interactive, &json!(3))
+            ]
+        );
+        let traced = journal.iter().find(|event| event["syscall"] == "ptrace");
+        assert_eq!(
+            traced.expect("a session's own tripwire")["profile"],
+            "restricted"
+        );
+        let inspect = world.mantlet(["inspect", &bundle.id]).stdout;
+        assert!(
+            inspect.contains(
+                "sessions held to restricted too; interactive ones held to restricted + quiet too"
+            ),
+            "{inspect}"
+        );
+    }
+}
+
+/// The runtime takes them from config.json, where they are the workload's.
+#[test]
+fn a_session_of_the_command_line_never_keeps_more_capabilities_than_its_profile() {
+    for world in worlds() {
+        let bundle = stricter(world, "").edit(|config| {
+            for set in SETS {
+                config["process"]["capabilities"][set] = json!(["CAP_KILL"]);
+            }
+        });
+        let bundle = bundle.up();
+        let done = bundle.exec(["harmless", "work"]).expect(255);
+        assert!(done.stderr.contains("leaves it fewer"), "{}", done.stderr);
+        let file = bundle.exec_process(|process| process["args"] = json!(["harmless", "status"]));
+        assert!(file.ok().stdout.contains("CapEff:\t0000000000000000"));
+    }
+}
+
+#[test]
+fn a_profile_for_sessions_refuses_root_sessions_and_not_the_container() {
+    for world in worlds() {
+        let bundle = stricter(world, "root-user").up();
+        bundle.exec(["harmless", "work"]).ok();
+        let typed = |flags: &[&str]| {
+            let call = bundle.call().arg("exec").args(flags).arg(&bundle.id);
+            call.args(["harmless", "work"]).stdin("x\n").run()
+        };
+        // The workload's own user is root.
+        for flags in [&[][..], &["--user", "0"], &["--user", ""]] {
+            let done = typed(flags).expect(255);
+            assert!(done.stderr.contains("refuses root-user"), "{}", done.stderr);
+        }
+        typed(&["--user", "1000:1000"]).ok();
+        let file = |uid: u32| {
+            bundle.process_file(|process| {
+                process["args"] = json!(["harmless", "work"]);
+                process["user"] = json!({"uid": uid, "gid": uid});
+            })
+        };
+        for (uid, code) in [(0, 255), (1000, 0)] {
+            let call = bundle.call().args(["exec", "--process"]).arg(file(uid));
+            call.arg(&bundle.id).stdin("x\n").run().expect(code);
+        }
+        let refused = stricter(world, "writable-rootfs").up();
+        refused.exec(["harmless", "work"]).ok();
+        let call = refused
+            .call()
+            .arg("exec")
+            .arg(&refused.id)
+            .arg("true")
+            .stdin("x\n");
+        let done = call.run().expect(255);
+        assert!(
+            done.stderr
+                .contains("profile quiet refuses writable-rootfs containers"),
+            "{}",
+            done.stderr
         );
     }
 }

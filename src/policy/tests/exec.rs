@@ -154,3 +154,81 @@ fn a_record_of_before_there_were_rules_on_sessions_still_reads() {
     let rules: ExecRules = serde_json::from_value(old).unwrap();
     assert_eq!(session(&["sh"], true, PROBE, &rules), None);
 }
+
+/// `site` of the node, and the profiles that its `exec` names.
+fn held(exec: &str, spec: &Value) -> Result<Plan, Refusal> {
+    let site = format!("{{version: 1, name: site, extends: [baseline], exec: {exec}}}");
+    let quiet = "{version: 1, name: quiet, extends: [restricted], scope: [], \
+                 network: {connect_tcp: []}, masked_paths: [/srv/hidden], \
+                 process: {refuse: [root-user]}}";
+    let old = "{version: 1, name: old, extends: [baseline], requires: {landlock: 99}}";
+    let load = &mut |name: &str| {
+        Ok(match name {
+            "site" => Some(site.clone()),
+            "quiet" => Some(quiet.to_owned()),
+            "old" => Some(old.to_owned()),
+            _ => None,
+        })
+    };
+    attempt(
+        spec,
+        &Profile::resolve("site", load).unwrap(),
+        &host(7),
+        &config(),
+    )
+}
+
+#[test]
+fn sessions_get_policies_of_the_workloads_layers_and_more() {
+    let plan = held(
+        "{profile: restricted, interactive: {profile: quiet}}",
+        &cri(),
+    )
+    .unwrap();
+    let [every, interactive] = &plan.session_policies[..] else {
+        panic!("{} policies", plan.session_policies.len());
+    };
+    // Each begins with the workload's own domains, and never has its filter.
+    for (policy, domains) in [(every, 2), (interactive, 3)] {
+        assert_eq!(policy.layers.len(), domains);
+        assert_eq!(policy.layers[0], plan.policy.layers[0]);
+        assert_eq!(policy.rlimits, plan.policy.rlimits);
+        assert_ne!(policy.filter.program, plan.policy.filter.program);
+        assert!(policy.supervised);
+    }
+    let none: [String; 0] = [];
+    let numbers = |streams| session::admit(None, streams, &plan.exec).unwrap();
+    let probe = numbers(PROBE);
+    assert_eq!((probe.policy, probe.refuse_root), (1, false));
+    assert_eq!(probe.capabilities, ["CAP_NET_BIND_SERVICE"]);
+    let typed = numbers(Streams {
+        input: true,
+        ..PROBE
+    });
+    assert_eq!((typed.policy, typed.refuse_root), (2, true));
+    assert_ne!(typed.capabilities, none);
+    // Reported by the session's own layer, and not twice where the workload has the same.
+    let ptrace = plan.tripwires.iter().filter(|t| t.syscall == "ptrace");
+    let by: Vec<&str> = ptrace.map(|t| t.profile.as_str()).collect();
+    assert_eq!(by, ["restricted", "quiet"]);
+    let degraded = plan.effective["exec"]["degraded"].to_string();
+    assert!(
+        degraded.contains("/srv/hidden is not hidden for exec sessions"),
+        "{degraded}"
+    );
+}
+
+#[test]
+fn one_profile_named_twice_or_in_force_already_makes_no_second_policy() {
+    let twice = "{profile: restricted, interactive: {profile: restricted}}";
+    let plan = held(twice, &cri()).unwrap();
+    assert_eq!(plan.session_policies.len(), 1);
+    assert!(plan.exec.stricter_interactive.is_none());
+    let only = held("{interactive: {profile: quiet}}", &cri()).unwrap();
+    assert_eq!(
+        session::admit(None, PROBE, &only.exec).map(|held| held.policy),
+        Ok(0)
+    );
+    assert_eq!(only.exec.held_to(true).map(|sub| sub.number), Some(1));
+    assert!(held("{profile: old}", &cri()).is_err());
+}
