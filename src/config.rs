@@ -18,8 +18,9 @@
 //! libexec_dir: null                    # mantlet-init, mantlet-supervisor; null: beside the front door
 //! default_handler: baseline            # where the program is called mantlet-runtime
 //! handlers:                            # mantlet-NAME is the program's name for handler NAME
-//!   baseline: {profile: baseline, runtime: runc}
-//!   restricted: {profile: restricted, runtime: runc}
+//!   baseline: {profile: baseline, runtime: runc, selectable: []}
+//!   restricted: {profile: restricted, runtime: runc, selectable: []}
+//! rules: []                            # further profiles for containers that match
 //! proc_mounts: []                      # permitted mounts under /proc, such as lxcfs's
 //! start_container_hooks: false         # hooks that run in the container before init
 //! runtime_annotations: []              # annotations the runtime may act on, such as run.oci.handler
@@ -27,8 +28,9 @@
 //!
 //! `handlers` *adds to* the embedded two: a handler of the same name replaces that one, the other
 //! stays. A handler that no program name points to does nothing, so there is no way (and no need)
-//! to remove one. Within a handler, `profile` defaults to the handler's own name and `runtime` to
-//! `runc`.
+//! to remove one. Within a handler, `profile` defaults to the handler's own name, `runtime` to
+//! `runc`, and `selectable`, the profiles that a pod's annotation may select as one layer more, to
+//! none. `rules` are of the form `{namespace: …, image: …, container: …, profile: …}` ([`Rule`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -41,8 +43,10 @@ use serde::Deserialize;
 use crate::sys::auxv;
 
 mod nearest;
+mod rules;
 
 use nearest::{nearest, suggestion};
+pub use rules::Rule;
 
 /// Version of the file's form.
 pub const VERSION: u32 = 1;
@@ -72,6 +76,8 @@ pub struct Config {
     pub default_handler: String,
     /// Handlers by name; `mantlet-NAME` is the program's name for handler NAME.
     pub handlers: BTreeMap<String, Handler>,
+    /// Further layers for containers that match, in order.
+    pub rules: Vec<Rule>,
     /// Mount destinations under /proc that the admin permits, such as lxcfs's `/proc/meminfo`.
     pub proc_mounts: Vec<PathBuf>,
     /// Whether `startContainer` hooks, which run in the container before init, are permitted.
@@ -88,6 +94,8 @@ pub struct Handler {
     pub profile: String,
     /// The real runtime: a name searched on PATH, or an absolute path; default `runc`.
     pub runtime: PathBuf,
+    /// Profiles that a pod's annotation may select as one layer more; default none.
+    pub selectable: BTreeSet<String>,
 }
 
 /// Why there is no configuration.
@@ -169,6 +177,7 @@ struct Written {
     libexec_dir: Option<PathBuf>,
     default_handler: Option<String>,
     handlers: Option<BTreeMap<String, Option<WrittenHandler>>>,
+    rules: Option<Vec<Rule>>,
     proc_mounts: Option<Vec<PathBuf>>,
     start_container_hooks: Option<bool>,
     runtime_annotations: Option<BTreeSet<String>>,
@@ -180,6 +189,7 @@ struct Written {
 struct WrittenHandler {
     profile: Option<String>,
     runtime: Option<PathBuf>,
+    selectable: Option<BTreeSet<String>>,
 }
 
 impl Config {
@@ -293,6 +303,11 @@ impl Config {
         for (name, handler) in &self.handlers {
             check_handler(name, handler).map_err(|p| (format!("handlers.{name}"), p))?;
         }
+        for (at, rule) in self.rules.iter().enumerate() {
+            if let Some(problem) = rule.problem() {
+                return fail(&format!("rules[{at}]"), problem);
+            }
+        }
         for mount in &self.proc_mounts {
             let inside = mount
                 .strip_prefix("/proc")
@@ -340,6 +355,7 @@ impl Written {
             libexec_dir: self.libexec_dir,
             default_handler: self.default_handler.unwrap_or_else(|| "baseline".into()),
             handlers,
+            rules: self.rules.unwrap_or_default(),
             proc_mounts: self.proc_mounts.unwrap_or_default(),
             start_container_hooks: self.start_container_hooks.unwrap_or(false),
             runtime_annotations: self.runtime_annotations.unwrap_or_default(),
@@ -353,6 +369,7 @@ impl WrittenHandler {
         Handler {
             profile: self.profile.unwrap_or_else(|| name.to_owned()),
             runtime: self.runtime.unwrap_or_else(|| "runc".into()),
+            selectable: self.selectable.unwrap_or_default(),
         }
     }
 }
@@ -411,17 +428,21 @@ fn check_handler(name: &str, handler: &Handler) -> Result<(), String> {
             "mantlet-{name} is a program of mantlet's own; choose another name"
         ));
     }
-    if handler.profile.is_empty()
-        || handler.profile.contains('/')
-        || handler.profile.starts_with('.')
-    {
-        return Err("profile is a name, not a path; put NAME.yaml into profiles_dir".into());
+    let mut named = [&handler.profile].into_iter().chain(&handler.selectable);
+    if let Some(problem) = named.find_map(|profile| misnamed(profile)) {
+        return Err(problem);
     }
     let named = handler.runtime.components().count() == 1;
     if !(handler.runtime.is_absolute() || named) {
         return Err("runtime is a name on PATH such as runc, or an absolute path".into());
     }
     Ok(())
+}
+
+/// What is wrong with a profile's name.
+fn misnamed(profile: &str) -> Option<String> {
+    let wrong = profile.is_empty() || profile.contains('/') || profile.starts_with('.');
+    wrong.then(|| "profile is a name, not a path; put NAME.yaml into profiles_dir".into())
 }
 
 /// A parser's complaint with its place, and with a suggestion where a key is merely misspelt.

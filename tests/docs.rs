@@ -2,7 +2,7 @@
 //! messages that it quotes are in the source, and commands that cost nothing are run.
 //!
 //! A fenced block says by the second word after its fence how it is checked: `yaml config`,
-//! `yaml profile`, `json event`, `sh install`, `sh containerd`. Every other `sh` block is only read
+//! `yaml layers`, `yaml profile`, `json event`, `sh install`, `sh containerd`. Every other `sh` block is only read
 //! by the shell.
 
 use std::collections::BTreeSet;
@@ -128,6 +128,14 @@ fn the_configuration_shown_is_the_default() {
     for block in of_kind("yaml config") {
         let config = Config::parse(&block.text, &block.page).expect("a configuration");
         assert_eq!(config, Config::embedded(), "{}", block.page.display());
+    }
+}
+
+#[test]
+fn every_part_of_a_configuration_shown_is_one() {
+    for block in of_kind("yaml layers") {
+        let config = Config::parse(&block.text, &block.page).expect("a configuration");
+        assert_ne!(config, Config::embedded(), "{}", block.page.display());
     }
 }
 

@@ -253,6 +253,7 @@ fn human(event: &Event) -> String {
             syscall,
             args,
             errno,
+            profile,
             fix,
             ..
         } => {
@@ -260,7 +261,7 @@ fn human(event: &Event) -> String {
             let call = format!("{}({})", escape(syscall), escape(&args.join(", ")));
             (
                 format!("{denied} {call} = {}  by {}", escape(errno), who(process)),
-                Some(fix),
+                Some(remedy(event, profile, fix)),
             )
         }
         What::Start {
@@ -303,8 +304,17 @@ fn human(event: &Event) -> String {
         }
         What::End { tripwires } => (format!("ended  {tripwires} denials in all"), None),
     };
-    let fix = fix.map_or_else(String::new, |fix| format!("    fix: {}\n", escape(fix)));
+    let fix = fix.map_or_else(String::new, |fix| format!("    {fix}\n"));
     format!("{head}  {what}\n{fix}")
+}
+
+/// The line that would allow it, and in which profile where that is not plain.
+fn remedy(event: &Event, profile: &str, fix: &str) -> String {
+    if event.profiles.len() > 1 && !profile.is_empty() {
+        format!("fix in {}: {}", escape(profile), escape(fix))
+    } else {
+        format!("fix: {}", escape(fix))
+    }
 }
 
 fn kind(session: Session) -> &'static str {

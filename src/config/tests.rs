@@ -47,7 +47,8 @@ fn handlers_add_to_the_embedded_two_and_replace_by_name() {
         config.handlers["web"],
         Handler {
             profile: "web".into(),
-            runtime: "crun".into()
+            runtime: "crun".into(),
+            selectable: Default::default(),
         }
     );
     assert_eq!(config.handlers["baseline"].profile, "house");
@@ -82,6 +83,13 @@ fn values_that_cannot_be_meant_are_refused_by_key() {
         ("handlers: {'a/b': {}}", "handlers.a/b"),
         ("handlers: {web: {profile: ../x}}", "handlers.web"),
         ("handlers: {web: {runtime: bin/runc}}", "handlers.web"),
+        ("handlers: {web: {selectable: [a/b]}}", "handlers.web"),
+        ("rules: [{profile: a}]", "rules[0]"),
+        (
+            "rules: [{container: a, profile: a}, {namespace: b, profile: ../x}]",
+            "rules[1]",
+        ),
+        ("rules: [{image: '', profile: a}]", "rules[0]"),
         ("proc_mounts: [/sys]", "proc_mounts"),
         ("proc_mounts: [/proc]", "proc_mounts"),
         ("proc_mounts: [/proc/../etc]", "proc_mounts"),

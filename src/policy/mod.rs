@@ -12,6 +12,7 @@ pub mod noexec;
 pub mod process;
 mod refuse;
 pub mod seccomp;
+mod select;
 pub mod session;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::seal;
 use crate::state::{ExecRules, Tripwire};
 
 pub use refuse::Refusal;
+pub use select::{SelectError, Selecting, select};
 pub use session::Streams;
 
 /// What a plan is made from. The command line's own parts (descriptor numbers, argv[0]) are the

@@ -34,6 +34,7 @@ fn config() -> Config {
         libexec_dir: None,
         default_handler: "baseline".into(),
         handlers: Default::default(),
+        rules: Vec::new(),
         proc_mounts: Vec::new(),
         start_container_hooks: false,
         runtime_annotations: Default::default(),

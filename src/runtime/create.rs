@@ -3,6 +3,7 @@
 //! Nothing is written before the plan is whole. What goes wrong later is undone: the home is
 //! removed, the supervisor ends with its channel, config.json is replaced last.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::DirBuilder;
 use std::io::{Error, ErrorKind};
@@ -20,7 +21,7 @@ use crate::host::Host;
 use crate::oci::document::Document;
 use crate::oci::invocation::{Changes, Create};
 use crate::oci::patch::Edit;
-use crate::policy::{self, Input, Layers, Plan};
+use crate::policy::{self, Input, Layers, Plan, Selecting};
 use crate::profile::Profile;
 use crate::state::{self, Home, Record};
 use crate::sys::{socket, spawn};
@@ -44,11 +45,20 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     let host = Host::probe(&door.settings.runtime, &door.config.state_dir)?;
     host.runtime.check()?;
     // 2. Decide.
-    let pause = annotation(&bundle.original, CONTAINER_TYPE).as_deref() == Some("sandbox");
-    let (plan, profile) = decide(door, &bundle.original, &host, run, pause)?;
+    let who = identity(&create.id, &bundle.original);
+    let (plan, profiles) = decide(door, &who, &bundle.original, &host, run)?;
     // 3. Make everything ready beside the bundle.
     let home = take_home(door, &create.id)?;
-    let made = assemble(door, create, run, &bundle, &host, &plan, profile, &home);
+    let made = assemble(
+        door,
+        create,
+        run,
+        &bundle,
+        &host,
+        &plan,
+        (who, profiles),
+        &home,
+    );
     let (rewritten, handover) = match made {
         Ok(made) => made,
         Err(failure) => {
@@ -80,29 +90,47 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
 
 fn decide(
     door: &Door<'_>,
+    who: &Identity,
     original: &Document,
     host: &Host,
     run: bool,
-    pause: bool,
-) -> Result<(Plan, String), Failure> {
-    let profile = load(door)?;
+) -> Result<(Plan, Vec<String>), Failure> {
     let spec = original.spec()?;
-    let only = &profile;
+    let annotations = spec.annotations().iter().flatten();
+    let annotations = annotations
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect::<BTreeMap<&str, &str>>();
+    let pause = annotations.get(CONTAINER_TYPE) == Some(&"sandbox");
+    let names = policy::select(&Selecting {
+        name: &door.handler,
+        handler: &door.settings,
+        rules: &door.config.rules,
+        who,
+        annotations: &annotations,
+        pause,
+    })?;
+    let profiles = names
+        .iter()
+        .map(|name| load(door, name))
+        .collect::<Result<Vec<Profile>, Failure>>()?;
+    // What a pod selects for its containers has to be there; it is in force on none but those.
+    let layers = if pause { 1 } else { profiles.len() };
+    let profiles: Vec<&Profile> = profiles.iter().take(layers).collect();
     let input = Input {
-        profiles: Layers::from(&only),
+        profiles: Layers::new(&profiles)?,
         spec: &spec,
         host,
         config: &door.config,
         run,
     };
     if pause {
-        return Ok((policy::plan_pause(input)?, "pause".to_owned()));
+        return Ok((policy::plan_pause(input)?, vec!["pause".to_owned()]));
     }
-    Ok((policy::plan(input)?, profile.name.clone()))
+    Ok((policy::plan(input)?, names))
 }
 
-/// The handler's profile: the site's file of that name, else the one that ships.
-fn load(door: &Door<'_>) -> Result<Profile, Failure> {
+/// One profile: the site's file of that name, else the one that ships.
+fn load(door: &Door<'_>, name: &str) -> Result<Profile, Failure> {
     let folder = &door.config.profiles_dir;
     let mut read = |name: &str| match config::read(&folder.join(format!("{name}.yaml"))) {
         Ok(text) => Ok(Some(text)),
@@ -110,7 +138,7 @@ fn load(door: &Door<'_>) -> Result<Profile, Failure> {
         Err(ConfigError::Read { source, .. }) => Err(source),
         Err(untrusted) => Err(Error::other(untrusted)),
     };
-    Ok(Profile::resolve(&door.settings.profile, &mut read)?)
+    Ok(Profile::resolve(name, &mut read)?)
 }
 
 /// A home of its own. One that a container left behind which the runtime no longer knows is
@@ -138,7 +166,7 @@ fn assemble(
     bundle: &Bundle,
     host: &Host,
     plan: &Plan,
-    profile: String,
+    (container, profiles): (Identity, Vec<String>),
     home: &Home,
 ) -> Result<(Vec<u8>, Handover), Failure> {
     let sealed = plan.policy.encode();
@@ -180,9 +208,9 @@ fn assemble(
     let record = Record {
         version: state::VERSION,
         mantlet: env!("CARGO_PKG_VERSION").into(),
-        container: identity(&create.id, &bundle.original),
+        container,
         handler: door.handler.clone(),
-        profiles: vec![profile],
+        profiles,
         journal: state::journal_path(&door.config.log_dir, &door.root, &create.id),
         root: door.root.clone(),
         bundle: bundle.path.clone(),

@@ -7,7 +7,7 @@ use crate::host::HostError;
 use crate::oci::document::{DocumentError, FileError};
 use crate::oci::patch::PatchError;
 use crate::oci::procmounts::ForgedProc;
-use crate::policy::Refusal;
+use crate::policy::{Refusal, SelectError};
 use crate::profile;
 use crate::state::StateError;
 
@@ -35,6 +35,9 @@ pub enum Failure {
     /// The plan says no.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// What the pod selects.
+    #[error(transparent)]
+    Selection(#[from] SelectError),
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),

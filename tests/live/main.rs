@@ -17,6 +17,7 @@ mod failures;
 mod harness;
 mod hygiene;
 mod kills;
+mod layers;
 mod lifecycle;
 mod lossless;
 mod programs;

@@ -37,9 +37,20 @@ impl Containerd {
 
     /// A daemon for one test alone. `name` is short and unique: sockets live below it.
     pub fn start(world: &'static World, name: &str) -> Containerd {
+        Containerd::configured(world, name, |text| text, &world.config())
+    }
+
+    /// The same, on the shipped drop-in as `change` leaves it, with `node` as mantlet's configuration.
+    pub fn configured(
+        world: &'static World,
+        name: &str,
+        change: impl FnOnce(String) -> String,
+        node: &Path,
+    ) -> Containerd {
         let home = world.folder("containerd", name);
         write_network(&home);
-        fs::write(home.join("config.toml"), configuration(world, &home)).expect("our own folder");
+        let text = change(configuration(world, &home));
+        fs::write(home.join("config.toml"), text).expect("our own folder");
         let log = home.join("daemon.log");
         // The daemon's output goes to a file: a full pipe would stop it.
         let daemon = world
@@ -47,6 +58,7 @@ impl Containerd {
             .args(["-c", "exec containerd --config \"$1\" >\"$2\" 2>&1", "sh"])
             .arg(home.join("config.toml"))
             .arg(&log)
+            .env("MANTLET_CONFIG", node)
             .spawn();
         let daemon = Containerd {
             world,
