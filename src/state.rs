@@ -73,6 +73,9 @@ pub struct Record {
     pub init_digest: String,
     /// What an exec session is held to.
     pub exec: ExecRules,
+    /// Whether every profile permits `checkpoint`.
+    #[serde(default)]
+    pub checkpoint: bool,
     /// Calls that the supervisor answers, by name, with the errno's number.
     pub tripwires: Vec<Tripwire>,
     /// The effective policy, for people (`mantlet inspect`).

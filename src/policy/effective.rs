@@ -50,6 +50,8 @@ pub(super) fn summary(parts: &Parts<'_>) -> Value {
         "readonly_paths": layers.union(|profile| &profile.readonly_paths),
         "refuse": layers.union(|profile| &profile.refuse),
         "exec": sessions(parts.sessions),
+        "checkpoint": layers.iter().map(|p| p.checkpoint).min(),
+        "restore": layers.iter().map(|p| p.restore).min(),
         "removed_annotations": parts.annotations,
         "degraded": parts.composed.degraded,
     })

@@ -30,7 +30,7 @@ use oci_spec::runtime::{Process, Spec};
 use crate::config::Config;
 use crate::host::Host;
 use crate::oci::patch::Edit;
-use crate::profile::Profile;
+use crate::profile::{Checkpoint, Profile, Restore};
 use crate::seal;
 use crate::state::{ExecRules, Tripwire};
 
@@ -67,6 +67,10 @@ pub struct Plan {
     pub exec: ExecRules,
     /// The policies of `exec`, from number 1 on.
     pub session_policies: Vec<seal::Policy>,
+    /// Whether every layer permits `checkpoint`.
+    pub checkpoint: bool,
+    /// The outermost layer that does not permit `restore`.
+    pub restore_denied_by: Option<String>,
     /// The effective policy for people: plain JSON, stable keys.
     pub effective: serde_json::Value,
     /// What the kernel cannot do and the profile allows to go without.
@@ -205,6 +209,11 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         policy: composed.policy(supervised, rlimits),
         tripwires,
         exec: sessions.rules,
+        checkpoint: layers.iter().all(|p| p.checkpoint == Checkpoint::Allow),
+        restore_denied_by: layers
+            .iter()
+            .find(|p| p.restore != Restore::Unprotected)
+            .map(|p| p.name.clone()),
         session_policies: sessions.policies,
         effective,
         degraded: composed.degraded,

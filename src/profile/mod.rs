@@ -20,7 +20,9 @@ mod tests;
 pub use diagnose::Error;
 pub use entry::{Condition, FileEntry, Op, Place, Symbol};
 pub use exec::{Interactive, Sessions, covers as covers_command};
-pub use model::{Degrade, Document, Files, Mode, Network, Refuse, Requires, Scope};
+pub use model::{
+    Checkpoint, Degrade, Document, Files, Mode, Network, Refuse, Requires, Restore, Scope,
+};
 pub use resolve::{Profile, Rule, Syscalls};
 
 /// The text of a profile that is built into the programs: `baseline`, `restricted`, and `pause`,

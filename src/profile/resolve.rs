@@ -3,7 +3,7 @@
 //! Allowances add up. What restricts the container as a whole (`process.refuse`, masked and
 //! read-only paths, the least Landlock ABI) adds up too: extending a profile never admits a
 //! container that the parent refuses. `scope` and `requires.degrade` are the child's own where it
-//! writes them, else what all parents agree on.
+//! writes them, else what all parents agree on; so are `checkpoint` and `restore`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,9 @@ use std::path::Path;
 use super::diagnose::{Error, closest};
 use super::entry::{Call, Condition, FileEntry, Place, PlainPath};
 use super::exec::{self, Sessions};
-use super::model::{CallLists, Degrade, Document, Files, Network, Refuse, Requires, Scope};
+use super::model::{
+    CallLists, Checkpoint, Degrade, Document, Files, Network, Refuse, Requires, Restore, Scope,
+};
 use super::{embedded, groups};
 
 /// A profile, whole.
@@ -43,6 +45,10 @@ pub struct Profile {
     pub refuse: BTreeSet<Refuse>,
     /// Rules on exec sessions; none: sessions are as free as the workload.
     pub exec: Option<Sessions>,
+    /// Whether it may be checkpointed.
+    pub checkpoint: Checkpoint,
+    /// Whether it may be restored.
+    pub restore: Restore,
 }
 
 /// System calls with groups expanded. A later layer decides: a conditional denial, then allow
@@ -217,6 +223,14 @@ fn merge(
         readonly_paths: document.readonly_paths.into_iter().map(|p| p.0).collect(),
         refuse: document.process.refuse,
         exec,
+        checkpoint: document
+            .checkpoint
+            .or_else(|| parents.iter().map(|p| p.checkpoint).min())
+            .unwrap_or(Checkpoint::Deny),
+        restore: document
+            .restore
+            .or_else(|| parents.iter().map(|p| p.restore).min())
+            .unwrap_or(Restore::Deny),
     };
     for parent in parents {
         profile.capabilities.extend(parent.capabilities);

@@ -347,6 +347,41 @@ fn what_is_said_of_sessions_is_the_childs_own_else_what_the_parents_agree_on() {
 }
 
 #[test]
+fn checkpoint_and_restore_are_denied_unless_all_parents_or_the_child_itself_say_otherwise() {
+    let resolved = |extends: &str, own: &str| {
+        let text = format!("{{version: 1, name: web, extends: [{extends}]{own}}}");
+        let profile = Profile::resolve("web", &mut |name| {
+            Ok(match name {
+                "web" => Some(text.clone()),
+                "moves" => Some(format!(
+                    "version: 1\nname: moves\n{CALLS}checkpoint: allow\nrestore: unprotected\n"
+                )),
+                _ => None,
+            })
+        });
+        let profile = profile.unwrap();
+        (profile.checkpoint, profile.restore)
+    };
+    let (denied, moves) = (
+        (Checkpoint::Deny, Restore::Deny),
+        (Checkpoint::Allow, Restore::Unprotected),
+    );
+    assert_eq!(resolved("baseline", ""), denied);
+    assert_eq!(resolved("moves", ""), moves);
+    assert_eq!(resolved("moves, baseline", ""), denied);
+    assert_eq!(
+        resolved("moves", ", checkpoint: deny, restore: deny"),
+        denied
+    );
+    assert_eq!(
+        resolved("baseline", ", checkpoint: allow, restore: unprotected"),
+        moves
+    );
+    let found = error(&format!("version: 1\nname: web\n{CALLS}restore: allow\n"));
+    assert!(found.contains("unknown value `allow`"), "{found}");
+}
+
+#[test]
 fn a_profile_for_sessions_that_speaks_of_sessions_itself_is_an_error() {
     for exec in [
         "{profile: web}",

@@ -88,6 +88,35 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     Ok(failure)
 }
 
+/// `restore`, by becoming the runtime: for those whose every profile says that they want a container
+/// without its sandbox. CRIU makes processes as the image has them; init never runs in them.
+///
+/// The container has no home afterwards, so no session can be added to it.
+pub(super) fn restored(door: &Door<'_>, id: &str, bundle: Option<&Path>) -> Failure {
+    let planned = || -> Result<Option<String>, Failure> {
+        let bundle = Bundle::open(&absolute(bundle.unwrap_or(Path::new(".")))?)?;
+        let host = Host::probe(&door.settings.runtime, &door.config.state_dir)?;
+        host.runtime.check()?;
+        let who = identity(id, &bundle.original);
+        let (plan, _) = decide(door, &who, &bundle.original, &host, false)?;
+        Ok(plan.restore_denied_by)
+    };
+    match planned() {
+        Err(failure) => failure,
+        Ok(Some(profile)) => Failure::Restore {
+            id: id.to_owned(),
+            profile,
+        },
+        Ok(None) => {
+            door.warn(&format!(
+                "container {id:?} is restored WITHOUT its sandbox, as its profiles say \
+                 (`restore: unprotected`): no Landlock, no supervisor, no exec"
+            ));
+            forward::become_runtime(door.invocation, Some(&door.config))
+        }
+    }
+}
+
 fn decide(
     door: &Door<'_>,
     who: &Identity,
@@ -222,6 +251,7 @@ fn assemble(
         policy_digest: state::digest(&sealed),
         init_digest,
         exec: plan.exec.clone(),
+        checkpoint: plan.checkpoint,
         tripwires: plan.tripwires.clone(),
         effective: plan.effective.clone(),
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),

@@ -170,15 +170,17 @@ pub enum Failure {
     },
     /// `restore`.
     #[error(
-        "cannot restore container {id:?}: a checkpoint holds no Landlock domain and CRIU suspends seccomp, so it would run with less than its profile says; create it anew"
+        "cannot restore container {id:?}: a checkpoint holds no Landlock domain and CRIU suspends seccomp, so it would run with less than profile {profile} says; create it anew, or let the profile say `restore: unprotected`"
     )]
     Restore {
         /// The container.
         id: String,
+        /// Who does not permit it.
+        profile: String,
     },
     /// `checkpoint`.
     #[error(
-        "cannot checkpoint container {id:?}: CRIU suspends its seccomp filter meanwhile, and what is written could not be restored with its sandbox; back up its volumes instead"
+        "cannot checkpoint container {id:?}: CRIU suspends its seccomp filter meanwhile, and what is written could not be restored with its sandbox; back up its volumes instead, or let its profile say `checkpoint: allow`"
     )]
     Checkpoint {
         /// The container.

@@ -10,6 +10,7 @@ mod broken;
 mod broken_node;
 mod broken_sessions;
 mod bundles;
+mod checkpoints;
 mod ctr;
 mod deadlines;
 mod dropin;
