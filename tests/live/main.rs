@@ -25,6 +25,7 @@ mod programs;
 mod remains;
 mod scene;
 mod sessions;
+mod special;
 mod table;
 mod trace;
 mod workloads;

@@ -232,3 +232,20 @@ fn one_profile_named_twice_or_in_force_already_makes_no_second_policy() {
     assert_eq!(only.exec.held_to(true).map(|sub| sub.number), Some(1));
     assert!(held("{profile: old}", &cri()).is_err());
 }
+
+/// The runtime sets it for the exec of init, and it stays for the workload's: nothing to rewrite.
+#[test]
+fn an_apparmor_profile_is_left_to_the_runtime_for_workload_and_session() {
+    let name = "cri-containerd.apparmor.d";
+    let spec = with(|s| s["process"]["apparmorProfile"] = json!(name));
+    let profile = Profile::builtin("restricted").unwrap();
+    let plan = attempt(&spec, &profile, &host(7), &config()).unwrap();
+    let mut rewritten = spec.clone();
+    patch::apply(&mut rewritten, &plan.edits).unwrap();
+    assert_eq!(rewritten["process"]["apparmorProfile"], name);
+    let mut session = spec["process"].clone();
+    let process: Process = serde_json::from_value(session.clone()).unwrap();
+    let planned = plan_exec(&process, PROBE, &plan.exec).unwrap();
+    patch::apply(&mut session, &planned.edits).unwrap();
+    assert_eq!(session["apparmorProfile"], name);
+}
