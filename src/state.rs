@@ -101,6 +101,9 @@ pub struct ExecRules {
     /// The workload is uid 0, and so is a session of runc's command line that names no user.
     #[serde(default)]
     pub workload_is_root: bool,
+    /// How init gets into the container.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// Mounts under /proc that the node's admin permits.
     #[serde(default)]
     pub proc_mounts: Vec<PathBuf>,
@@ -148,6 +151,17 @@ pub struct SubPolicy {
     /// There are no such sessions, for this reason: one of those profiles refuses the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+}
+
+/// How init gets into a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// As a sealed file in memory.
+    #[default]
+    Memfd,
+    /// As a read-only bind mount ([`crate::seal::BOUND_INIT`]) of a copy in the home.
+    Bind,
 }
 
 /// What one profile says of exec sessions.

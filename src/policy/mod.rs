@@ -3,6 +3,7 @@
 
 pub mod annotations;
 mod compose;
+pub mod delivery;
 mod effective;
 mod fix;
 pub mod landlock;
@@ -65,6 +66,8 @@ pub struct Plan {
     pub tripwires: Vec<Tripwire>,
     /// What exec sessions are held to.
     pub exec: ExecRules,
+    /// SELinux label of init's program, where it is mounted (`exec.delivery`).
+    pub init_label: Option<String>,
     /// The policies of `exec`, from number 1 on.
     pub session_policies: Vec<seal::Policy>,
     /// Whether every layer permits `checkpoint`.
@@ -135,7 +138,7 @@ pub fn plan_exec(
         ..streams
     };
     let held = session::admit(argv0.map(|word| word.as_bytes()), streams, rules)?;
-    refuse::selinux(process)?;
+    refuse::selinux(process, rules.delivery)?;
     if held.refuse_root && process.user().uid() == 0 {
         return Err(Refusal::Exec(
             "a profile that the session is held to refuses root-user and its uid is 0; use another user"
@@ -156,6 +159,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     let process = spec.process().as_ref().ok_or(Refusal::Missing("process"))?;
     let linux = spec.linux().as_ref().ok_or(Refusal::Missing("linux"))?;
     let mounts = mounts::read(spec)?;
+    let (delivery, init_label) = delivery::choose(spec, input.config, input.run)?;
 
     // 1. What init applies: files, ports and processes it may reach, calls it may make.
     let scene = Scene {
@@ -186,7 +190,8 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         .into_iter()
         .filter(|name| composed.capabilities.contains(name))
         .collect();
-    let sessions = session::plan(input, &scene, &held, &composed, &rlimits)?;
+    let mut sessions = session::plan(input, &scene, &held, &composed, &rlimits)?;
+    sessions.rules.delivery = delivery;
     let effective = effective::summary(&effective::Parts {
         layers,
         composed: &composed,
@@ -209,6 +214,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         policy: composed.policy(supervised, rlimits),
         tripwires,
         exec: sessions.rules,
+        init_label,
         checkpoint: layers.iter().all(|p| p.checkpoint == Checkpoint::Allow),
         restore_denied_by: layers
             .iter()

@@ -68,6 +68,7 @@ pub(super) fn plan(
             refused: capture(layers, workload, held),
             refuse_root: layers.iter().any(refuses_root) && !mapped,
             workload_is_root: process.is_none_or(|process| process.user().uid() == 0),
+            delivery: Default::default(),
             proc_mounts: input.config.proc_mounts.clone(),
             sessions: rules(layers.iter()),
             stricter: None,

@@ -38,6 +38,7 @@ fn config() -> Config {
         proc_mounts: Vec::new(),
         start_container_hooks: false,
         runtime_annotations: Default::default(),
+        init_delivery: Default::default(),
     }
 }
 
@@ -312,7 +313,7 @@ fn what_the_node_or_the_engine_makes_impossible_is_refused_by_name() {
     assert!(refused(&notify).contains("SCMP_ACT_NOTIFY"));
     let label =
         with(|spec| spec["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0"));
-    assert!(refused(&label).contains("SELinux"));
+    assert!(refused(&label).contains("linux.mountLabel is not set"));
     let bare = with(|spec| {
         spec.as_object_mut().unwrap().remove("process");
     });
@@ -431,6 +432,7 @@ fn a_field_beside_the_capability_sets_survives() {
 
 mod abilities;
 mod annotations;
+mod delivery;
 mod exec;
 mod image;
 mod layers;

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use super::bundle::Bundle;
 use super::handover::{self, Handover};
-use super::{Door, Failure, absolute, forward};
+use super::{Door, Failure, absolute, bound, forward};
 use crate::config::{self, ConfigError};
 use crate::event::Identity;
 use crate::host::Host;
@@ -23,7 +23,7 @@ use crate::oci::invocation::{Changes, Create};
 use crate::oci::patch::Edit;
 use crate::policy::{self, Input, Layers, Plan, Selecting};
 use crate::profile::Profile;
-use crate::state::{self, Home, Record};
+use crate::state::{self, Delivery, Home, Record};
 use crate::sys::{socket, spawn};
 
 /// Set by containerd's CRI plugin on a pod's pause container.
@@ -200,25 +200,33 @@ fn assemble(
 ) -> Result<(Vec<u8>, Handover), Failure> {
     let sealed = plan.policy.encode();
     let policy = handover::bytes(c"mantlet-policy", &sealed)?;
-    let (program, init_digest) = handover::init(door)?;
-    let mut ours = vec![program, policy];
+    let delivery = plan.exec.delivery;
+    let label = plan.init_label.as_deref();
+    let (program, init_digest) = handover::init(door, delivery, label, home)?;
     let supervised = if plan.policy.supervised {
         let copy = |fd: &OwnedFd| {
             fd.try_clone()
                 .map_err(|error| Failure::system("copy", "a descriptor".into(), error))
         };
-        let mut lent = vec![copy(&ours[0])?, copy(&ours[1])?];
+        let mut lent = vec![copy(&program)?, copy(&policy)?];
         for policy in &plan.session_policies {
             lent.push(handover::bytes(c"mantlet-policy", &policy.encode())?);
         }
         let (near, far) = socket::pair()
             .map_err(|error| Failure::system("make", "init's channel".into(), error))?;
-        ours.push(far);
-        Some((near, lent))
+        Some((near, far, lent))
     } else {
         None
     };
-    let handover = Handover::new(create.preserve_fds, host.runtime.family, ours);
+    let (supervised, far) = match supervised {
+        Some((near, far, lent)) => (Some((near, lent)), Some(far)),
+        None => (None, None),
+    };
+    // A mounted program is not passed as well: through its descriptor, which is of the host's mount,
+    // it could be written.
+    let program = Some(program).filter(|_| delivery == Delivery::Memfd);
+    let ours = program.into_iter().chain([policy]).chain(far).collect();
+    let handover = Handover::new(create.preserve_fds, host.runtime.family, delivery, ours);
     let args = bundle
         .original
         .value()
@@ -226,9 +234,12 @@ fn assemble(
         .cloned()
         .unwrap_or_default();
     let mut edits = plan.edits.clone();
+    if delivery == Delivery::Bind {
+        edits.push(policy::delivery::mount(&bound::path(home)));
+    }
     edits.push(Edit::Set {
         pointer: "/process/args".into(),
-        value: handover::with_init(handover.argv0(), &args).ok_or(Failure::NoCommand {
+        value: handover::with_init(handover.words(), &args).ok_or(Failure::NoCommand {
             verb: "create",
             id: create.id.clone(),
         })?,

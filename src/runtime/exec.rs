@@ -1,12 +1,13 @@
 //! `exec`: one more process under the container's own policy, in both of runc's forms. Nothing is
 //! compiled and no profile is read: the supervisor lends the very bytes the workload was held to.
 
+use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::handover::{self, Handover};
-use super::start::{check_proc, code_of, connect, hear, hear_outcome, record, runtime, say};
+use super::start::{check_inside, code_of, connect, hear, hear_outcome, record, runtime, say};
 use super::{Door, Failure, forward};
 use crate::control::{Answer, Ask};
 use crate::oci::document::{Document, Kind};
@@ -14,7 +15,7 @@ use crate::oci::invocation::{Changes, Exec};
 use crate::oci::patch::Edit;
 use crate::policy::{self, ExecPlan, Streams};
 use crate::seal::Rlimit;
-use crate::state::{Home, Record};
+use crate::state::{Delivery, Home, Record};
 use crate::sys::{fds, process, socket};
 
 const VERB: &str = "exec in";
@@ -50,24 +51,33 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
         }
     };
     // 2. The filesystem may have changed since the last session, and who may mount is not asked.
-    check_proc(VERB, &exec.id, running_pid(&home, &exec.id)?, &record)?;
+    check_inside(
+        VERB,
+        &exec.id,
+        running_pid(&home, &exec.id)?,
+        &home,
+        &record,
+    )?;
     // 3. Init's program, the policy and a channel, all from the supervisor.
     let supervisor = connect(&home, &exec.id, VERB)?;
     let rlimits = process.as_ref().map(|(_, plan)| plan.rlimits.as_slice());
-    let ours = borrow(&supervisor, exec, policy, rlimits)?;
+    let mut ours = borrow(&supervisor, exec, policy, rlimits)?;
+    if record.exec.delivery == Delivery::Bind {
+        ours.remove(0);
+    }
     // 4. The runtime's own exec.
     let family = super::family_of(&record.runtime);
-    let handover = Handover::new(exec.preserve_fds, family, ours);
+    let handover = Handover::new(exec.preserve_fds, family, record.exec.delivery, ours);
     let supervisor = handover::clear(supervisor, &handover)?;
     let file = process
         .map(|(document, _)| put_init(&document, &handover, &exec.id))
         .transpose()?;
     let file_path = file.as_ref().map(handover::path_to);
-    let argv0 = [handover.argv0().into()];
+    let init: Vec<OsString> = handover.words().into_iter().map(OsString::from).collect();
     let changes = Changes {
         preserve_fds: Some(handover.preserve()),
         process: file_path.as_deref(),
-        before_command: if file.is_some() { &[] } else { &argv0 },
+        before_command: if file.is_some() { &[] } else { &init },
         no_new_privs: file.is_none(),
         allowed_caps,
     };
@@ -197,7 +207,7 @@ fn put_init(document: &Document, handover: &Handover, id: &str) -> Result<OwnedF
     let args = document.value().get("args").cloned().unwrap_or_default();
     let edit = Edit::Set {
         pointer: "/args".into(),
-        value: handover::with_init(handover.argv0(), &args).ok_or_else(|| Failure::NoCommand {
+        value: handover::with_init(handover.words(), &args).ok_or_else(|| Failure::NoCommand {
             verb: VERB,
             id: id.to_owned(),
         })?,

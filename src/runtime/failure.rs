@@ -9,6 +9,7 @@ use crate::oci::patch::PatchError;
 use crate::oci::procmounts::ForgedProc;
 use crate::policy::{Refusal, SelectError};
 use crate::profile;
+use crate::seal::BOUND_INIT;
 use crate::state::StateError;
 
 /// One line for the runtime's log.
@@ -50,6 +51,18 @@ pub enum Failure {
         id: String,
         /// What is wrong.
         cause: ForgedProc,
+    },
+    /// What would be executed in place of init.
+    #[error(
+        "cannot {verb} container {id:?}: refusing to trust its {BOUND_INIT}: {cause}; remove what the image or a volume has at /dev, and create it anew"
+    )]
+    Bound {
+        /// `start` or `exec in`.
+        verb: &'static str,
+        /// The container.
+        id: String,
+        /// What is wrong.
+        cause: String,
     },
     /// A system call or a file of ours.
     #[error("cannot {operation} {object}: {cause}")]

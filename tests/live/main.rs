@@ -6,6 +6,7 @@
 )]
 
 mod attacks;
+mod bound;
 mod broken;
 mod broken_node;
 mod broken_sessions;

@@ -1,5 +1,6 @@
 //! Exec sessions as a subject of their own: `exec:` of a profile.
 
+use mantlet::state::Home;
 use serde_json::{Value, json};
 
 use crate::harness::{Bundle, Console, Containerd, Finished, World, eventually};
@@ -338,4 +339,45 @@ fn the_kubelets_probes_pass_and_kubectl_shows_why_a_session_does_not() {
         "{refused}"
     );
     container.sh("test ! -e /tmp/ran").ok();
+}
+
+/// Killed and stopped supervisors are in `kills` and `deadlines`; here the way to a living one is lost.
+#[test]
+fn a_session_without_the_containers_own_supervisor_is_refused() {
+    for world in worlds() {
+        let bundle = Bundle::new(world, "mantlet-restricted").up();
+        bundle.exec(["harmless", "work"]).ok();
+        let home = Home::new(&world.state_dir(), &bundle.root(), &bundle.id);
+        let home = home.expect("a plain id");
+        let socket = home.path.join("control.sock");
+        let refused = |what: &str, cause: &str| {
+            let ways: [&[&str]; 2] = [&[], &["--detach"]];
+            // One deadline is enough.
+            for flags in ways.into_iter().take(if what == "silent" { 1 } else { 2 }) {
+                let call = bundle.call().arg("exec").args(flags).arg(&bundle.id);
+                let done = call.args(RUN).run().expect(255);
+                let text = &done.stderr;
+                assert!(
+                    text.contains("supervisor is gone or does not answer"),
+                    "{what}: {text}"
+                );
+                assert!(text.contains(cause), "{what}: {text}");
+                assert!(!bundle.rootfs().join("tmp/ran").exists(), "{what}");
+            }
+        };
+        std::fs::remove_file(&socket).expect("the supervisor's");
+        refused("removed", "No such file");
+        // Bound, and its owner has ended.
+        drop(home.bind_control().expect("a free name"));
+        refused("abandoned", "refused");
+        std::fs::remove_file(&socket).expect("our own");
+        std::fs::write(&socket, "").expect("our own folder");
+        refused("a file", "refused");
+        std::fs::remove_file(&socket).expect("our own");
+        // Somebody who listens and says nothing: the deadline.
+        let _silent = home.bind_control().expect("a free name");
+        refused("silent", "no answer within 12 s");
+        assert_eq!(bundle.state().expect("it lives")["status"], "running");
+        bundle.delete().ok();
+    }
 }

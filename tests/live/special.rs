@@ -14,6 +14,7 @@
 //! | `--preserve-fds`, socket activation | `hygiene` | `hygiene` | |
 //! | hooks of every stage | `table` | `table` | |
 //! | AppArmor or SELinux label | on the rewritten config.json: `policy::tests` | | |
+//! | init mounted, as under SELinux | `bound` | `bound` | |
 //!
 //! Labels cannot be run here: neither module is active, and the runtimes then refuse the label.
 
