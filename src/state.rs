@@ -84,6 +84,16 @@ pub struct Record {
     pub created: String,
 }
 
+impl Record {
+    /// What the container goes without, as its profile allows; from [`Record::effective`].
+    #[must_use]
+    pub fn degraded(&self) -> Vec<String> {
+        let list = self.effective["degraded"].as_array();
+        let texts = list.into_iter().flatten().filter_map(|text| text.as_str());
+        texts.map(str::to_owned).collect()
+    }
+}
+
 /// What an exec session is held to; decided at `create` so that a probe compiles nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ExecRules {
@@ -148,6 +158,9 @@ pub struct SubPolicy {
     pub refuse_root: bool,
     /// SHA-256 of the sealed policy, hexadecimal.
     pub digest: String,
+    /// What such a session goes without, the container's own list included.
+    #[serde(default)]
+    pub degraded: Vec<String>,
     /// There are no such sessions, for this reason: one of those profiles refuses the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,

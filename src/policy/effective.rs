@@ -8,7 +8,7 @@ use super::seccomp::verdict::Action;
 use super::session::Planned;
 use super::{Composed, Layers};
 use crate::profile::{Profile, Rule};
-use crate::seal::{Layer, Policy};
+use crate::seal::{Layer, Policy, rights};
 use crate::state::SubPolicy;
 
 /// What goes into the summary.
@@ -69,6 +69,7 @@ fn sessions(planned: &Planned) -> Value {
             "instructions": policy.filter.program.len() / 8,
             "refuse_root": sub.refuse_root,
             "refused": sub.refused,
+            "degraded": sub.degraded,
         })
     };
     let policies = rules.sub_policies().zip(&planned.policies);
@@ -76,7 +77,6 @@ fn sessions(planned: &Planned) -> Value {
         "rules": rules.sessions,
         "refused": rules.refused,
         "stricter": policies.map(held).collect::<Vec<Value>>(),
-        "degraded": planned.degraded,
     })
 }
 
@@ -141,11 +141,11 @@ fn syscalls(parts: &Parts<'_>) -> Value {
 fn layer(layer: &Layer, profile: &str) -> Value {
     json!({
         "profile": profile,
-        "handled": { "files": files(layer.handled_fs), "tcp": ports(layer.handled_net) },
-        "scope": names(layer.scoped, &["abstract-unix-socket", "signal"]),
+        "handled": { "files": rights::files(layer.handled_fs), "tcp": rights::tcp(layer.handled_net) },
+        "scope": rights::scopes(layer.scoped),
         "paths": layer.paths.iter().map(|rule| json!({
             "path": String::from_utf8_lossy(&rule.path),
-            "access": files(rule.access),
+            "access": rights::files(rule.access),
             "except": rule.except.iter().map(|p| String::from_utf8_lossy(p)).collect::<Vec<_>>(),
             "optional": rule.optional,
             "follow": rule.follow,
@@ -153,43 +153,7 @@ fn layer(layer: &Layer, profile: &str) -> Value {
         })).collect::<Vec<_>>(),
         "ports": layer.ports.iter().map(|rule| json!({
             "port": rule.port,
-            "access": ports(rule.access),
+            "access": rights::tcp(rule.access),
         })).collect::<Vec<_>>(),
     })
-}
-
-/// Bit order of linux/landlock.h.
-fn files(bits: u64) -> Vec<&'static str> {
-    let all = [
-        "execute",
-        "write-file",
-        "read-file",
-        "read-dir",
-        "remove-dir",
-        "remove-file",
-        "make-char",
-        "make-dir",
-        "make-reg",
-        "make-sock",
-        "make-fifo",
-        "make-block",
-        "make-sym",
-        "refer",
-        "truncate",
-        "ioctl-dev",
-        "resolve-unix",
-    ];
-    names(bits, &all)
-}
-
-fn ports(bits: u64) -> Vec<&'static str> {
-    names(bits, &["bind", "connect"])
-}
-
-fn names(bits: u64, all: &[&'static str]) -> Vec<&'static str> {
-    all.iter()
-        .enumerate()
-        .filter(|(bit, _)| bits >> bit & 1 == 1)
-        .map(|(_, name)| *name)
-        .collect()
 }

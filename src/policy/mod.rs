@@ -3,11 +3,13 @@
 
 pub mod annotations;
 mod compose;
+mod controls;
 pub mod delivery;
 mod effective;
 mod fix;
 pub mod landlock;
 mod layers;
+mod limits;
 pub mod mounts;
 pub mod noexec;
 pub mod process;

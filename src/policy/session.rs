@@ -40,8 +40,6 @@ pub(super) struct Planned {
     pub policies: Vec<seal::Policy>,
     /// What those report.
     pub tripwires: Vec<Tripwire>,
-    /// What the kernel or the container cannot do for sessions, one text each.
-    pub degraded: Vec<String>,
 }
 
 /// Plans the sessions of a container whose processes hold the capabilities `held`, and whose own
@@ -76,7 +74,6 @@ pub(super) fn plan(
         },
         policies: Vec::new(),
         tripwires: Vec::new(),
-        degraded: Vec::new(),
     };
     if !scene.supervised {
         return Ok(planned);
@@ -91,7 +88,10 @@ pub(super) fn plan(
         let composed = compose(all, scene)?;
         let policy = composed.policy(true, rlimits.to_vec());
         let offends = more.iter().find_map(|profile| offence(profile, input.spec));
+        let mut degraded = composed.degraded.clone();
+        degraded.extend(more.iter().flat_map(|p| unhidden(p, layers, input.spec)));
         let sub = SubPolicy {
+            degraded,
             number: planned.policies.len() as u32 + 1,
             fewer_capabilities: process.into_iter().flat_map(process::named).any(|name| {
                 workload.capabilities.contains(&name) && !composed.capabilities.contains(&name)
@@ -102,12 +102,6 @@ pub(super) fn plan(
             refused: capture(all, &composed, held).or(offends),
             capabilities: composed.capabilities.clone(),
         };
-        let lacks = composed.degraded.into_iter();
-        for text in lacks.chain(more.iter().flat_map(|p| unhidden(p, layers, input.spec))) {
-            if !planned.degraded.contains(&text) {
-                planned.degraded.push(text);
-            }
-        }
         planned.tripwires.extend(composed.filters.tripwires);
         planned.policies.push(policy);
         Ok(Some(sub))

@@ -431,10 +431,13 @@ fn a_field_beside_the_capability_sets_survives() {
 }
 
 mod abilities;
+mod abis;
 mod annotations;
 mod delivery;
 mod exec;
+mod hostile;
 mod image;
 mod layers;
 mod noexec;
 mod privileged;
+mod weaker;

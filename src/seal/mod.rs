@@ -88,6 +88,7 @@ pub struct Filter {
 pub const BOUND_INIT: &str = "/dev/.mantlet-init";
 
 mod codec;
+pub mod rights;
 
 pub use codec::{DecodeError, Decoder, Encoder};
 

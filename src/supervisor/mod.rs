@@ -25,7 +25,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::control::Answer;
 use crate::event::{Process, What};
 use crate::seal::Policy;
-use crate::state::{self, Home, Status};
+use crate::seal::rights::Handled;
+use crate::state::{self, Home, Record, Status, SubPolicy};
 use crate::sys::{fds, pidfd, process};
 use journal::Journal;
 use session::Session;
@@ -83,9 +84,11 @@ struct Sealed {
     fd: OwnedFd,
     /// Profiles that it has besides the container's.
     profiles: Vec<String>,
-    layers: u32,
+    domains: Vec<Handled>,
     instructions: u32,
     listener: bool,
+    /// What the plan says that the container goes without.
+    degraded: Vec<String>,
 }
 
 /// The whole of it.
@@ -122,16 +125,18 @@ pub fn run(path: &Path) -> Result<(), StartError> {
 }
 
 impl Sealed {
-    fn read(fd: OwnedFd, profiles: Vec<String>) -> Result<Sealed, StartError> {
+    /// The workload's, or `held`'s.
+    fn read(fd: OwnedFd, record: &Record, held: Option<&SubPolicy>) -> Result<Sealed, StartError> {
         let bytes =
             look::read_all(&fd).map_err(|error| StartError::System("read the policy", error))?;
         let policy = Policy::decode(&bytes)?;
         Ok(Sealed {
             fd,
-            profiles,
-            layers: policy.layers.len() as u32,
+            profiles: held.map_or_else(Vec::new, |sub| sub.profiles.clone()),
+            domains: policy.layers.iter().map(Handled::from).collect(),
             instructions: (policy.filter.program.len() / 8) as u32,
             listener: policy.filter.listener,
+            degraded: held.map_or_else(|| record.degraded(), |sub| sub.degraded.clone()),
         })
     }
 }
@@ -147,10 +152,10 @@ impl Supervisor {
             .map_err(|error| StartError::System("keep descriptors", error))?;
         let (home, identity) = Home::open(path)?;
         let record = home.read_record()?;
-        let more = record.exec.sub_policies().map(|sub| sub.profiles.clone());
+        let more = record.exec.sub_policies().map(Some);
         let policies = (FIRST_POLICY..)
-            .zip(std::iter::once(Vec::new()).chain(more))
-            .map(|(offset, profiles)| Sealed::read(take(offset)?, profiles))
+            .zip(std::iter::once(None).chain(more))
+            .map(|(offset, held)| Sealed::read(take(offset)?, &record, held))
             .collect::<Result<Vec<Sealed>, StartError>>()?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(|error| StartError::System("make an epoll instance", error.into()))?;

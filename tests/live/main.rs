@@ -17,8 +17,15 @@ mod deadlines;
 mod dropin;
 mod failures;
 mod harness;
+#[path = "../hostile/mod.rs"]
+mod hostile;
 mod hygiene;
 mod kills;
+mod landlock_abis;
+mod landlock_mounts;
+mod landlock_paths;
+mod landlock_rights;
+mod landlock_site;
 mod layers;
 mod lifecycle;
 mod lossless;

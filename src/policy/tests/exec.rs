@@ -211,7 +211,7 @@ fn sessions_get_policies_of_the_workloads_layers_and_more() {
     let ptrace = plan.tripwires.iter().filter(|t| t.syscall == "ptrace");
     let by: Vec<&str> = ptrace.map(|t| t.profile.as_str()).collect();
     assert_eq!(by, ["restricted", "quiet"]);
-    let degraded = plan.effective["exec"]["degraded"].to_string();
+    let degraded = plan.effective["exec"]["stricter"][1]["degraded"].to_string();
     assert!(
         degraded.contains("/srv/hidden is not hidden for exec sessions"),
         "{degraded}"

@@ -97,6 +97,33 @@ impl<'a> Container<'a> {
         self
     }
 
+    /// Hides and protects of /proc and /sys what the kubelet does (`procMount: Default`); without
+    /// it containerd is asked for none.
+    pub fn default_proc(mut self) -> Container<'a> {
+        let paths = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let security = self.security();
+        security.masked_paths = paths(&[
+            "/proc/asound",
+            "/proc/acpi",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/proc/sched_debug",
+            "/proc/scsi",
+            "/sys/firmware",
+        ]);
+        security.readonly_paths = paths(&[
+            "/proc/bus",
+            "/proc/fs",
+            "/proc/irq",
+            "/proc/sys",
+            "/proc/sysrq-trigger",
+        ]);
+        self
+    }
+
     /// `privileged: true`; the pod must allow it.
     pub fn privileged(mut self) -> Container<'a> {
         let security = self.security();

@@ -107,6 +107,8 @@ messages! {
         #[prost(int64, repeated, tag = "8")] supplemental_groups: Vec<i64>,
         #[prost(bool, tag = "11")] no_new_privs: bool,
         #[prost(message, optional, tag = "12")] run_as_group: Option<Int64Value>,
+        #[prost(string, repeated, tag = "13")] masked_paths: Vec<String>,
+        #[prost(string, repeated, tag = "14")] readonly_paths: Vec<String>,
         #[prost(message, optional, tag = "15")] seccomp: Option<SecurityProfile>,
     }
     /// Linux part of a container.
