@@ -58,6 +58,9 @@ pub enum What {
         process: Process,
         /// `workload` or `exec`.
         session: Session,
+        /// Profiles that an exec session is held to besides the container's.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stricter: Vec<String>,
         /// What init attested and the supervisor checked.
         report: Report,
     },

@@ -13,7 +13,7 @@ use super::text::{Ink, escape, ink, name};
 use super::{CliError, print_json, ps, warn};
 use crate::config::Config;
 use crate::event::{Domain, Report};
-use crate::state::Record;
+use crate::state::{ExecRules, Record, SessionRule, SubPolicy};
 
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
@@ -147,16 +147,49 @@ fn identity(known: &Known, record: &Record) -> Vec<(&'static str, String)> {
             format!("sha256:{}", escape(&record.policy_digest)),
         ),
         ("init", format!("sha256:{}", escape(&record.init_digest))),
-        (
-            "exec",
-            record.exec.refused.as_ref().map_or_else(
-                || "same policy as the workload".to_owned(),
-                |reason| format!("refused: {}", escape(reason)),
-            ),
-        ),
+        ("exec", sessions(&record.exec)),
         ("supervisor", known.watch().word().to_owned()),
         ("state", path(&known.home.path)),
     ]
+}
+
+/// What exec sessions are held to, and which there may be.
+fn sessions(rules: &ExecRules) -> String {
+    if let Some(reason) = &rules.refused {
+        return format!("refused: {}", escape(reason));
+    }
+    let held = |sub: Option<&SubPolicy>, whom: &str| {
+        let sub = sub?;
+        let refused = sub.refused.as_ref();
+        let refused = refused.map_or(String::new(), |reason| {
+            format!(", refused: {}", escape(reason))
+        });
+        Some(format!(
+            "{whom} held to {} too{refused}",
+            escape(&sub.profiles.join(" + "))
+        ))
+    };
+    let stricter = held(rules.stricter.as_ref(), "sessions");
+    let same = || Some("same policy as the workload".to_owned());
+    let mut parts: Vec<String> = stricter.or_else(same).into_iter().collect();
+    parts.extend(held(
+        rules.stricter_interactive.as_ref(),
+        "interactive ones",
+    ));
+    parts.extend(rules.sessions.iter().flat_map(said));
+    parts.join("; ")
+}
+
+fn said(rule: &SessionRule) -> Vec<String> {
+    let by = |what: String| format!("{} ({})", escape(&what), escape(&rule.profile));
+    let interactive = rule
+        .deny_interactive
+        .then(|| by("interactive: deny".into()));
+    let commands = rule.commands.as_ref().map(|commands| match &commands[..] {
+        [] => by("commands: none".into()),
+        some => by(format!("commands: {}", some.join(", "))),
+    });
+    interactive.into_iter().chain(commands).collect()
 }
 
 /// What init attested and the supervisor checked; never what was merely planned.

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::seccomp::verdict::Action;
+use super::session::Planned;
 use super::{Composed, Layers};
 use crate::profile::{Bound, Profile, Rule};
-use crate::seal::{Layer, rights};
+use crate::seal::{Layer, Policy, rights};
+use crate::state::SubPolicy;
 
 /// What goes into the summary.
 pub(super) struct Parts<'a> {
@@ -18,6 +20,7 @@ pub(super) struct Parts<'a> {
     pub engine_seccomp: bool,
     pub supervised: bool,
     pub annotations: &'a [&'a str],
+    pub sessions: &'a Planned,
 }
 
 /// `profiles` are the layers as written, each with its own lists; everything beside them is what
@@ -50,8 +53,34 @@ pub(super) fn summary(parts: &Parts<'_>) -> Value {
             "rlimits": rlimits(layers),
         },
         "refuse": layers.union(|profile| &profile.refuse),
+        "exec": sessions(parts.sessions),
+        "checkpoint": layers.iter().map(|p| p.checkpoint).min(),
+        "restore": layers.iter().map(|p| p.restore).min(),
         "removed_annotations": parts.annotations,
         "degraded": parts.composed.degraded,
+    })
+}
+
+/// The sub-policy of exec sessions: which there may be, and each policy but the workload's.
+fn sessions(planned: &Planned) -> Value {
+    let rules = &planned.rules;
+    let held = |(sub, policy): (&SubPolicy, &Policy)| {
+        json!({
+            "interactive_only": Some(sub) == rules.stricter_interactive.as_ref(),
+            "profiles": sub.profiles,
+            "capabilities": sub.capabilities,
+            "landlock_layers": policy.layers.len(),
+            "instructions": policy.filter.program.len() / 8,
+            "refuse_root": sub.refuse_root,
+            "refused": sub.refused,
+            "degraded": sub.degraded,
+        })
+    };
+    let policies = rules.sub_policies().zip(&planned.policies);
+    json!({
+        "rules": rules.sessions,
+        "refused": rules.refused,
+        "stricter": policies.map(held).collect::<Vec<Value>>(),
     })
 }
 

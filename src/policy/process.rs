@@ -143,6 +143,22 @@ fn prefixed(name: &str) -> String {
     }
 }
 
+/// Every capability that the engine names in any set, `CAP_` names.
+pub fn named(process: &Process) -> impl Iterator<Item = String> {
+    let held = process.capabilities().as_ref();
+    let sets = held.map(|c| {
+        [
+            c.bounding(),
+            c.effective(),
+            c.inheritable(),
+            c.permitted(),
+            c.ambient(),
+        ]
+    });
+    let names = sets.into_iter().flatten().flatten().flatten();
+    names.map(|name| prefixed(&name.to_string()))
+}
+
 /// The engine's bounding set, `CAP_` names, sorted.
 #[must_use]
 pub fn bounding(process: Option<&Process>) -> Vec<String> {

@@ -8,6 +8,8 @@ use super::{controls, mounts};
 use crate::config::Config;
 use crate::host::{Family, Host, Runtime};
 use crate::profile::{Degrade, Profile};
+use crate::seal::BOUND_INIT;
+use crate::state::Delivery;
 
 /// Why a container or a session is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -179,7 +181,7 @@ pub enum Refusal {
     /// SELinux would have to permit the memfd.
     #[error(
         "{object} is {label:?}: SELinux may deny the sealed memfd that the sandbox is started \
-             from, which this version has no other way for; set `enable_selinux = false` in the \
+             from: let the node's admin set `init_delivery: auto`, set `enable_selinux = false` in the \
              engine, or use another runtime class"
     )]
     Selinux {
@@ -188,9 +190,48 @@ pub enum Refusal {
         /// The label.
         label: String,
     },
+    /// A process label without one for files.
+    #[error(
+        "process.selinuxLabel is {label:?} and linux.mountLabel is not set, so nothing tells which \
+             file such a process may execute: let the engine set both, or neither"
+    )]
+    SelinuxHalf {
+        /// The process's label.
+        label: String,
+    },
+    /// Init's program cannot be mounted safely.
+    #[error("cannot mount mantlet-init at {BOUND_INIT}: {why}")]
+    Bound {
+        /// The cause, and what to do.
+        why: &'static str,
+    },
     /// Exec sessions could be captured.
     #[error("exec is refused: {0}")]
     Exec(String),
+    /// A session with a terminal or an attached standard input.
+    #[error(
+        "exec is refused: profile {profile} denies interactive sessions, and this one has {what}: \
+             run one command, without -t and -i, or let the profile say `exec: {{interactive: allow}}`"
+    )]
+    Interactive {
+        /// The profile.
+        profile: String,
+        /// What makes it interactive.
+        what: &'static str,
+    },
+    /// A session for what its profile does not list.
+    #[error(
+        "exec is refused: profile {profile} lists no {argv0:?} under `exec.commands`, which holds \
+             {listed}: call one of these as it is written there, or have the command listed"
+    )]
+    Command {
+        /// The profile.
+        profile: String,
+        /// As asked for.
+        argv0: String,
+        /// What there is.
+        listed: String,
+    },
     /// More profiles than the kernel stacks domains.
     #[error(
         "{found} profiles are in force at once, and the kernel stacks 1 to 16 Landlock domains, one \
@@ -217,7 +258,7 @@ pub(super) fn structure(
     host: &Host,
     run: bool,
 ) -> Result<(), Refusal> {
-    let process = spec.process().as_ref().ok_or(Refusal::Missing("process"))?;
+    spec.process().as_ref().ok_or(Refusal::Missing("process"))?;
     let linux = spec.linux().as_ref().ok_or(Refusal::Missing("linux"))?;
     runtime(&host.runtime, run)?;
     proc_mounts(spec, config)?;
@@ -231,22 +272,18 @@ pub(super) fn structure(
     if linux.seccomp().as_ref().is_some_and(engine::notifies) {
         return Err(Refusal::EngineListener);
     }
-    label("linux.mountLabel", linux.mount_label().as_deref())?;
-    selinux(process)
+    Ok(())
 }
 
-/// A process label; the runtimes refuse one where SELinux is off, so one that is set is meant.
-pub(super) fn selinux(process: &Process) -> Result<(), Refusal> {
-    label("process.selinuxLabel", process.selinux_label().as_deref())
-}
-
-fn label(object: &'static str, label: Option<&str>) -> Result<(), Refusal> {
-    match label {
-        None | Some("") => Ok(()),
-        Some(label) => Err(Refusal::Selinux {
-            object,
+/// A session's label; the runtimes refuse one where SELinux is off, so one that is set is meant. It
+/// is the container's own, which init was labelled for.
+pub(super) fn selinux(process: &Process, delivery: Delivery) -> Result<(), Refusal> {
+    match process.selinux_label().as_deref() {
+        Some(label) if !label.is_empty() && delivery == Delivery::Memfd => Err(Refusal::Selinux {
+            object: "process.selinuxLabel",
             label: label.into(),
         }),
+        _ => Ok(()),
     }
 }
 

@@ -38,6 +38,7 @@ fn config() -> Config {
         proc_mounts: Vec::new(),
         start_container_hooks: false,
         runtime_annotations: Default::default(),
+        init_delivery: Default::default(),
     }
 }
 
@@ -314,7 +315,7 @@ fn what_the_node_or_the_engine_makes_impossible_is_refused_by_name() {
     assert!(refused(&notify).contains("SCMP_ACT_NOTIFY"));
     let label =
         with(|spec| spec["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0"));
-    assert!(refused(&label).contains("SELinux"));
+    assert!(refused(&label).contains("linux.mountLabel is not set"));
     let bare = with(|spec| {
         spec.as_object_mut().unwrap().remove("process");
     });
@@ -436,6 +437,7 @@ mod abilities;
 mod abis;
 mod admission;
 mod annotations;
+mod delivery;
 mod exec;
 mod hostile;
 mod image;

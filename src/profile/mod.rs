@@ -8,6 +8,7 @@ mod admission;
 pub mod capability;
 mod diagnose;
 mod entry;
+mod exec;
 pub mod glob;
 pub mod groups;
 pub mod host_paths;
@@ -22,8 +23,9 @@ mod tests;
 pub use admission::{Held, HostPath, Limited, Refuse};
 pub use diagnose::Error;
 pub use entry::{Condition, FileEntry, Op, Place, Symbol};
+pub use exec::{Interactive, Sessions, covers as covers_command};
 pub use limits::{Access, Bound, Device, Kind as DeviceKind, Resource, Tasks};
-pub use model::{Degrade, Document, Files, Mode, Network, Requires, Scope};
+pub use model::{Checkpoint, Degrade, Document, Files, Mode, Network, Requires, Restore, Scope};
 pub use resolve::{Profile, Rule, Syscalls};
 
 /// The text of a profile that is built into the programs: `baseline`, `restricted`, and `pause`,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::admission;
 use super::diagnose::Error;
 use super::entry::{Call, Capability, Denied, FileEntry, PlainPath};
+use super::exec::Exec;
 use super::limits::{Bound, Device, Resource, Tasks};
 
 /// Version of the language.
@@ -63,6 +64,35 @@ pub struct Document {
     /// Rules on the container as a whole.
     #[serde(default)]
     pub process: Process,
+    /// Rules on exec sessions; absent: as the parents say, else none.
+    #[serde(default)]
+    pub exec: Option<Exec>,
+    /// Whether the container may be checkpointed; absent: as all parents agree, else not.
+    #[serde(default)]
+    pub checkpoint: Option<Checkpoint>,
+    /// Whether a checkpoint may be restored as one; absent: as all parents agree, else not.
+    #[serde(default)]
+    pub restore: Option<Restore>,
+}
+
+/// What becomes of `checkpoint`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checkpoint {
+    /// Refused.
+    Deny,
+    /// Passed on to the runtime.
+    Allow,
+}
+
+/// What becomes of `restore`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restore {
+    /// Refused.
+    Deny,
+    /// Passed on to the runtime: what runs then has none of the sandbox but what CRIU brings back.
+    Unprotected,
 }
 
 fn enforce() -> Mode {

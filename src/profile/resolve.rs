@@ -3,7 +3,7 @@
 //! Allowances add up, and of two limits the higher one holds. What restricts the container as a whole (`process.refuse`, masked and
 //! read-only paths, the least Landlock ABI) adds up too: extending a profile never admits a
 //! container that the parent refuses. `scope` and `requires.degrade` are the child's own where it
-//! writes them, else what all parents agree on.
+//! writes them, else what all parents agree on; so are `checkpoint` and `restore`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,8 +11,11 @@ use std::path::Path;
 use super::admission::Refuse;
 use super::diagnose::{Error, closest};
 use super::entry::{Call, Condition, FileEntry, Place, PlainPath};
+use super::exec::{self, Sessions};
 use super::limits::{Bound, Device, Resource, Tasks};
-use super::model::{CallLists, Degrade, Document, Files, Network, Requires, Scope};
+use super::model::{
+    CallLists, Checkpoint, Degrade, Document, Files, Network, Requires, Restore, Scope,
+};
 use super::{embedded, groups};
 
 /// A profile, whole.
@@ -48,6 +51,12 @@ pub struct Profile {
     pub rlimits: BTreeMap<Resource, Bound>,
     /// Devices that the engine may give; none: all that it gives.
     pub devices: Option<Vec<Device>>,
+    /// Rules on exec sessions; none: sessions are as free as the workload.
+    pub exec: Option<Sessions>,
+    /// Whether it may be checkpointed.
+    pub checkpoint: Checkpoint,
+    /// Whether it may be restored.
+    pub restore: Restore,
 }
 
 /// System calls with groups expanded. A later layer decides: a conditional denial, then allow
@@ -83,7 +92,7 @@ impl Profile {
     /// As [`Profile::resolve`].
     pub fn parse(name: &str, text: &str) -> Result<Profile, Error> {
         let document = Document::parse(name, text)?;
-        fold(document, &mut |_| Ok(None), &mut vec![name.to_owned()])
+        fold(document, &mut |_| Ok(None), name, For::Container)
     }
 
     /// Finds profile `name` and its parents: `load` answers a name with a text, or with none, and
@@ -97,7 +106,7 @@ impl Profile {
         load: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
     ) -> Result<Profile, Error> {
         let document = find(name, "", load)?;
-        fold(document, load, &mut vec![name.to_owned()])
+        fold(document, load, name, For::Container)
     }
 
     /// A profile that is built in, whole.
@@ -128,7 +137,7 @@ fn find(name: &str, wanted_by: &str, load: Load<'_>) -> Result<Document, Error> 
             let wanted_by = if wanted_by.is_empty() {
                 String::new()
             } else {
-                format!(" (extended by {wanted_by})")
+                format!(" (named by {wanted_by})")
             };
             return Err(Error::Missing {
                 name: name.into(),
@@ -146,8 +155,16 @@ fn find(name: &str, wanted_by: &str, load: Load<'_>) -> Result<Document, Error> 
     Ok(document)
 }
 
-fn fold(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<Profile, Error> {
-    let profile = merge(document, load, chain)?;
+/// What a profile is resolved for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Container,
+    /// Another profile's `exec` names it.
+    Sessions,
+}
+
+fn fold(document: Document, load: Load<'_>, name: &str, whom: For) -> Result<Profile, Error> {
+    let profile = merge(document, load, &mut vec![name.to_owned()], whom)?;
     let allows = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
     if profile.syscalls.allow.is_empty() {
         return Err(Error::NoCalls {
@@ -162,7 +179,18 @@ fn fold(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<P
     Ok(profile)
 }
 
-fn merge(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<Profile, Error> {
+fn merge(
+    document: Document,
+    load: Load<'_>,
+    chain: &mut Vec<String>,
+    whom: For,
+) -> Result<Profile, Error> {
+    // What sessions may be is said in one place; and profiles that name each other have no end.
+    if whom == For::Sessions && document.exec.is_some() {
+        return Err(Error::Nested {
+            profile: document.name,
+        });
+    }
     let mut parents = Vec::new();
     for parent in &document.extends {
         if chain.contains(parent) {
@@ -172,12 +200,14 @@ fn merge(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<
         }
         let found = find(parent, &document.name, load)?;
         chain.push(parent.clone());
-        parents.push(merge(found, load, chain)?);
+        parents.push(merge(found, load, chain, whom)?);
         chain.pop();
     }
     let syscalls = merge_calls(&document, &parents)?;
     let files = merge_files(&document.name, document.files, &parents)?;
     let network = merge_network(document.network, &parents);
+    let mut whole = |name: &str| fold(find(name, &document.name, load)?, load, name, For::Sessions);
+    let exec = exec::merge(&document.name, document.exec, &parents, &mut whole)?;
     let common = |get: fn(&Profile) -> BTreeSet<Scope>| {
         parents
             .iter()
@@ -208,6 +238,15 @@ fn merge(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<
         max_tasks: document.process.max,
         rlimits: document.rlimits,
         devices: document.devices,
+        exec,
+        checkpoint: document
+            .checkpoint
+            .or_else(|| parents.iter().map(|p| p.checkpoint).min())
+            .unwrap_or(Checkpoint::Deny),
+        restore: document
+            .restore
+            .or_else(|| parents.iter().map(|p| p.restore).min())
+            .unwrap_or(Restore::Deny),
     };
     for parent in parents {
         profile.capabilities.extend(parent.capabilities);

@@ -86,6 +86,9 @@ pub struct Filter {
     pub listener: bool,
 }
 
+/// Where init's program is mounted in a container that cannot be given it as a file in memory.
+pub const BOUND_INIT: &str = "/dev/.mantlet-init";
+
 mod codec;
 pub mod rights;
 

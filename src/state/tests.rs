@@ -52,6 +52,7 @@ fn record(root: &Path) -> Record {
         init_digest: digest(b""),
         exec: ExecRules::default(),
         host_paths: None,
+        checkpoint: false,
         tripwires: vec![Tripwire {
             syscall: "mount".into(),
             errno: 1,

@@ -10,7 +10,7 @@ use std::time::Instant;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::EpollFlags;
 
-use super::{Source, Supervisor, Workload, is_listener, look};
+use super::{Sealed, Source, Supervisor, Workload, is_listener, look};
 use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
 use crate::control::Answer;
 use crate::event::{self, Report, What};
@@ -32,13 +32,22 @@ pub(super) struct Session {
     parked: Option<OwnedFd>,
     /// Who asked for this exec session and waits for the outcome.
     pub(super) client: Option<u64>,
-    pub(super) print_errors: bool,
-    pub(super) rlimits: Option<Vec<Rlimit>>,
+    pub(super) wanted: Wanted,
     /// Somebody has said something on the channel: the program, or what stands in for it.
     spoke: bool,
     /// What init wrote into the pipe, which comes in pieces.
     last_words: Vec<u8>,
     stage: Stage,
+}
+
+/// What whoever opened the session asked for.
+pub(super) struct Wanted {
+    /// Nobody waits for the outcome.
+    pub(super) print_errors: bool,
+    /// The session's own; the policy's where absent.
+    pub(super) rlimits: Option<Vec<Rlimit>>,
+    /// Place of its policy.
+    pub(super) policy: usize,
 }
 
 enum Stage {
@@ -65,28 +74,25 @@ impl Session {
             deadline: None,
             parked: None,
             client: None,
-            print_errors,
-            rlimits: None,
+            wanted: Wanted {
+                print_errors,
+                rlimits: None,
+                policy: 0,
+            },
             spoke: false,
             last_words: Vec::new(),
             stage: Stage::Silent,
         }
     }
 
-    pub(super) fn exec(
-        channel: OwnedFd,
-        client: u64,
-        print_errors: bool,
-        rlimits: Option<Vec<Rlimit>>,
-    ) -> Session {
+    pub(super) fn exec(channel: OwnedFd, client: u64, wanted: Wanted) -> Session {
         Session {
             channel,
             kind: event::Session::Exec,
             deadline: Some(Instant::now() + DEADLINE),
             parked: None,
             client: Some(client),
-            print_errors,
-            rlimits,
+            wanted,
             spoke: false,
             last_words: Vec::new(),
             stage: Stage::Silent,
@@ -211,7 +217,7 @@ impl Supervisor {
                 Err(failed)
             }
             Stage::Attested(peer, attest) if packet.bytes == INSTALLED => {
-                let checked = self.attested(&peer, &attest);
+                let checked = self.attested(&self.policies[session.wanted.policy], &peer, &attest);
                 session.stage = Stage::Attested(peer, attest);
                 let (report, listener) = checked?;
                 self.release(session, report, listener)
@@ -249,8 +255,8 @@ impl Supervisor {
         // Only the supervisor's end may not block: init's one write has to arrive whole.
         let _ = fcntl(&write, FcntlArg::F_SETFL(OFlag::empty()));
         let welcome = Welcome {
-            print_errors: session.print_errors,
-            rlimits: session.rlimits.clone(),
+            print_errors: session.wanted.print_errors,
+            rlimits: session.wanted.rlimits.clone(),
         };
         let end: [RawFd; 1] = [write.as_raw_fd()];
         socket::send(&session.channel, &welcome.encode(), &end)
@@ -260,8 +266,13 @@ impl Supervisor {
     }
 
     /// Compares what init says with what the policy asks and what /proc shows.
-    fn attested(&self, peer: &Peer, attest: &Attest) -> Result<(Report, Option<OwnedFd>), String> {
-        let wanted = &self.wanted.domains;
+    fn attested(
+        &self,
+        policy: &Sealed,
+        peer: &Peer,
+        attest: &Attest,
+    ) -> Result<(Report, Option<OwnedFd>), String> {
+        let wanted = &policy.domains;
         if attest.domains.len() != wanted.len() {
             let (entered, wanted) = (attest.domains.len(), wanted.len());
             return Err(format!(
@@ -276,7 +287,7 @@ impl Supervisor {
         if !seen.no_new_privs || seen.seccomp_mode != 2 || seen.seccomp_filters == Some(0) {
             return Err("mantlet-init attested a sandbox that /proc does not show".into());
         }
-        let listener = match (self.wanted.listener, attest.slot) {
+        let listener = match (policy.listener, attest.slot) {
             (false, None) => None,
             (true, Some(slot)) => {
                 let fd = pidfd::get_fd(&peer.pidfd, slot as RawFd).map_err(|error| {
@@ -305,8 +316,8 @@ impl Supervisor {
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
             skipped_count: attest.skipped_count,
-            degraded: self.wanted.degraded.clone(),
-            filter_instructions: self.wanted.instructions,
+            degraded: policy.degraded.clone(),
+            filter_instructions: policy.instructions,
             seccomp_filters: seen.seccomp_filters.unwrap_or(0),
             listener: listener.is_some(),
             no_new_privs: seen.no_new_privs,
@@ -380,7 +391,13 @@ impl Supervisor {
         if session.last_words.is_empty() && matches!(session.stage, Stage::Released(..)) {
             let _ = self.epoll.delete(&session.channel);
             if let Stage::Released(peer, report) = session.stage {
-                self.executed(session.kind, session.client, peer, report);
+                self.executed(
+                    session.kind,
+                    session.client,
+                    session.wanted.policy,
+                    peer,
+                    report,
+                );
             }
             return;
         }
@@ -393,7 +410,14 @@ impl Supervisor {
         self.fail(owner, message);
     }
 
-    fn executed(&mut self, kind: event::Session, client: Option<u64>, peer: Peer, report: Report) {
+    fn executed(
+        &mut self,
+        kind: event::Session,
+        client: Option<u64>,
+        policy: usize,
+        peer: Peer,
+        report: Report,
+    ) {
         let workload = look::process(peer.pid);
         let first = kind == event::Session::Workload;
         if first {
@@ -406,6 +430,7 @@ impl Supervisor {
         self.tell(What::Start {
             process: workload.clone(),
             session: kind,
+            stricter: self.policies[policy].profiles.clone(),
             report,
         });
         // What cannot be written is told by `mantlet ps`, which asks the supervisor itself.

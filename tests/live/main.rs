@@ -7,10 +7,12 @@
 
 mod admission;
 mod attacks;
+mod bound;
 mod broken;
 mod broken_node;
 mod broken_sessions;
 mod bundles;
+mod checkpoints;
 mod ctr;
 mod deadlines;
 mod dropin;
@@ -32,6 +34,8 @@ mod lossless;
 mod programs;
 mod remains;
 mod scene;
+mod sessions;
+mod special;
 mod table;
 mod trace;
 mod workloads;

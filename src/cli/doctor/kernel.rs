@@ -175,7 +175,7 @@ fn lsm() -> Check {
         ),
         (_, true) => Check::warn(
             name,
-            "SELinux is enforcing: the policy may forbid to execute mantlet-init from memory",
+            "SELinux is enforcing: labelled containers get mantlet-init by a bind mount, which is not tested there",
             "look for `avc: denied { execute } … memfd` in the audit log if containers fail to start",
         ),
     }

@@ -379,7 +379,7 @@ fn a_process_never_holds_more_than_engine_and_profile_allow() {
         let (after, plan) = become_(&spec, &own, &host(7));
         let session = process(&mut random);
         let typed: Process = serde_json::from_value(session.clone()).unwrap();
-        let exec = plan_exec(&typed, &plan.exec).unwrap();
+        let exec = plan_exec(&typed, super::exec::PROBE, &plan.exec).unwrap();
         let mut after_session = session.clone();
         patch::apply(&mut after_session, &exec.edits).unwrap();
         for (before, after, moved) in [
