@@ -84,6 +84,16 @@ pub struct Record {
     pub created: String,
 }
 
+impl Record {
+    /// What the container goes without, as its profile allows; from [`Record::effective`].
+    #[must_use]
+    pub fn degraded(&self) -> Vec<String> {
+        let list = self.effective["degraded"].as_array();
+        let texts = list.into_iter().flatten().filter_map(|text| text.as_str());
+        texts.map(str::to_owned).collect()
+    }
+}
+
 /// What an exec session is held to; decided at `create` so that a probe compiles nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ExecRules {

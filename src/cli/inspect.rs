@@ -12,6 +12,7 @@ use super::select::{self, Known};
 use super::text::{Ink, escape, ink, name};
 use super::{CliError, print_json, ps, warn};
 use crate::config::Config;
+use crate::event::{Domain, Report};
 use crate::state::Record;
 
 /// Arguments of `inspect`.
@@ -184,20 +185,15 @@ fn attested(known: &Known) -> Vec<(&'static str, String)> {
         ));
         return rows;
     };
-    let skipped = escape(&report.skipped_paths.join(", "));
+    let fixed: Vec<String> = report.landlock_errata.iter().map(u32::to_string).collect();
+    rows.push((
+        "landlock",
+        format!("{}, {} rules", ps::landlock(report), report.landlock_rules),
+    ));
+    rows.extend(report.landlock_domains.iter().flat_map(domain));
     rows.extend([
-        (
-            "landlock",
-            format!("{}, {} rules", ps::landlock(report), report.landlock_rules),
-        ),
-        (
-            "skipped",
-            if skipped.is_empty() {
-                "-".to_owned()
-            } else {
-                skipped
-            },
-        ),
+        ("errata fixed", or_dash(fixed.join(", "))),
+        ("skipped", skipped(report)),
         (
             "seccomp",
             format!(
@@ -209,7 +205,43 @@ fn attested(known: &Known) -> Vec<(&'static str, String)> {
         ("no new privs", report.no_new_privs.to_string()),
         ("capabilities", escape(&report.effective_capabilities)),
     ]);
+    let degraded = report
+        .degraded
+        .iter()
+        .map(|text| ("goes without", escape(text)));
+    rows.extend(degraded);
     rows
+}
+
+/// What one domain denies unless a rule allows it, and its rules.
+fn domain(domain: &Domain) -> Vec<(&'static str, String)> {
+    let handled = [
+        ("files", &domain.files, Some(domain.path_rules)),
+        ("tcp", &domain.tcp, Some(domain.port_rules)),
+        ("scope", &domain.scope, None),
+    ];
+    let rows = handled
+        .into_iter()
+        .filter(|(_, names, _)| !names.is_empty());
+    rows.map(|(key, names, rules)| {
+        let rules = rules.map_or_else(String::new, |rules| format!(" ({rules} rules)"));
+        (key, escape(&names.join(" ")) + &rules)
+    })
+    .collect()
+}
+
+fn skipped(report: &Report) -> String {
+    let listed = report.skipped_paths.len();
+    let more = (report.skipped_count as usize).saturating_sub(listed);
+    let listed = escape(&report.skipped_paths.join(", "));
+    match more {
+        0 => or_dash(listed),
+        more => format!("{listed} and {more} more"),
+    }
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".into() } else { text }
 }
 
 fn pairs(title: &str, rows: &[(&str, String)]) -> String {

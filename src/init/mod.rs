@@ -91,19 +91,31 @@ struct Out {
 
 impl Out {
     fn report(&mut self, refusal: &Refusal) {
+        let message = clipped(&refusal.message);
         let failure = Outcome::Failure(Failure {
-            message: refusal.message.clone(),
+            message: message.to_owned(),
         });
         // Each of the three may be gone; what can be told is told, and the exit code tells the rest.
         let told = match (&mut self.pipe, &self.channel) {
-            (Some(pipe), _) => pipe.write_all(refusal.message.as_bytes()).is_ok(),
+            (Some(pipe), _) => pipe.write_all(message.as_bytes()).is_ok(),
             (None, Some(channel)) => socket::send(channel, &failure.encode(), &[]).is_ok(),
             (None, None) => false,
         };
         if !(told && self.quiet) {
-            let _ = writeln!(std::io::stderr(), "mantlet-init: {}", refusal.message);
+            let _ = writeln!(std::io::stderr(), "mantlet-init: {message}");
         }
     }
+}
+
+/// Bytes of a message that are told: names in it are as long as their author likes, and a packet and
+/// a line of the journal are not.
+const LONGEST: usize = 8 * 1024;
+
+fn clipped(message: &str) -> &str {
+    let end = (0..=LONGEST.min(message.len()))
+        .rev()
+        .find(|end| message.is_char_boundary(*end));
+    &message[..end.unwrap_or(0)]
 }
 
 struct Session {
@@ -263,14 +275,16 @@ fn attest(
     } else {
         None
     };
-    let attest = Outcome::Attest(Attest {
+    let mut attest = Attest {
         landlock_abi: entered.abi,
-        layers: entered.layers,
-        rules: entered.rules,
-        skipped: entered.skipped,
+        landlock_errata: entered.errata,
+        domains: entered.domains,
+        skipped: Vec::new(),
+        skipped_count: 0,
         slot,
-    });
-    socket::send(channel, &attest.encode(), &[])
+    };
+    attest.skip(entered.skipped);
+    socket::send(channel, &Outcome::Attest(attest).encode(), &[])
         .map_err(|error| Refusal::new(format!("cannot report to the supervisor: {error}")))
 }
 
@@ -401,6 +415,13 @@ mod tests {
     fn a_path_is_told_without_its_control_characters() {
         assert_eq!(shown(c"/bin/a b"), b"exec /bin/a b: ");
         assert_eq!(shown(c"/bin/\x1b[2J\n"), b"exec /bin/\\u{1b}[2J\\n: ");
+    }
+
+    #[test]
+    fn a_message_is_told_up_to_a_length_that_a_packet_holds() {
+        assert_eq!(clipped("short"), "short");
+        let long = "é".repeat(LONGEST);
+        assert_eq!(clipped(&format!("x{long}")).len(), LONGEST - 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use oci_spec::runtime::{
 
 use super::host_path::{self, Source};
 use super::refuse::Refusal;
-use super::{Input, limits, process};
+use super::{Input, process, tasks};
 use crate::profile::{Held, HostPath, Limited, Refuse};
 use crate::state::HostPathRules;
 
@@ -213,7 +213,7 @@ fn missing(limit: Limited, input: &Input<'_>) -> (Option<String>, &'static str) 
         // What a layer itself limits is not missing.
         Limited::Pids
             if input.profiles.max_tasks().is_none()
-                && resources.and_then(limits::tasks).is_none() =>
+                && resources.and_then(tasks::limit).is_none() =>
         {
             (
                 unset("linux.resources.pids.limit"),
@@ -227,7 +227,7 @@ fn missing(limit: Limited, input: &Input<'_>) -> (Option<String>, &'static str) 
 fn memory(resources: &LinuxResources) -> bool {
     // The kernel's own "no limit", a page below 2⁶³, is none either.
     let real = |bytes: i64| bytes > 0 && bytes < i64::MAX - 0xffff;
-    let unified = limits::unified(resources, "memory.max").map(|text| text.parse().is_ok_and(real));
+    let unified = tasks::unified(resources, "memory.max").map(|text| text.parse().is_ok_and(real));
     let own = resources
         .memory()
         .as_ref()
@@ -236,7 +236,7 @@ fn memory(resources: &LinuxResources) -> bool {
 }
 
 fn cpu(resources: &LinuxResources) -> bool {
-    let unified = limits::unified(resources, "cpu.max").map(|text| !text.starts_with("max"));
+    let unified = tasks::unified(resources, "cpu.max").map(|text| !text.starts_with("max"));
     let own = resources.cpu().as_ref().and_then(|cpu| cpu.quota());
     unified.unwrap_or_else(|| own.is_some_and(|quota| quota > 0))
 }

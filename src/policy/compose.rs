@@ -8,7 +8,7 @@ use oci_spec::runtime::Spec;
 
 use super::mounts::Place;
 use super::seccomp::{self, Filters};
-use super::{Layers, Refusal, landlock, process, refuse};
+use super::{Layers, Refusal, landlock, limits, process, refuse};
 use crate::host::Host;
 use crate::seal;
 
@@ -65,9 +65,13 @@ pub fn compose(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Composed, Refusa
     for profile in layers.iter() {
         refuse::abilities(profile, host)?;
         let (domain, lacks) = landlock::plan(profile, spec, scene.mounts, host.landlock_abi);
+        if let Some(domain) = &domain {
+            limits::exceptions(profile, spec, domain)?;
+        }
         domains.extend(domain);
         note(&mut degraded, lacks);
     }
+    limits::size(layers, &domains)?;
     let notify = scene.supervised && host.user_notif && !host.listener_taken;
     let engine = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
     let filters = seccomp::plan(layers, engine, notify).map_err(|cause| Refusal::Filter {

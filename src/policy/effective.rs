@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::seccomp::verdict::Action;
 use super::{Composed, Layers};
 use crate::profile::{Bound, Profile, Rule};
-use crate::seal::Layer;
+use crate::seal::{Layer, rights};
 
 /// What goes into the summary.
 pub(super) struct Parts<'a> {
@@ -130,11 +130,11 @@ fn syscalls(parts: &Parts<'_>) -> Value {
 fn layer(layer: &Layer, profile: &str) -> Value {
     json!({
         "profile": profile,
-        "handled": { "files": files(layer.handled_fs), "tcp": ports(layer.handled_net) },
-        "scope": names(layer.scoped, &["abstract-unix-socket", "signal"]),
+        "handled": { "files": rights::files(layer.handled_fs), "tcp": rights::tcp(layer.handled_net) },
+        "scope": rights::scopes(layer.scoped),
         "paths": layer.paths.iter().map(|rule| json!({
             "path": String::from_utf8_lossy(&rule.path),
-            "access": files(rule.access),
+            "access": rights::files(rule.access),
             "except": rule.except.iter().map(|p| String::from_utf8_lossy(p)).collect::<Vec<_>>(),
             "optional": rule.optional,
             "follow": rule.follow,
@@ -142,43 +142,7 @@ fn layer(layer: &Layer, profile: &str) -> Value {
         })).collect::<Vec<_>>(),
         "ports": layer.ports.iter().map(|rule| json!({
             "port": rule.port,
-            "access": ports(rule.access),
+            "access": rights::tcp(rule.access),
         })).collect::<Vec<_>>(),
     })
-}
-
-/// Bit order of linux/landlock.h.
-fn files(bits: u64) -> Vec<&'static str> {
-    let all = [
-        "execute",
-        "write-file",
-        "read-file",
-        "read-dir",
-        "remove-dir",
-        "remove-file",
-        "make-char",
-        "make-dir",
-        "make-reg",
-        "make-sock",
-        "make-fifo",
-        "make-block",
-        "make-sym",
-        "refer",
-        "truncate",
-        "ioctl-dev",
-        "resolve-unix",
-    ];
-    names(bits, &all)
-}
-
-fn ports(bits: u64) -> Vec<&'static str> {
-    names(bits, &["bind", "connect"])
-}
-
-fn names(bits: u64, all: &[&'static str]) -> Vec<&'static str> {
-    all.iter()
-        .enumerate()
-        .filter(|(bit, _)| bits >> bit & 1 == 1)
-        .map(|(_, name)| *name)
-        .collect()
 }

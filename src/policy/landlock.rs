@@ -10,7 +10,7 @@ use landlock::{ABI, Access, AccessFs, AccessNet, BitFlags, Scope as Bits};
 use oci_spec::runtime::Spec;
 
 use super::mounts::{Kind, Place, beneath};
-use crate::profile::{Device, FileEntry, Files, Network, Place as Where, Profile, Scope, Symbol};
+use crate::profile::{Device, FileEntry, Files, Place as Where, Profile, Scope, Symbol};
 use crate::seal::{Layer, PathRule, PortRule};
 
 /// Device files that programs expect and that give nothing away, beside `/dev/pts`.
@@ -38,7 +38,7 @@ pub fn plan(
     mounts: &[Place],
     abi: u32,
 ) -> (Option<Layer>, Vec<String>) {
-    let mut lacks = lacking(profile, abi);
+    let mut lacks = super::controls::lacking(profile, abi);
     if abi == 0 {
         return (None, lacks);
     }
@@ -132,39 +132,6 @@ fn scope_bit(scope: Scope) -> BitFlags<Bits> {
         Scope::Signal => Bits::Signal.into(),
         Scope::AbstractUnixSocket => Bits::AbstractUnixSocket.into(),
     }
-}
-
-/// What the profile asks for and `abi` cannot do.
-fn lacking(profile: &Profile, abi: u32) -> Vec<String> {
-    if abi == 0 {
-        return vec![
-            "no Landlock in this kernel: files, TCP ports and scopes are not restricted".into(),
-        ];
-    }
-    let network = profile.network.as_ref().is_some_and(Network::restricts);
-    [
-        (
-            2,
-            true,
-            "files cannot be moved between directories, whatever the profile allows",
-        ),
-        (3, profile.files.is_some(), "truncate(2) is not restricted"),
-        (4, network, "TCP ports are not restricted"),
-        (
-            5,
-            profile.files.is_some(),
-            "ioctl(2) on device files is not restricted",
-        ),
-        (
-            6,
-            !profile.scope.is_empty(),
-            "signals and abstract UNIX sockets are not scoped",
-        ),
-    ]
-    .into_iter()
-    .filter(|(least, asked, _)| abi < *least && *asked)
-    .map(|(least, _, what)| format!("Landlock ABI {abi} (below {least}): {what}"))
-    .collect()
 }
 
 struct Scene<'a> {

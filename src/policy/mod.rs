@@ -4,19 +4,21 @@
 mod admission;
 pub mod annotations;
 mod compose;
+mod controls;
 pub mod devices;
 mod effective;
 mod fix;
 pub mod host_path;
 pub mod landlock;
 mod layers;
-pub mod limits;
+mod limits;
 pub mod mounts;
 pub mod noexec;
 pub mod process;
 mod refuse;
 pub mod seccomp;
 mod select;
+pub mod tasks;
 
 #[cfg(test)]
 mod tests;
@@ -164,7 +166,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     // 2. What config.json says of the process, its paths and mounts, and of the runtime.
     let (allowed, bounds) = (&composed.capabilities, &composed.bounds);
     let (mut edits, rlimits) = process::edits(process, "/process", allowed, bounds);
-    edits.extend(limits::edits(spec, host, layers.max_tasks()));
+    edits.extend(tasks::edits(spec, host, layers.max_tasks()));
     edits.extend(devices::edits(spec, &layers.devices()));
     let masked = layers.union(|profile| &profile.masked_paths);
     let readonly = layers.union(|profile| &profile.readonly_paths);

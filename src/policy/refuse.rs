@@ -3,11 +3,11 @@
 
 use oci_spec::runtime::{Process, Spec};
 
-use super::mounts;
 use super::seccomp::{bpf, engine};
+use super::{controls, mounts};
 use crate::config::Config;
 use crate::host::{Family, Host, Runtime};
-use crate::profile::{Degrade, Network, Profile};
+use crate::profile::{Degrade, Profile};
 
 /// Why a container or a session is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +137,33 @@ pub enum Refusal {
         found: u32,
         /// The word of `degrade`.
         word: &'static str,
+    },
+    /// An exception inside a volume whose directories the kubelet replaces.
+    #[error(
+        "profile {profile} excepts {path:?} in the volume at {destination:?}, which the kubelet \
+             replaces at every update, and Landlock's rules would not follow: except the whole volume, \
+             or mount what shall be hidden elsewhere"
+    )]
+    ExceptReplaced {
+        /// The profile.
+        profile: String,
+        /// The exception.
+        path: String,
+        /// Where the volume is mounted.
+        destination: String,
+    },
+    /// More rules than init can add at every start.
+    #[error(
+        "profile {profile} comes to {found} Landlock rules and exceptions, and at most {most} are taken: name \
+             directories in place of what lies in them"
+    )]
+    TooManyRules {
+        /// The profile.
+        profile: String,
+        /// Rules and exceptions of the plan.
+        found: usize,
+        /// At most.
+        most: usize,
     },
     /// The profile permits mount(2).
     #[error(
@@ -292,7 +319,7 @@ pub(super) fn abilities(profile: &Profile, host: &Host) -> Result<(), Refusal> {
         let (profile, syscall) = (profile.name.clone(), syscall.into());
         return Err(Refusal::Mount { profile, syscall });
     }
-    landlock(profile, host.landlock_abi)?;
+    controls::refuse(profile, host.landlock_abi)?;
     if profile.syscalls.tripwire.is_empty()
         || profile.requires.degrade.contains(&Degrade::Tripwires)
     {
@@ -307,46 +334,6 @@ pub(super) fn abilities(profile: &Profile, host: &Host) -> Result<(), Refusal> {
         return Err(Refusal::ListenerTaken {
             profile: profile.name.clone(),
         });
-    }
-    Ok(())
-}
-
-/// What the profile says needs an ABI of its own, whatever `requires` says: a container must not
-/// start with less than its profile's words, unless the profile says that too.
-fn landlock(profile: &Profile, found: u32) -> Result<(), Refusal> {
-    let degrades = |what| profile.requires.degrade.contains(&what);
-    if degrades(Degrade::Landlock) {
-        return Ok(());
-    }
-    if found < profile.requires.landlock {
-        return Err(Refusal::Landlock {
-            profile: profile.name.clone(),
-            required: profile.requires.landlock,
-            found,
-        });
-    }
-    let tcp = profile.network.as_ref().is_some_and(Network::restricts);
-    let scope = !profile.scope.is_empty();
-    let needs = [
-        (tcp, 4, Degrade::Network, "TCP ports", "network"),
-        (
-            scope,
-            6,
-            Degrade::Scope,
-            "signals or abstract UNIX sockets",
-            "scope",
-        ),
-    ];
-    for (asked, required, degrade, what, word) in needs {
-        if asked && found < required && !degrades(degrade) {
-            return Err(Refusal::Lacks {
-                profile: profile.name.clone(),
-                what,
-                required,
-                found,
-                word,
-            });
-        }
     }
     Ok(())
 }

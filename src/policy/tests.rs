@@ -433,11 +433,14 @@ fn a_field_beside_the_capability_sets_survives() {
 }
 
 mod abilities;
+mod abis;
 mod admission;
 mod annotations;
 mod exec;
+mod hostile;
 mod image;
 mod layers;
 mod limits;
 mod noexec;
 mod privileged;
+mod weaker;

@@ -103,6 +103,11 @@ pub enum Degrade {
     Landlock,
     /// No seccomp user notification: denials are silent.
     Tripwires,
+    /// A Landlock ABI that cannot deny truncate(2) (below 3), where the profile's `files` do.
+    Truncate,
+    /// A Landlock ABI that cannot deny ioctl(2) on device files (below 5), where the profile's
+    /// `files` do.
+    DeviceIoctl,
     /// A Landlock ABI without TCP rights (below 4), where the profile has `network`.
     Network,
     /// A Landlock ABI without scopes (below 6), where the profile has `scope`.

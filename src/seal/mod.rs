@@ -87,6 +87,7 @@ pub struct Filter {
 }
 
 mod codec;
+pub mod rights;
 
 pub use codec::{DecodeError, Decoder, Encoder};
 

@@ -25,6 +25,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::control::Answer;
 use crate::event::{Process, What};
 use crate::seal::Policy;
+use crate::seal::rights::Handled;
 use crate::state::{self, Home, Status};
 use crate::sys::{fds, pidfd, process};
 use journal::Journal;
@@ -77,9 +78,11 @@ enum Workload {
 
 /// What is left of the policy once it is in init's hands: what an attestation is compared with.
 struct Wanted {
-    layers: u32,
+    domains: Vec<Handled>,
     instructions: u32,
     listener: bool,
+    /// What the plan says that the container goes without.
+    degraded: Vec<String>,
 }
 
 /// The whole of it.
@@ -151,9 +154,10 @@ impl Supervisor {
             home,
             identity,
             wanted: Wanted {
-                layers: policy.layers.len() as u32,
+                domains: policy.layers.iter().map(Handled::from).collect(),
                 instructions: (policy.filter.program.len() / 8) as u32,
                 listener: policy.filter.listener,
+                degraded: record.degraded(),
             },
             program,
             policy_fd,

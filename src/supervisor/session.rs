@@ -11,10 +11,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::EpollFlags;
 
 use super::{Source, Supervisor, Workload, is_listener, look};
-use crate::channel::{Attest, DEADLINE, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
+use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
 use crate::control::Answer;
 use crate::event::{self, Report, What};
-use crate::seal::Rlimit;
+use crate::seal::{Rlimit, rights};
 use crate::sys::{pidfd, process, seccomp, socket};
 
 /// Bytes kept of init's reason; a path in it can be as long as the kernel takes.
@@ -113,6 +113,17 @@ fn unseen(pid: i32, error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ESRCH) => ENDED.into(),
         _ => format!("cannot look at mantlet-init, process {pid}: {error}"),
+    }
+}
+
+fn domain(domain: &Domain) -> event::Domain {
+    let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    event::Domain {
+        files: owned(rights::files(domain.handled.files)),
+        tcp: owned(rights::tcp(domain.handled.tcp)),
+        scope: owned(rights::scopes(domain.handled.scopes)),
+        path_rules: domain.paths,
+        port_rules: domain.ports,
     }
 }
 
@@ -250,12 +261,16 @@ impl Supervisor {
 
     /// Compares what init says with what the policy asks and what /proc shows.
     fn attested(&self, peer: &Peer, attest: &Attest) -> Result<(Report, Option<OwnedFd>), String> {
-        let wanted = self.wanted.layers;
-        if attest.layers != wanted {
+        let wanted = &self.wanted.domains;
+        if attest.domains.len() != wanted.len() {
+            let (entered, wanted) = (attest.domains.len(), wanted.len());
             return Err(format!(
-                "mantlet-init entered {} of {wanted} landlock domains",
-                attest.layers
+                "mantlet-init entered {entered} of {wanted} landlock domains"
             ));
+        }
+        let handled = attest.domains.iter().map(|domain| domain.handled);
+        if !handled.eq(wanted.iter().copied()) {
+            return Err("mantlet-init's landlock domains are not those of the policy".into());
         }
         let seen = look::status(peer.pid).map_err(|error| unseen(peer.pid, &error))?;
         if !seen.no_new_privs || seen.seccomp_mode != 2 || seen.seccomp_filters == Some(0) {
@@ -278,13 +293,19 @@ impl Supervisor {
         };
         let report = Report {
             landlock_abi: attest.landlock_abi,
-            landlock_layers: attest.layers,
-            landlock_rules: attest.rules,
+            landlock_layers: attest.domains.len() as u32,
+            landlock_rules: attest.domains.iter().map(|d| d.paths + d.ports).sum(),
+            landlock_domains: attest.domains.iter().map(domain).collect(),
+            landlock_errata: (1..=32)
+                .filter(|number| attest.landlock_errata >> (number - 1) & 1 == 1)
+                .collect(),
             skipped_paths: attest
                 .skipped
                 .iter()
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
+            skipped_count: attest.skipped_count,
+            degraded: self.wanted.degraded.clone(),
             filter_instructions: self.wanted.instructions,
             seccomp_filters: seen.seccomp_filters.unwrap_or(0),
             listener: listener.is_some(),

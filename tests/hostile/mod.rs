@@ -9,6 +9,8 @@ mod steps;
 
 use run::{Ward, outcomes};
 
+use crate::harness::World;
+
 #[track_caller]
 fn none(what: &str, wrong: impl Iterator<Item = String>) {
     let wrong: Vec<String> = wrong.collect();
@@ -60,6 +62,24 @@ fn an_exec_session_is_answered_as_the_workload_is() {
             let (found, inside) = (outcomes().of(ward, step), session.get(step.name));
             let told = inside.map_or("no answer", String::as_str);
             (told != found).then(|| format!("{}: {found}, in a session {told}", step.name))
+        });
+        none(ward.handler(), wrong);
+    }
+}
+
+#[test]
+fn nothing_written_is_executed_over_crun_either() {
+    let section = "Nothing written can be executed";
+    // baseline is the control: these volumes and this runtime would run what is written.
+    for ward in [Ward::Baseline, Ward::Restricted] {
+        let answers = scenes::section_in_bundle(World::crun(), ward, section);
+        assert!(answers.len() > 30, "{answers:?}");
+        let steps = steps::all()
+            .iter()
+            .filter(|step| answers.contains_key(step.name));
+        let wrong = steps.filter_map(|step| {
+            let (expected, found) = (outcomes().of(ward, step), &answers[step.name]);
+            (expected != found).then(|| format!("{}: {found}, over runc {expected}", step.name))
         });
         none(ward.handler(), wrong);
     }

@@ -1,6 +1,7 @@
 /* Attacks on files that are there: what is read, written, replaced. */
 #include "attack.h"
 #include <linux/capability.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -56,6 +57,23 @@ static int attack_link(int argc, char **argv)
 	return error;
 }
 
+/* Without a copy in its place, as mv(1) would make. */
+static int attack_rename(int argc, char **argv)
+{
+	return argc < 2 ? EINVAL : answer(rename(argv[0], argv[1]));
+}
+
+/* A command that no other device than a terminal knows: that answer means it got through. */
+static int attack_ioctl(int argc, char **argv)
+{
+	struct winsize size;
+	int device = open(argument(argc, argv, "/dev/zero"), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	if (device < 0)
+		return errno;
+	int error = answer(ioctl(device, TIOCGWINSZ, &size));
+	return error == ENOTTY ? 0 : error;
+}
+
 static int attack_truncate(int argc, char **argv)
 {
 	const char *path = argument(argc, argv, "/etc/group");
@@ -91,7 +109,9 @@ const struct attack file_attacks[] = {
 	{"sysrq", attack_sysrq, "open sysrq-trigger for writing"},
 	{"unlink", attack_unlink, "remove PATH"},
 	{"link", attack_link, "hard-link FROM TO"},
+	{"rename", attack_rename, "rename FROM TO"},
 	{"truncate", attack_truncate, "truncate PATH (/etc/group) to the length it has"},
+	{"ioctl", attack_ioctl, "a harmless ioctl on the device PATH"},
 	{"file-capability", attack_file_capability, "give PATH a capability for another user"},
 	{NULL, NULL, NULL},
 };

