@@ -295,3 +295,66 @@ fn restricted_itself_keeps_the_runtimes_sockets_out() {
         remains::nothing_runs(containerd.world(), &container.id);
     }
 }
+
+/// The kubelet's directory as it is on a node, over the world's own /var/lib: an emptyDir, and what
+/// the kubelet binds for a `subPath` of it and for one of a hostPath volume.
+fn kubelet(world: &World) -> &'static Path {
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let script = r#"
+            mkdir "$1/upper" "$1/work"
+            mount -t overlay -o "lowerdir=/var/lib,upperdir=$1/upper,workdir=$1/work" overlay /var/lib
+            cd /var/lib && mkdir -p kubelet/pods/own kubelet/pods/other/volumes/kubernetes.io~secret/s
+            cd kubelet/pods/own
+            mkdir -p volumes/kubernetes.io~empty-dir/data/sub volume-subpaths/data/main/0
+            mkdir -p volume-subpaths/host/main/0 volume-subpaths/stolen/main/0
+            mount --bind volumes/kubernetes.io~empty-dir/data/sub volume-subpaths/data/main/0
+            mount --bind /etc volume-subpaths/host/main/0
+            mount --bind ../other/volumes/kubernetes.io~secret/s volume-subpaths/stolen/main/0
+        "#;
+        let folder = world.folder("kubelet", "var-lib");
+        let call = world.command("sh").args(["-euc", script, "sh"]);
+        call.arg(folder).run().ok();
+    });
+    Path::new("/var/lib/kubelet/pods")
+}
+
+#[test]
+fn a_pods_own_volumes_are_told_from_the_hosts_and_other_pods_through_every_bind() {
+    let world = World::runc();
+    let pods = kubelet(world);
+    for (source, admitted) in [
+        ("own/volumes/kubernetes.io~empty-dir/data", true),
+        ("own/volume-subpaths/data/main/0", true),
+        ("own/volume-subpaths/host/main/0", false),
+        ("own/volume-subpaths/stolen/main/0", false),
+        ("own", false),
+        ("other/volumes/kubernetes.io~secret/s", false),
+        (
+            "own/volumes/../../other/volumes/kubernetes.io~secret/s",
+            false,
+        ),
+    ] {
+        let bundle = bundle(world, "'@kubelet', /etc/**").edit(bind(&pods.join(source)));
+        let bundle = bundle.edit(|config| {
+            config["annotations"] = json!({"io.kubernetes.cri.sandbox-uid": "own"});
+        });
+        bundle.write();
+        assert_eq!(
+            bundle.create() == 0,
+            admitted,
+            "{source}: {:?}",
+            bundle.errors()
+        );
+        if admitted {
+            bundle.start().ok();
+            bundle.exec(["harmless", "work"]).ok();
+        } else {
+            let errors = bundle.errors();
+            assert!(
+                errors[0].contains("refuses containers by `host-path"),
+                "{errors:?}"
+            );
+        }
+    }
+}
