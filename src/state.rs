@@ -73,6 +73,9 @@ pub struct Record {
     pub init_digest: String,
     /// What an exec session is held to.
     pub exec: ExecRules,
+    /// Paths of the host that the container may not have mounted, where its profile says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_paths: Option<HostPathRules>,
     /// Whether every profile permits `checkpoint`.
     #[serde(default)]
     pub checkpoint: bool,
@@ -108,6 +111,9 @@ pub struct ExecRules {
     /// Whether the profile refuses uid 0, so that a session of root is refused too.
     #[serde(default)]
     pub refuse_root: bool,
+    /// Upper bounds of a session's resource limits: resource, soft, hard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rlimits: Vec<(u32, u64, u64)>,
     /// The workload is uid 0, and so is a session of runc's command line that names no user.
     #[serde(default)]
     pub workload_is_root: bool,
@@ -187,6 +193,26 @@ pub struct SessionRule {
     /// Patterns for argv[0] ([`crate::profile::covers_command`]); absent: anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commands: Option<Vec<String>>,
+}
+
+/// The profile's rules on paths of the host, by which `start` judges what was really mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HostPathRules {
+    /// The rules.
+    pub rules: Vec<HostPathRule>,
+    /// Globs of what was made for the container's own pod, which no rule refuses.
+    pub own: Vec<String>,
+}
+
+/// One entry of `host-path`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPathRule {
+    /// The profile.
+    pub profile: String,
+    /// As written there.
+    pub written: String,
+    /// The globs that it stands for on this host.
+    pub patterns: Vec<String>,
 }
 
 /// One call that one layer refuses and reports.

@@ -238,6 +238,14 @@ impl Session {
                 ))
             })?;
         }
+        for bound in &self.policy.bounds {
+            process::lower_rlimit(bound.resource, bound.soft, bound.hard).map_err(|error| {
+                Refusal::new(format!(
+                    "cannot lower rlimit {} to {}/{}: {error}",
+                    bound.resource, bound.soft, bound.hard
+                ))
+            })?;
+        }
         let filter = &self.policy.filter;
         let listener = install(&program, filter.flags, filter.listener)
             .map_err(|error| Refusal::new(format!("cannot install the seccomp filter: {error}")))?;

@@ -1,13 +1,13 @@
 //! The effective policy as people read it (`mantlet inspect`): plain JSON with stable keys.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::seccomp::verdict::Action;
 use super::session::Planned;
 use super::{Composed, Layers};
-use crate::profile::{Profile, Rule};
+use crate::profile::{Bound, Profile, Rule};
 use crate::seal::{Layer, Policy, rights};
 use crate::state::SubPolicy;
 
@@ -48,6 +48,10 @@ pub(super) fn summary(parts: &Parts<'_>) -> Value {
         "syscalls": syscalls(parts),
         "masked_paths": layers.union(|profile| &profile.masked_paths),
         "readonly_paths": layers.union(|profile| &profile.readonly_paths),
+        "limits": {
+            "tasks": layers.max_tasks(),
+            "rlimits": rlimits(layers),
+        },
         "refuse": layers.union(|profile| &profile.refuse),
         "exec": sessions(parts.sessions),
         "checkpoint": layers.iter().map(|p| p.checkpoint).min(),
@@ -99,8 +103,22 @@ fn profile(profile: &Profile) -> Value {
         },
         "masked_paths": profile.masked_paths,
         "readonly_paths": profile.readonly_paths,
+        "max_tasks": profile.max_tasks,
+        "rlimits": profile.rlimits,
+        "devices": profile.devices,
         "refuse": profile.refuse,
     })
+}
+
+/// The lowest bounds, by name.
+fn rlimits(layers: Layers<'_>) -> BTreeMap<&'static str, Bound> {
+    let all = layers.iter().flat_map(|profile| &profile.rlimits);
+    let mut lowest: BTreeMap<&'static str, Bound> = BTreeMap::new();
+    for (resource, bound) in all {
+        let least = lowest.entry(resource.name()).or_insert(*bound);
+        *least = least.and(*bound);
+    }
+    lowest
 }
 
 /// How many calls a list names.

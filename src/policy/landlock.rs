@@ -10,7 +10,7 @@ use landlock::{ABI, Access, AccessFs, AccessNet, BitFlags, Scope as Bits};
 use oci_spec::runtime::Spec;
 
 use super::mounts::{Kind, Place, beneath};
-use crate::profile::{FileEntry, Files, Place as Where, Profile, Scope, Symbol};
+use crate::profile::{Device, FileEntry, Files, Place as Where, Profile, Scope, Symbol};
 use crate::seal::{Layer, PathRule, PortRule};
 
 /// Device files that programs expect and that give nothing away, beside `/dev/pts`.
@@ -50,6 +50,7 @@ pub fn plan(
                 spec,
                 mounts,
                 handled: AccessFs::from_all(known),
+                devices: profile.devices.as_deref(),
             };
             let (rules, more) = scene.rules();
             lacks.extend(more);
@@ -77,6 +78,7 @@ pub fn runnable(profile: &Profile, spec: &Spec, mounts: &[Place]) -> Option<Vec<
         spec,
         mounts,
         handled: AccessFs::Execute.into(),
+        devices: profile.devices.as_deref(),
     };
     Some(scene.rules().0)
 }
@@ -137,6 +139,8 @@ struct Scene<'a> {
     spec: &'a Spec,
     mounts: &'a [Place],
     handled: BitFlags<AccessFs>,
+    /// What the profile leaves of the pod's devices; none: all.
+    devices: Option<&'a [Device]>,
 }
 
 /// A rule without its access, so that lists with the same path become one rule.
@@ -282,12 +286,16 @@ impl Scene<'_> {
     fn devices(&self) -> BTreeSet<String> {
         // A privileged container's list is the host's whole /dev, disks among it: nothing that the
         // pod chose, and nothing that "devices" in a profile can mean.
-        let chosen = super::refuse::privileged(self.spec).is_none();
+        let chosen = super::admission::privileged(self.spec).is_none();
         let linux = self.spec.linux().as_ref().filter(|_| chosen);
         let own = linux
             .and_then(|linux| linux.devices().as_ref())
             .into_iter()
             .flatten();
+        let own = own.filter(|device| {
+            self.devices
+                .is_none_or(|listed| super::devices::is_kept(device, listed))
+        });
         let own = own.filter_map(|device| super::mounts::normal(device.path()).ok());
         // Nothing of the pod's may turn "a device" into a rule for some other tree. Engines list
         // the host's multiplexer for privileged containers, where the runtimes put their own link.

@@ -1,74 +1,62 @@
-//! What Landlock rules cannot express, refused before anything is made (DESIGN §5).
+//! The pids limit of the container's cgroup, which exec sessions share.
 
-use std::path::Path;
+use oci_spec::runtime::{LinuxResources, Spec};
+use serde_json::json;
 
-use oci_spec::runtime::{Mount, Spec};
+use crate::host::{Family, Host, Runtime};
+use crate::oci::patch::Edit;
+use crate::profile::Tasks;
 
-use super::Layers;
-use super::mounts::{self, beneath};
-use super::refuse::Refusal;
-use crate::profile::Profile;
-use crate::seal::Layer;
+const UNIFIED: &str = "pids.max";
 
-/// Most rules of one policy, ports and exceptions included. Each costs init 5 to 10 µs, at every exec session too,
-/// and the record of the container a few hundred bytes.
-pub const MOST_RULES: usize = 10_000;
-
-/// Volumes that the kubelet fills: an update is a new directory and a link that changes over to it.
-const REPLACED: [&str; 4] = [
-    "kubernetes.io~configmap",
-    "kubernetes.io~secret",
-    "kubernetes.io~projected",
-    "kubernetes.io~downward-api",
-];
-
-/// Refuses more rules than init should add.
-///
-/// # Errors
-/// [`Refusal::TooManyRules`].
-pub(super) fn size(layers: Layers<'_>, domains: &[Layer]) -> Result<(), Refusal> {
-    let rules = |domain: &Layer| -> usize {
-        let paths = domain.paths.iter().map(|rule| 1 + rule.except.len());
-        paths.sum::<usize>() + domain.ports.len()
+/// Edits of `/linux/resources` that leave the container no more than `max` tasks; the engine's own
+/// limit stays where it is lower.
+#[must_use]
+pub fn edits(spec: &Spec, host: &Host, max: Option<Tasks>) -> Vec<Edit> {
+    let Some(Tasks(max)) = max else {
+        return Vec::new();
     };
-    let found = domains.iter().map(rules).sum();
-    if found > MOST_RULES {
-        return Err(Refusal::TooManyRules {
-            profile: layers.title(),
-            found,
-            most: MOST_RULES,
-        });
+    let resources = spec.linux().as_ref();
+    let resources = resources.and_then(|linux| linux.resources().as_ref());
+    let set = |pointer: &str, value| Edit::Set {
+        pointer: format!("/linux/resources/{pointer}"),
+        value,
+    };
+    let mut edits = Vec::new();
+    let written = resources
+        .and_then(|all| all.pids().as_ref())
+        .map(|pids| pids.limit());
+    let stays = written.is_some_and(|own| limits(own, &host.runtime) && own.unsigned_abs() <= max);
+    if !stays {
+        edits.push(set("pids/limit", json!(max)));
     }
-    Ok(())
+    // The runtimes write this map last, over what the line above says (cgroup v2).
+    let over = resources.and_then(|all| unified(all, UNIFIED));
+    if over.is_some_and(|text| !text.trim().parse::<u64>().is_ok_and(|own| own <= max)) {
+        edits.push(set(&format!("unified/{UNIFIED}"), json!(max.to_string())));
+    }
+    edits
 }
 
-/// Refuses exceptions that would hold only until a volume's next update.
-///
-/// # Errors
-/// [`Refusal::ExceptReplaced`], [`Refusal::Destination`].
-pub(super) fn exceptions(profile: &Profile, spec: &Spec, domain: &Layer) -> Result<(), Refusal> {
-    for mount in spec.mounts().iter().flatten().filter(|m| is_replaced(m)) {
-        let destination = mounts::normal(mount.destination())?;
-        let within = |path: &str| path != destination && beneath(path, &destination);
-        let mut excepts = domain.paths.iter().flat_map(|rule| &rule.except);
-        let lost = excepts.find_map(|path| {
-            let path = String::from_utf8_lossy(path);
-            within(&path).then(|| path.into_owned())
-        });
-        if let Some(path) = lost {
-            return Err(Refusal::ExceptReplaced {
-                profile: profile.name.clone(),
-                path,
-                destination,
-            });
-        }
-    }
-    Ok(())
+/// Whether a number as the engine wrote it is a limit. Negative is none; 0 is none to crun (`max`) and
+/// to runc before 1.4 (left as it was), and a limit of no task at all to later ones.
+fn limits(written: i64, runtime: &Runtime) -> bool {
+    let literal = runtime.family == Family::Runc && runtime.number.is_none_or(|n| n >= (1, 4, 0));
+    written > 0 || (written == 0 && literal)
 }
 
-fn is_replaced(mount: &Mount) -> bool {
-    let source = mount.source().as_deref().unwrap_or(Path::new(""));
-    source
-        .iter()
-        .any(|part| REPLACED.iter().any(|name| part == *name))
+/// The engine's limit, where it sets one.
+#[must_use]
+pub fn tasks(resources: &LinuxResources) -> Option<u64> {
+    if let Some(text) = unified(resources, UNIFIED) {
+        return text.trim().parse().ok();
+    }
+    let own = resources.pids().as_ref()?.limit();
+    u64::try_from(own).ok().filter(|own| *own > 0)
+}
+
+/// A file of the unified hierarchy as config.json sets it.
+#[must_use]
+pub fn unified<'a>(resources: &'a LinuxResources, file: &str) -> Option<&'a str> {
+    resources.unified().as_ref()?.get(file).map(String::as_str)
 }

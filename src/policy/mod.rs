@@ -1,15 +1,19 @@
 //! Layers × Spec × Host → [`Plan`]: pure, no I/O. `create`, `explain` and the golden tests run
 //! this very code.
 
+mod admission;
 pub mod annotations;
 mod compose;
 mod controls;
 pub mod delivery;
+pub mod devices;
 mod effective;
+mod expressible;
 mod fix;
+pub mod host_path;
 pub mod landlock;
 mod layers;
-mod limits;
+pub mod limits;
 pub mod mounts;
 pub mod noexec;
 pub mod process;
@@ -35,8 +39,9 @@ use crate::host::Host;
 use crate::oci::patch::Edit;
 use crate::profile::{Checkpoint, Profile, Restore};
 use crate::seal;
-use crate::state::{ExecRules, Tripwire};
+use crate::state::{ExecRules, HostPathRules, Tripwire};
 
+pub use admission::{Found, mounted};
 pub use refuse::Refusal;
 pub use select::{SelectError, Selecting, select};
 pub use session::Streams;
@@ -53,6 +58,8 @@ pub struct Input<'a> {
     pub host: &'a Host,
     /// The admin's own settings (`proc_mounts`, `start_container_hooks`, `runtime_annotations`).
     pub config: &'a Config,
+    /// What the front door found on the host; none: judge by config.json alone.
+    pub found: Option<&'a Found>,
     /// `run` was called, which never parks the container (DESIGN §5).
     pub run: bool,
 }
@@ -68,6 +75,8 @@ pub struct Plan {
     pub tripwires: Vec<Tripwire>,
     /// What exec sessions are held to.
     pub exec: ExecRules,
+    /// What `start` judges the mounts by that were made.
+    pub host_paths: Option<HostPathRules>,
     /// SELinux label of init's program, where it is mounted (`exec.delivery`).
     pub init_label: Option<String>,
     /// The policies of `exec`, from number 1 on.
@@ -100,8 +109,9 @@ pub struct ExecPlan {
 /// [`Refusal`]: the container must not be created.
 pub fn plan(input: Input<'_>) -> Result<Plan, Refusal> {
     refuse::structure(input.spec, input.config, input.host, input.run)?;
-    refuse::rules(&input)?;
-    build(&input, true)
+    let host_paths = admission::rules(&input)?;
+    let plan = build(&input, true)?;
+    Ok(Plan { host_paths, ..plan })
 }
 
 /// Plans a pause container: the built-in profile, whatever `input.profiles` are, and no supervisor.
@@ -147,7 +157,13 @@ pub fn plan_exec(
                 .into(),
         ));
     }
-    let (edits, rlimits) = process::edits(process, "", held.capabilities);
+    let own = |&(resource, soft, hard): &(u32, u64, u64)| seal::Rlimit {
+        resource,
+        soft,
+        hard,
+    };
+    let bounds: Vec<seal::Rlimit> = rules.rlimits.iter().map(own).collect();
+    let (edits, rlimits) = process::edits(process, "", held.capabilities, &bounds);
     Ok(ExecPlan {
         edits,
         rlimits,
@@ -173,7 +189,10 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     let composed = compose(layers, &scene)?;
 
     // 2. What config.json says of the process, its paths and mounts, and of the runtime.
-    let (mut edits, rlimits) = process::edits(process, "/process", &composed.capabilities);
+    let (allowed, bounds) = (&composed.capabilities, &composed.bounds);
+    let (mut edits, rlimits) = process::edits(process, "/process", allowed, bounds);
+    edits.extend(limits::edits(spec, host, layers.max_tasks()));
+    edits.extend(devices::edits(spec, &layers.devices()));
     let masked = layers.union(|profile| &profile.masked_paths);
     let readonly = layers.union(|profile| &profile.readonly_paths);
     edits.extend(paths("maskedPaths", linux.masked_paths(), &masked));
@@ -215,6 +234,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         edits,
         policy: composed.policy(supervised, rlimits),
         tripwires,
+        host_paths: None,
         exec: sessions.rules,
         init_label,
         checkpoint: layers.iter().all(|p| p.checkpoint == Checkpoint::Allow),

@@ -1,14 +1,13 @@
 //! Containers that are not created, and why. Every refusal names the object, the cause and what to
 //! do, because `kubectl describe pod` shows this line and nothing else.
 
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 
-use super::mounts;
 use super::seccomp::{bpf, engine};
-use super::{Input, controls, process};
+use super::{controls, mounts};
 use crate::config::Config;
 use crate::host::{Family, Host, Runtime};
-use crate::profile::{Degrade, Profile, Refuse};
+use crate::profile::{Degrade, Profile};
 use crate::seal::BOUND_INIT;
 use crate::state::Delivery;
 
@@ -21,12 +20,12 @@ pub enum Refusal {
     )]
     Missing(&'static str),
     /// `process.refuse` of the profile.
-    #[error("profile {profile} refuses {rule} containers: {found}; {remedy}")]
+    #[error("profile {profile} refuses {rule}: {found}; {remedy}")]
     Rule {
         /// The profile.
         profile: String,
-        /// The rule as written there.
-        rule: &'static str,
+        /// What is refused, by the rule as written there.
+        rule: String,
         /// The offending value.
         found: String,
         /// What to do.
@@ -374,128 +373,4 @@ pub(super) fn abilities(profile: &Profile, host: &Host) -> Result<(), Refusal> {
         });
     }
     Ok(())
-}
-
-/// `process.refuse` of every layer.
-pub(super) fn rules(input: &Input<'_>) -> Result<(), Refusal> {
-    let all = input.profiles.iter();
-    for (profile, rule) in all.flat_map(|p| p.refuse.iter().map(move |rule| (p, rule))) {
-        if let Some((found, remedy)) = offence(*rule, input.spec) {
-            return Err(Refusal::Rule {
-                profile: profile.name.clone(),
-                rule: rule.name(),
-                found,
-                remedy,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Why the container is what `rule` refuses, and what to do.
-pub(super) fn offence(rule: Refuse, spec: &Spec) -> Option<(String, &'static str)> {
-    let namespace = |typ, name: &str| {
-        host_namespace(spec, typ).map(|how| format!("the {name} namespace is the host's ({how})"))
-    };
-    let (found, remedy) = match rule {
-        Refuse::RootUser => (
-            root_user(spec),
-            "set securityContext.runAsUser to a number above 0",
-        ),
-        Refuse::Privileged => (
-            privileged(spec),
-            "remove securityContext.privileged and the capabilities",
-        ),
-        Refuse::HostPid => (
-            namespace(LinuxNamespaceType::Pid, "pid"),
-            "set hostPID: false",
-        ),
-        Refuse::HostNetwork => (
-            namespace(LinuxNamespaceType::Network, "network"),
-            "set hostNetwork: false",
-        ),
-        Refuse::HostIpc => (
-            namespace(LinuxNamespaceType::Ipc, "ipc"),
-            "set hostIPC: false",
-        ),
-        Refuse::WritableRootfs => {
-            let readonly = spec
-                .root()
-                .as_ref()
-                .and_then(oci_spec::runtime::Root::readonly);
-            let found = (readonly != Some(true)).then(|| "root.readonly is not true".to_owned());
-            (found, "set securityContext.readOnlyRootFilesystem: true")
-        }
-        Refuse::UnconfinedSeccomp => {
-            let none = spec
-                .linux()
-                .as_ref()
-                .is_none_or(|linux| linux.seccomp().is_none());
-            let found = none.then(|| "config.json has no linux.seccomp".to_owned());
-            (
-                found,
-                "set securityContext.seccompProfile.type: RuntimeDefault",
-            )
-        }
-    };
-    found.map(|found| (found, remedy))
-}
-
-fn root_user(spec: &Spec) -> Option<String> {
-    let uid = spec
-        .process()
-        .as_ref()
-        .map(|process| process.user().uid())?;
-    (uid == 0 && !has_user_namespace(spec)).then(|| "process.user.uid is 0".to_owned())
-}
-
-/// Whether uid 0 of the container is somebody else on the host.
-pub(super) fn has_user_namespace(spec: &Spec) -> bool {
-    host_namespace(spec, LinuxNamespaceType::User).is_none()
-}
-
-/// How the container comes to share the host's namespace: none asked for, or init's joined.
-fn host_namespace(spec: &Spec, typ: LinuxNamespaceType) -> Option<&'static str> {
-    let namespaces = spec
-        .linux()
-        .as_ref()?
-        .namespaces()
-        .as_deref()
-        .unwrap_or_default();
-    match namespaces.iter().find(|namespace| namespace.typ() == typ) {
-        None => Some("not listed in linux.namespaces"),
-        Some(namespace)
-            if namespace
-                .path()
-                .as_ref()
-                .is_some_and(|p| p.starts_with("/proc/1/ns")) =>
-        {
-            Some("joined by path")
-        }
-        Some(_) => None,
-    }
-}
-
-/// What makes a container privileged: capabilities that own the node, or all of its devices.
-pub(super) fn privileged(spec: &Spec) -> Option<String> {
-    let held = process::bounding(spec.process().as_ref());
-    let strong = ["CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO"];
-    if let Some(name) = strong
-        .into_iter()
-        .find(|name| held.iter().any(|have| have == name))
-    {
-        return Some(format!("process.capabilities holds {name}"));
-    }
-    let resources = spec.linux().as_ref()?.resources().as_ref()?;
-    // The last rule that covers every device counts; engines begin with "deny all".
-    let all = resources.devices().iter().flatten().rfind(|rule| {
-        let any = |number: Option<i64>| number.is_none_or(|n| n < 0);
-        any(rule.major())
-            && any(rule.minor())
-            && rule
-                .typ()
-                .is_none_or(|typ| typ == oci_spec::runtime::LinuxDeviceType::A)
-    })?;
-    all.allow()
-        .then(|| "linux.resources.devices allows every device".to_owned())
 }

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use oci_spec::runtime::Spec;
 
 use super::compose::{Composed, Scene, compose};
-use super::refuse::{self, Refusal};
-use super::{Input, Layers, process};
+use super::refuse::Refusal;
+use super::{Input, Layers, admission, process};
 use crate::profile::{Degrade, Interactive, Profile, Refuse, Sessions, covers_command};
 use crate::seal;
 use crate::state::{ExecRules, SessionRule, SubPolicy, Tripwire, digest};
@@ -57,7 +57,7 @@ pub(super) fn plan(
 ) -> Result<Planned, Refusal> {
     let layers = input.profiles;
     let refuses_root = |profile: &Profile| profile.refuse.contains(&Refuse::RootUser);
-    let mapped = refuse::has_user_namespace(input.spec);
+    let mapped = admission::has_user_namespace(input);
     let process = input.spec.process().as_ref();
     let mut planned = Planned {
         rules: ExecRules {
@@ -67,6 +67,11 @@ pub(super) fn plan(
             refuse_root: layers.iter().any(refuses_root) && !mapped,
             workload_is_root: process.is_none_or(|process| process.user().uid() == 0),
             delivery: Default::default(),
+            rlimits: workload
+                .bounds
+                .iter()
+                .map(|bound| (bound.resource, bound.soft, bound.hard))
+                .collect(),
             proc_mounts: input.config.proc_mounts.clone(),
             sessions: rules(layers.iter()),
             stricter: None,
@@ -87,7 +92,7 @@ pub(super) fn plan(
         let all = Layers::new(&all)?;
         let composed = compose(all, scene)?;
         let policy = composed.policy(true, rlimits.to_vec());
-        let offends = more.iter().find_map(|profile| offence(profile, input.spec));
+        let offends = more.iter().find_map(|profile| offence(profile, input));
         let mut degraded = composed.degraded.clone();
         degraded.extend(more.iter().flat_map(|p| unhidden(p, layers, input.spec)));
         let sub = SubPolicy {
@@ -129,20 +134,16 @@ fn extra(layers: Layers<'_>, interactive: bool) -> Vec<&Profile> {
 
 /// `process.refuse` of a profile that is none of the container's. uid 0 is judged by each session's
 /// own.
-fn offence(profile: &Profile, spec: &Spec) -> Option<String> {
-    let rules = profile.refuse.iter();
-    let mut others = rules.filter(|rule| **rule != Refuse::RootUser);
-    others.find_map(|rule| {
-        let (found, remedy) = refuse::offence(*rule, spec)?;
-        let (profile, rule) = (profile.name.clone(), rule.name());
-        let refusal = Refusal::Rule {
-            profile,
-            rule,
-            found,
-            remedy,
-        };
-        Some(refusal.to_string())
-    })
+fn offence(profile: &Profile, input: &Input<'_>) -> Option<String> {
+    let mut judged = profile.clone();
+    judged.refuse.remove(&Refuse::RootUser);
+    let only = &judged;
+    let input = Input {
+        profiles: Layers::from(&only),
+        ..*input
+    };
+    let refusal = admission::rules(&input).err()?;
+    Some(refusal.to_string())
 }
 
 /// A session sees the container's mounts: what only its own profile hides cannot be hidden from it.

@@ -1,13 +1,15 @@
 //! One profile file as written. Every struct is strict, and none has a `Default` that would allow
 //! something: an absent list grants nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::admission;
 use super::diagnose::Error;
 use super::entry::{Call, Capability, Denied, FileEntry, PlainPath};
 use super::exec::Exec;
+use super::limits::{Bound, Device, Resource, Tasks};
 
 /// Version of the language.
 pub const VERSION: u32 = 1;
@@ -53,6 +55,12 @@ pub struct Document {
     /// Read-only in addition to what the engine makes so.
     #[serde(default)]
     pub readonly_paths: Vec<PlainPath>,
+    /// Devices that the engine may give; absent: all that it gives.
+    #[serde(default)]
+    pub devices: Option<Vec<Device>>,
+    /// Upper bounds of resource limits.
+    #[serde(default)]
+    pub rlimits: BTreeMap<Resource, Bound>,
     /// Rules on the container as a whole.
     #[serde(default)]
     pub process: Process,
@@ -227,43 +235,10 @@ pub enum Scope {
 pub struct Process {
     /// What a container must not be.
     #[serde(default)]
-    pub refuse: BTreeSet<Refuse>,
-}
-
-/// A kind of container that is not created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Refuse {
-    /// Uid 0 outside a user namespace.
-    RootUser,
-    /// SYS_ADMIN, SYS_MODULE or SYS_RAWIO, or every device.
-    Privileged,
-    /// The host's pid namespace.
-    HostPid,
-    /// The host's network namespace.
-    HostNetwork,
-    /// The host's ipc namespace.
-    HostIpc,
-    /// A root filesystem that is not read-only.
-    WritableRootfs,
-    /// No seccomp filter from the engine.
-    UnconfinedSeccomp,
-}
-
-impl Refuse {
-    /// As written in a profile.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Refuse::RootUser => "root-user",
-            Refuse::Privileged => "privileged",
-            Refuse::HostPid => "host-pid",
-            Refuse::HostNetwork => "host-network",
-            Refuse::HostIpc => "host-ipc",
-            Refuse::WritableRootfs => "writable-rootfs",
-            Refuse::UnconfinedSeccomp => "unconfined-seccomp",
-        }
-    }
+    pub refuse: Vec<admission::Entry>,
+    /// Most processes and threads at once; absent: as many as the engine allows.
+    #[serde(default)]
+    pub max: Option<Tasks>,
 }
 
 impl Document {

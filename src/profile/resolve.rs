@@ -1,18 +1,20 @@
 //! From documents to one profile: parents folded in (union of what is allowed), groups expanded.
 //!
-//! Allowances add up. What restricts the container as a whole (`process.refuse`, masked and
+//! Allowances add up, and of two limits the higher one holds. What restricts the container as a whole (`process.refuse`, masked and
 //! read-only paths, the least Landlock ABI) adds up too: extending a profile never admits a
 //! container that the parent refuses. `scope` and `requires.degrade` are the child's own where it
 //! writes them, else what all parents agree on; so are `checkpoint` and `restore`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::admission::Refuse;
 use super::diagnose::{Error, closest};
 use super::entry::{Call, Condition, FileEntry, Place, PlainPath};
 use super::exec::{self, Sessions};
+use super::limits::{Bound, Device, Resource, Tasks};
 use super::model::{
-    CallLists, Checkpoint, Degrade, Document, Files, Network, Refuse, Requires, Restore, Scope,
+    CallLists, Checkpoint, Degrade, Document, Files, Network, Requires, Restore, Scope,
 };
 use super::{embedded, groups};
 
@@ -43,6 +45,12 @@ pub struct Profile {
     pub readonly_paths: BTreeSet<String>,
     /// Containers that are not created.
     pub refuse: BTreeSet<Refuse>,
+    /// Most processes and threads; none: as many as the engine allows.
+    pub max_tasks: Option<Tasks>,
+    /// Upper bounds of resource limits.
+    pub rlimits: BTreeMap<Resource, Bound>,
+    /// Devices that the engine may give; none: all that it gives.
+    pub devices: Option<Vec<Device>>,
     /// Rules on exec sessions; none: sessions are as free as the workload.
     pub exec: Option<Sessions>,
     /// Whether it may be checkpointed.
@@ -221,7 +229,15 @@ fn merge(
         network,
         masked_paths: document.masked_paths.into_iter().map(|p| p.0).collect(),
         readonly_paths: document.readonly_paths.into_iter().map(|p| p.0).collect(),
-        refuse: document.process.refuse,
+        refuse: document
+            .process
+            .refuse
+            .into_iter()
+            .flat_map(|entry| entry.0)
+            .collect(),
+        max_tasks: document.process.max,
+        rlimits: document.rlimits,
+        devices: document.devices,
         exec,
         checkpoint: document
             .checkpoint
@@ -237,6 +253,18 @@ fn merge(
         profile.masked_paths.extend(parent.masked_paths);
         profile.readonly_paths.extend(parent.readonly_paths);
         profile.refuse.extend(parent.refuse);
+        // A file that says nothing about a limit takes no part; of two that do, the wider one holds.
+        profile.max_tasks = profile.max_tasks.max(parent.max_tasks);
+        for (resource, more) in parent.rlimits {
+            let bound = profile.rlimits.entry(resource).or_insert(more);
+            bound.soft = bound.soft.max(more.soft);
+            bound.hard = bound.hard.max(more.hard);
+        }
+        if let Some(more) = parent.devices {
+            let all = profile.devices.get_or_insert_default();
+            let fresh: Vec<Device> = more.into_iter().filter(|d| !all.contains(d)).collect();
+            all.extend(fresh);
+        }
         for name in [parent.name].into_iter().chain(parent.extends) {
             if !profile.extends.contains(&name) {
                 profile.extends.push(name);

@@ -76,6 +76,75 @@ fn wrong_words_are_errors_with_a_suggestion_and_their_line() {
 }
 
 #[test]
+fn wrong_rules_and_limits_are_errors_that_say_what_to_write() {
+    for (text, want) in [
+        ("process: {refuse: [host-path]}", "write {host-path: [...]}"),
+        (
+            "process: {refuse: [{host-paths: ['/']}]}",
+            "did you mean `host-path`?",
+        ),
+        ("process: {refuse: [{host-path: []}]}", "refuses nothing"),
+        ("process: {refuse: [{}]}", "an entry without a rule"),
+        (
+            "process: {refuse: [{host-path: [etc]}]}",
+            "`etc` is not absolute",
+        ),
+        (
+            "process: {refuse: [{host-path: ['/a/../b*']}]}",
+            "`/a/../b*` holds `.` or `..`",
+        ),
+        (
+            "process: {refuse: [{host-path: ['/a/b**']}]}",
+            "whole components",
+        ),
+        (
+            "process: {refuse: [{host-path: ['@kubelets']}]}",
+            "did you mean `kubelet`?",
+        ),
+        (
+            "process: {refuse: [{capability: [SYS_PTRCE]}]}",
+            "did you mean `SYS_PTRACE`?",
+        ),
+        (
+            "process: {refuse: [{capability: ['@add']}]}",
+            "unknown capability",
+        ),
+        (
+            "process: {refuse: [{missing-limit: [memroy]}]}",
+            "did you mean `memory`?",
+        ),
+        ("process: {max: 15}", "write 16 or more"),
+        ("process: {max: 4194305}", "limits nothing"),
+        ("process: {max: -1}", "web.yaml:4:"),
+        ("rlimits: {nofile: 5}", "did you mean `NOFILE`?"),
+        ("rlimits: {RLIMIT_NOFILE: 5}", "did you mean `NOFILE`?"),
+        (
+            "rlimits: {NOFILE: {soft: 5, hard: 4}}",
+            "above the hard one",
+        ),
+        ("rlimits: {NOFILE: {soft: 5}}", "`hard` is missing"),
+        ("rlimits: {NOFILE: unlimited}", "web.yaml:4:"),
+        ("rlimits: {NOFILE: 5, NOFILE: 6}", "appears twice"),
+        ("devices: ['@standart']", "did you mean `@standard`?"),
+        ("devices: [/etc/x]", "does not lie in /dev"),
+        ("devices: [{path: /dev/x, major: 1}]", "not by both"),
+        ("devices: [{type: c, minor: 1}]", "`minor` without `major`"),
+        ("devices: [{type: d, major: 1}]", "web.yaml:4:"),
+        ("devices: [{path: /dev/x, access: rwx}]", "letters of `rwm`"),
+        (
+            "devices: [{path: /dev/x, acces: r}]",
+            "did you mean `access`?",
+        ),
+    ] {
+        let found = error(&format!("version: 1\nname: web\n{CALLS}{text}\n"));
+        assert!(
+            found.contains(want) && found.starts_with("web.yaml:4:"),
+            "{text}: {found}"
+        );
+    }
+}
+
+#[test]
 fn wrong_system_calls_are_errors() {
     for (lists, want) in [
         (

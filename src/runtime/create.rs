@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use super::bundle::Bundle;
 use super::handover::{self, Handover};
-use super::{Door, Failure, absolute, bound, forward};
+use super::{Door, Failure, absolute, bound, forward, sources};
 use crate::config::{self, ConfigError};
 use crate::event::Identity;
 use crate::host::Host;
@@ -46,7 +46,7 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     host.runtime.check()?;
     // 2. Decide.
     let who = identity(&create.id, &bundle.original);
-    let (plan, profiles) = decide(door, &who, &bundle.original, &host, run)?;
+    let (plan, profiles) = decide(door, &who, &bundle, &host, run)?;
     // 3. Make everything ready beside the bundle.
     let home = take_home(door, &create.id)?;
     let made = assemble(
@@ -98,7 +98,7 @@ pub(super) fn restored(door: &Door<'_>, id: &str, bundle: Option<&Path>) -> Fail
         let host = Host::probe(&door.settings.runtime, &door.config.state_dir)?;
         host.runtime.check()?;
         let who = identity(id, &bundle.original);
-        let (plan, _) = decide(door, &who, &bundle.original, &host, false)?;
+        let (plan, _) = decide(door, &who, &bundle, &host, false)?;
         Ok(plan.restore_denied_by)
     };
     match planned() {
@@ -120,11 +120,11 @@ pub(super) fn restored(door: &Door<'_>, id: &str, bundle: Option<&Path>) -> Fail
 fn decide(
     door: &Door<'_>,
     who: &Identity,
-    original: &Document,
+    bundle: &Bundle,
     host: &Host,
     run: bool,
 ) -> Result<(Plan, Vec<String>), Failure> {
-    let spec = original.spec()?;
+    let spec = bundle.original.spec()?;
     let annotations = spec.annotations().iter().flatten();
     let annotations = annotations
         .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -145,11 +145,13 @@ fn decide(
     // What a pod selects for its containers has to be there; it is in force on none but those.
     let layers = if pause { 1 } else { profiles.len() };
     let profiles: Vec<&Profile> = profiles.iter().take(layers).collect();
+    let found = sources::find(&profiles, &spec, &bundle.path)?;
     let input = Input {
         profiles: Layers::new(&profiles)?,
         spec: &spec,
         host,
         config: &door.config,
+        found: Some(&found),
         run,
     };
     if pause {
@@ -262,6 +264,7 @@ fn assemble(
         policy_digest: state::digest(&sealed),
         init_digest,
         exec: plan.exec.clone(),
+        host_paths: plan.host_paths.clone(),
         checkpoint: plan.checkpoint,
         tripwires: plan.tripwires.clone(),
         effective: plan.effective.clone(),

@@ -52,6 +52,14 @@ pub enum Failure {
         /// What is wrong.
         cause: ForgedProc,
     },
+    /// Mounts cannot be told apart.
+    #[error(
+        "cannot compare the container's mounts with `host-path` of its profile: line {line} of mountinfo has another form than the kernel's; report this kernel"
+    )]
+    Mountinfo {
+        /// From 1.
+        line: usize,
+    },
     /// What would be executed in place of init.
     #[error(
         "cannot {verb} container {id:?}: refusing to trust its {BOUND_INIT}: {cause}; remove what the image or a volume has at /dev, and create it anew"

@@ -19,6 +19,7 @@ mod exec;
 mod failure;
 mod forward;
 mod handover;
+mod sources;
 mod start;
 
 use std::ffi::OsString;

@@ -140,6 +140,7 @@ pub fn record(id: &str, root: PathBuf, bundle: PathBuf, original: PathBuf) -> Re
         policy_digest: state::digest(b"policy"),
         init_digest: state::digest(b"init"),
         exec: ExecRules::default(),
+        host_paths: None,
         checkpoint: false,
         tripwires: vec![],
         effective: json!({"files": {"read": ["/"]}}),

@@ -90,6 +90,12 @@ fn the_page_tells_what_happened() {
     if std::env::var_os("MANTLET_BLESS").is_some() {
         page::bless(outcomes());
     }
+    let front = include_str!("../../README.md");
+    let figure = format!(" {} steps of public escapes", steps::all().len());
+    assert!(
+        front.contains(&figure),
+        "the front page does not say{figure}"
+    );
     none(
         "README.md does not say (MANTLET_BLESS=1 writes it)",
         page::missing(outcomes()).into_iter(),

@@ -286,6 +286,7 @@ fn init_alone(bundle: &Bundle, layer: Layer, abi: u32) -> Finished {
     let policy = Policy {
         supervised: false,
         layers: vec![layer],
+        bounds: Vec::new(),
         rlimits: Vec::new(),
         // BPF_RET | BPF_K, SECCOMP_RET_ALLOW.
         filter: Filter {

@@ -5,6 +5,7 @@
     reason = "the harness offers more than the tests use today"
 )]
 
+mod admission;
 mod attacks;
 mod bound;
 mod broken;
@@ -28,6 +29,7 @@ mod landlock_rights;
 mod landlock_site;
 mod layers;
 mod lifecycle;
+mod limits;
 mod lossless;
 mod programs;
 mod remains;

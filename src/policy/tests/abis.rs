@@ -179,6 +179,7 @@ fn shipped_profiles_run_on_the_kernels_that_they_name() {
             host: &host(abi),
             config: &config(),
             run: false,
+            found: None,
         };
         assert!(plan_pause(input).is_ok(), "pause, ABI {abi}");
     }

@@ -138,6 +138,7 @@ fn a_mount_of_init_that_could_be_forged_or_would_stay_is_refused() {
         host: &host(7),
         config: &config,
         run: true,
+        found: None,
     });
     assert!(run.unwrap_err().to_string().contains("never parks"));
 }

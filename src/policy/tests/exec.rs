@@ -3,7 +3,7 @@
 use super::*;
 
 /// As a probe calls.
-const PROBE: Streams = Streams {
+pub(super) const PROBE: Streams = Streams {
     terminal: false,
     input: false,
 };

@@ -178,6 +178,7 @@ impl Node {
             host: &host(7),
             config: &self.config,
             run: false,
+            found: None,
         });
         let alone = seccomp::plan(layers, None, true).unwrap().filter.program;
         Some((Planned::new(plan.ok()?, pod), parse(&alone)))

@@ -24,6 +24,7 @@ pub fn layered(spec: &Value, profiles: &[&Profile], host: &Host) -> Result<Plan,
         spec: &spec,
         host,
         config: &config(),
+        found: None,
         run: false,
     })
 }

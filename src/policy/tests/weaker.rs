@@ -114,9 +114,15 @@ pub fn no_weaker(
     for list in ["masked_paths", "readonly_paths", "refuse"] {
         let lists = |plan: &Plan| -> BTreeSet<String> {
             let all = plan.effective[list].as_array().unwrap();
-            all.iter().map(|v| v.as_str().unwrap().to_owned()).collect()
+            all.iter().map(Value::to_string).collect()
         };
         assert!(lists(&now.plan).is_superset(&lists(&before.plan)), "{list}");
+    }
+    for bound in &before.plan.policy.bounds {
+        let mut mine = now.plan.policy.bounds.iter();
+        let mine = mine.find(|own| own.resource == bound.resource);
+        let within = mine.is_some_and(|own| own.soft <= bound.soft && own.hard <= bound.hard);
+        assert!(within, "{bound:?}: {mine:?}");
     }
     let annotations = now.config["annotations"].as_object();
     let switch = annotations.into_iter().flatten().find(|(name, _)| {

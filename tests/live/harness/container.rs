@@ -141,6 +141,25 @@ impl<'a> Container<'a> {
         self
     }
 
+    /// Gives it a device of the host, as a device plugin does.
+    pub fn device(mut self, path: &str) -> Container<'a> {
+        self.config.devices.push(Device {
+            container_path: path.into(),
+            host_path: path.into(),
+            permissions: "rw".into(),
+        });
+        self
+    }
+
+    /// Limits memory (bytes) and CPU (microseconds of 100 000); 0 for no limit.
+    pub fn limits(mut self, memory: i64, cpu: i64) -> Container<'a> {
+        let linux = self.config.linux.get_or_insert_default();
+        let resources = linux.resources.get_or_insert_default();
+        resources.memory_limit_in_bytes = memory;
+        (resources.cpu_period, resources.cpu_quota) = (100_000, cpu);
+        self
+    }
+
     /// Gives it a terminal.
     pub fn tty(mut self) -> Container<'a> {
         self.config.tty = true;

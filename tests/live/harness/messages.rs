@@ -84,6 +84,12 @@ messages! {
         #[prost(string, tag = "2")] host_path: String,
         #[prost(bool, tag = "3")] readonly: bool,
     }
+    /// A device, as device plugins give it; permissions are letters of `rwm`.
+    Device {
+        #[prost(string, tag = "1")] container_path: String,
+        #[prost(string, tag = "2")] host_path: String,
+        #[prost(string, tag = "3")] permissions: String,
+    }
     /// Limits; memory in bytes, CPU in microseconds of a period and in shares.
     LinuxContainerResources {
         #[prost(int64, tag = "1")] cpu_period: i64,
@@ -125,6 +131,7 @@ messages! {
         #[prost(string, tag = "5")] working_dir: String,
         #[prost(message, repeated, tag = "6")] envs: Vec<KeyValue>,
         #[prost(message, repeated, tag = "7")] mounts: Vec<Mount>,
+        #[prost(message, repeated, tag = "8")] devices: Vec<Device>,
         #[prost(map = "string, string", tag = "9")] labels: HashMap<String, String>,
         #[prost(map = "string, string", tag = "10")] annotations: HashMap<String, String>,
         #[prost(string, tag = "11")] log_path: String,
