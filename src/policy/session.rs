@@ -94,7 +94,7 @@ pub(super) fn plan(
         let policy = composed.policy(true, rlimits.to_vec());
         let offends = more.iter().find_map(|profile| offence(profile, input));
         let mut degraded = composed.degraded.clone();
-        degraded.extend(more.iter().flat_map(|p| unhidden(p, layers, input.spec)));
+        degraded.extend(more.iter().flat_map(|p| shared(p, layers, input.spec)));
         let sub = SubPolicy {
             degraded,
             number: planned.policies.len() as u32 + 1,
@@ -146,8 +146,9 @@ fn offence(profile: &Profile, input: &Input<'_>) -> Option<String> {
     Some(refusal.to_string())
 }
 
-/// A session sees the container's mounts: what only its own profile hides cannot be hidden from it.
-fn unhidden(profile: &Profile, layers: Layers<'_>, spec: &Spec) -> Vec<String> {
+/// A session shares the container's mounts and its cgroup: what only its own profile says of them has no
+/// effect.
+fn shared(profile: &Profile, layers: Layers<'_>, spec: &Spec) -> Vec<String> {
     let linux = spec.linux().as_ref();
     let engine = |list: Option<&Option<Vec<String>>>| -> BTreeSet<String> {
         list.into_iter().flatten().flatten().cloned().collect()
@@ -162,11 +163,22 @@ fn unhidden(profile: &Profile, layers: Layers<'_>, spec: &Spec) -> Vec<String> {
             profile.name
         )
     };
+    let fewer = profile.max_tasks.filter(|max| {
+        let mut own = layers.iter().filter_map(|layer| layer.max_tasks);
+        own.all(|own| own > *max)
+    });
+    let counted = fewer.map(|_| {
+        format!(
+            "process.max of profile {} does not hold exec sessions: they count in the container's cgroup",
+            profile.name
+        )
+    });
     let shown = profile.masked_paths.difference(&masked);
     let written = profile.readonly_paths.difference(&readonly);
     shown
         .map(|path| tell(path, "hidden"))
         .chain(written.map(|path| tell(path, "read-only")))
+        .chain(counted)
         .collect()
 }
 

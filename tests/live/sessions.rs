@@ -1,5 +1,7 @@
 //! Exec sessions as a subject of their own: `exec:` of a profile.
 
+use std::fs;
+
 use mantlet::state::Home;
 use serde_json::{Value, json};
 
@@ -149,7 +151,7 @@ fn stricter(world: &'static World, refuse: &str) -> Bundle {
             config["process"]["capabilities"][set] = json!(["CAP_NET_BIND_SERVICE"]);
         }
     });
-    std::fs::write(bundle.path.join("profiles/quiet.yaml"), quiet).expect("our own folder");
+    fs::write(bundle.path.join("profiles/quiet.yaml"), quiet).expect("our own folder");
     bundle
 }
 
@@ -318,12 +320,25 @@ fn a_profile_for_sessions_refuses_root_sessions_and_not_the_container() {
     }
 }
 
-/// The handler `mantlet-probes` of the harness: `restricted` with
-/// `exec: {interactive: deny, commands: [harmless, /bin/sh]}`.
+/// A daemon whose handler `restricted` has a profile of the site's.
+fn containerd() -> Containerd {
+    let world = World::runc();
+    let folder = world.folder("nodes", "probes");
+    let profile = "version: 1\nname: probes\nextends: [restricted]\n\
+                   exec: {interactive: deny, commands: [harmless, /bin/sh]}\n";
+    fs::write(folder.join("probes.yaml"), profile).expect("our own folder");
+    let text = fs::read_to_string(world.config()).expect("the world has one");
+    let text = text.replace("profile: restricted", "profile: probes");
+    let file = folder.join("config.yaml");
+    let text = format!("{text}profiles_dir: {}\n", folder.display());
+    fs::write(&file, text).expect("our own folder");
+    Containerd::configured(world, "probes", |text| text, &file)
+}
+
 #[test]
 fn the_kubelets_probes_pass_and_kubectl_shows_why_a_session_does_not() {
-    let containerd = Containerd::shared();
-    let pod = containerd.pod("mantlet-probes").run();
+    let containerd = containerd();
+    let pod = containerd.pod("mantlet-restricted").run();
     let container = pod.container("main").run();
     container.exec(["harmless", "work"]).ok();
     // What a hook of the pod's does, and `kubectl exec POD -- sh -c`.
@@ -365,15 +380,15 @@ fn a_session_without_the_containers_own_supervisor_is_refused() {
                 assert!(!bundle.rootfs().join("tmp/ran").exists(), "{what}");
             }
         };
-        std::fs::remove_file(&socket).expect("the supervisor's");
+        fs::remove_file(&socket).expect("the supervisor's");
         refused("removed", "No such file");
         // Bound, and its owner has ended.
         drop(home.bind_control().expect("a free name"));
         refused("abandoned", "refused");
-        std::fs::remove_file(&socket).expect("our own");
-        std::fs::write(&socket, "").expect("our own folder");
+        fs::remove_file(&socket).expect("our own");
+        fs::write(&socket, "").expect("our own folder");
         refused("a file", "refused");
-        std::fs::remove_file(&socket).expect("our own");
+        fs::remove_file(&socket).expect("our own");
         // Somebody who listens and says nothing: the deadline.
         let _silent = home.bind_control().expect("a free name");
         refused("silent", "no answer within 12 s");

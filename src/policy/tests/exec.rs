@@ -160,7 +160,7 @@ fn held(exec: &str, spec: &Value) -> Result<Plan, Refusal> {
     let site = format!("{{version: 1, name: site, extends: [baseline], exec: {exec}}}");
     let quiet = "{version: 1, name: quiet, extends: [restricted], scope: [], \
                  network: {connect_tcp: []}, masked_paths: [/srv/hidden], \
-                 process: {refuse: [root-user]}}";
+                 process: {refuse: [root-user], max: 64}}";
     let old = "{version: 1, name: old, extends: [baseline], requires: {landlock: 99}}";
     let load = &mut |name: &str| {
         Ok(match name {
@@ -213,7 +213,8 @@ fn sessions_get_policies_of_the_workloads_layers_and_more() {
     assert_eq!(by, ["restricted", "quiet"]);
     let degraded = plan.effective["exec"]["stricter"][1]["degraded"].to_string();
     assert!(
-        degraded.contains("/srv/hidden is not hidden for exec sessions"),
+        degraded.contains("/srv/hidden is not hidden for exec sessions")
+            && degraded.contains("process.max of profile quiet"),
         "{degraded}"
     );
 }

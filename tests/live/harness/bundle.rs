@@ -83,10 +83,7 @@ impl Bundle {
             let text = world
                 .replace("profile: baseline", &format!("profile: {name}"))
                 .replace("profile: restricted", &format!("profile: {name}"));
-            let (before, _) = text
-                .split_once("profiles_dir:")
-                .expect("the world's last line");
-            format!("{before}profiles_dir: {}\n", folder.display())
+            format!("{text}profiles_dir: {}\n", folder.display())
         })
     }
 

@@ -200,11 +200,8 @@ fn configuration(world: &World, home: &Path) -> String {
          [{cri}]\nsandbox_image = \"localhost/mantlet/pause:1\"\nrestrict_oom_score_adj = true\n\
          stream_server_address = \"127.0.0.1\"\nstream_server_port = \"0\"\n\
          [{cri}.cni]\nbin_dir = \"{home}/cni\"\nconf_dir = \"{home}/net.d\"\n\
-         [{cri}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
-         [{cri}.containerd.runtimes.mantlet-probes]\nruntime_type = \"io.containerd.runc.v2\"\n\
-         [{cri}.containerd.runtimes.mantlet-probes.options]\nBinaryName = \"{probes}\"\n",
+         [{cri}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n",
         home = home.display(),
-        probes = world.bin("mantlet-probes").display(),
         shipped = shipped.replace(installed, &ours.to_string_lossy()),
     )
 }

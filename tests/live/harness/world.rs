@@ -21,10 +21,6 @@ pub struct World {
     runtime: &'static str,
 }
 
-/// The site's profile of handler `mantlet-probes`, which the drop-ins do not have.
-const PROBES: &str = "version: 1\nname: probes\nextends: [restricted]\n\
-                      exec: {interactive: deny, commands: [harmless, /bin/sh]}\n";
-
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 impl World {
@@ -194,8 +190,6 @@ impl World {
             runtime,
         };
         fs::write(world.config(), world.configuration()).expect("a folder of our own");
-        let profiles = world.folder("profiles", "");
-        fs::write(profiles.join("probes.yaml"), PROBES).expect("a folder of our own");
         world
     }
 
@@ -204,11 +198,9 @@ impl World {
         format!(
             "version: 1\nstate_dir: {}\nlog_dir: {}\nhandlers:\n  \
              baseline: {{profile: baseline, runtime: {runtime}}}\n  \
-             restricted: {{profile: restricted, runtime: {runtime}}}\n  \
-             probes: {{runtime: {runtime}}}\nprofiles_dir: {}\n",
+             restricted: {{profile: restricted, runtime: {runtime}}}\n",
             state.display(),
             log.display(),
-            self.work.join("profiles").display(),
         )
     }
 }
@@ -271,7 +263,7 @@ fn link_programs(folder: &Path) {
     ] {
         symlink(from.join(name), folder.join(name)).expect("a fresh folder");
     }
-    for handler in super::HANDLERS.into_iter().chain(["mantlet-probes"]) {
+    for handler in super::HANDLERS {
         symlink("mantlet-runtime", folder.join(handler)).expect("a fresh folder");
     }
 }
