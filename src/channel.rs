@@ -88,6 +88,9 @@ impl Welcome {
         let own = input.flag()?;
         let rlimits = decode_rlimits(&mut input)?;
         input.end()?;
+        if !own && !rlimits.is_empty() {
+            return Err(DecodeError::Range("limits"));
+        }
         Ok(Welcome {
             print_errors,
             rlimits: own.then_some(rlimits),
@@ -215,6 +218,9 @@ impl Outcome {
         let skipped_count = input.u32()?;
         let (has_slot, slot) = (input.flag()?, input.u32()?);
         input.end()?;
+        if !has_slot && slot != 0 {
+            return Err(DecodeError::Range("slot"));
+        }
         Ok(Outcome::Attest(Attest {
             landlock_abi,
             landlock_errata,
@@ -286,6 +292,32 @@ mod tests {
         assert!(Outcome::Attest(attest.clone()).encode().len() < LARGEST);
         attest.skip(vec![vec![b'x'; 100_000]]);
         assert_eq!((attest.skipped.len(), attest.skipped_count), (0, 1));
+    }
+
+    #[test]
+    fn a_value_that_is_said_to_be_absent_and_is_there_is_no_message() {
+        let outcome = Outcome::Attest(Attest {
+            landlock_abi: 7,
+            landlock_errata: 0,
+            domains: vec![Domain::default()],
+            skipped: Vec::new(),
+            skipped_count: 0,
+            slot: None,
+        });
+        let mut packet = outcome.encode();
+        *packet.last_mut().unwrap() = 3;
+        assert_eq!(Outcome::decode(&packet), Err(DecodeError::Range("slot")));
+        let welcome = Welcome {
+            print_errors: true,
+            rlimits: Some(vec![Rlimit {
+                resource: 7,
+                soft: 1,
+                hard: 2,
+            }]),
+        };
+        let mut packet = welcome.encode();
+        packet[5] = 0;
+        assert_eq!(Welcome::decode(&packet), Err(DecodeError::Range("limits")));
     }
 
     #[test]

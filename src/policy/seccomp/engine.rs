@@ -39,9 +39,10 @@ pub fn decision(filter: &LinuxSeccomp, name: &str) -> Decision {
 }
 
 /// Every action whose rule holds for these arguments, else the default: what a correct compiler may
-/// answer, in runc's reading of rules that name an argument twice.
-#[cfg(test)]
-pub(super) fn possible(filter: &LinuxSeccomp, name: &str, args: &[u64; 6]) -> Vec<Action> {
+/// answer, in runc's reading of rules that name an argument twice. For tests and fuzzing: what is
+/// planned rests on [`decision`].
+#[must_use]
+pub fn possible(filter: &LinuxSeccomp, name: &str, args: &[u64; 6]) -> Vec<Action> {
     let mut found = Vec::new();
     for rule in naming(filter, name) {
         let action = action(rule.action(), rule.errno_ret());
@@ -87,6 +88,14 @@ fn naming<'a>(filter: &'a LinuxSeccomp, name: &'a str) -> impl Iterator<Item = &
 #[must_use]
 pub fn default(filter: &LinuxSeccomp) -> Action {
     action(filter.default_action(), filter.default_errno_ret())
+}
+
+/// The strictest answer that it gives to any call.
+#[must_use]
+pub fn strictest(filter: &LinuxSeccomp) -> Action {
+    let rules = filter.syscalls().iter().flatten();
+    let actions = rules.map(|rule| action(rule.action(), rule.errno_ret()));
+    actions.fold(default(filter), Action::meet)
 }
 
 /// Whether it hands calls to a listener of its own.

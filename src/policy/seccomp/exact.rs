@@ -50,6 +50,7 @@ impl Exact {
         }
         // What one layer filters of clone, another's tripwire on clone3 must not make EPERM.
         exact.close_clone3();
+        exact.close_listeners();
         Ok(exact)
     }
 
@@ -134,6 +135,30 @@ impl Exact {
             .is_none_or(|(_, clone)| !clone.permits_all());
         if filtered {
             self.set("clone3", Decision::always(UNKNOWN));
+        }
+    }
+
+    /// No listener beside the supervisor's, nor after it. Of two USER_NOTIFs the kernel asks the newer
+    /// filter's listener alone, and that one may let the call continue (seccomp_unotify(2)): a workload
+    /// that outlives its supervisor, whose listener is then gone from the chain, could answer its own
+    /// tripwires. EBUSY is what the kernel says while the supervisor lives.
+    fn close_listeners(&mut self) {
+        let closed = Decision {
+            branches: vec![(
+                vec![Condition {
+                    index: 1,
+                    compare: Compare::Eq,
+                    value: libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                    mask: libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                }],
+                Action::Errno(libc::EBUSY as u16),
+            )],
+            otherwise: Action::Allow,
+        };
+        if self.notifies()
+            && let Some((_, decision)) = self.calls.get_mut("seccomp")
+        {
+            *decision = closed.layered(decision);
         }
     }
 

@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
 use serde_json::{Value, json};
 
 use super::engine;
-use super::exact::Exact;
+use super::exact::{Exact, UNKNOWN};
 use super::verdict::Action;
 use crate::oci::patch::Edit;
 
@@ -138,20 +138,20 @@ pub fn missing_needs(filter: &LinuxSeccomp) -> BTreeSet<&'static str> {
 /// What the exact filter refuses without a report leaves the engine's allow lists, and so do foreign
 /// architectures, which it kills: denied earlier, and the runtime compiles a filter of a third of the
 /// size (containerd's default lists 349 calls for three architectures, and libseccomp copies what it
-/// has with every rule it adds).
+/// has with every rule it adds). Only where the engine answers with an errno, though: one that kills or
+/// traps stays whole, because what is not listed is answered more mildly in places (runc answers ENOSYS to
+/// numbers above the largest listed one, libseccomp kills the thread only for a foreign architecture).
 #[must_use]
 pub fn edits(filter: &LinuxSeccomp, added: &BTreeSet<&'static str>, exact: &Exact) -> Vec<Edit> {
     let trace = traced(filter, exact);
     let moved = |name: &str| added.contains(name) || trace.contains(name);
     let denies = !engine::default(filter).permits();
+    let shortens = matches!(engine::default(filter), Action::Errno(_));
     let rules = filter.syscalls().as_deref().unwrap_or_default();
     let mut edits = Vec::new();
     let mut appended = Vec::new();
-    if filter
-        .architectures()
-        .as_ref()
-        .is_some_and(|list| list.len() > 1)
-    {
+    let architectures = filter.architectures().as_deref().unwrap_or_default();
+    if architectures.len() > 1 && engine::strictest(filter).rank() >= UNKNOWN.rank() {
         edits.push(Edit::Set {
             pointer: "/linux/seccomp/architectures".into(),
             value: json!([ARCHITECTURE]),
@@ -165,7 +165,7 @@ pub fn edits(filter: &LinuxSeccomp, added: &BTreeSet<&'static str>, exact: &Exac
     }
     let mut emptied = Vec::new();
     for (at, rule) in rules.iter().enumerate() {
-        let plain = denies
+        let plain = shortens
             && rule.action() == LinuxSeccompAction::ScmpActAllow
             && rule.args().as_ref().is_none_or(Vec::is_empty);
         let stays = |name: &&String| !(moved(name) || plain && refused(name, exact));

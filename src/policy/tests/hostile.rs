@@ -283,7 +283,7 @@ fn sign(pod: &mut Value) {
 
 #[test]
 fn nothing_that_a_pods_author_controls_makes_the_policy_allow_more() {
-    let mut random = Random(21);
+    let mut random = Random::new(21);
     let (mut planned, mut selected, budget) = (0, 0, rounds(100));
     for round in 0..budget {
         let profile = ["baseline", "restricted"][round as usize % 2];
@@ -307,7 +307,7 @@ fn nothing_that_a_pods_author_controls_makes_the_policy_allow_more() {
 
 #[test]
 fn adding_a_layer_never_allows_more() {
-    let mut random = Random(22);
+    let mut random = Random::new(22);
     let fixed = [
         narrow(),
         Profile::builtin("baseline").unwrap(),
@@ -364,7 +364,7 @@ fn a_weaker_policy_is_seen_as_one() {
         let mut now = node.plan(&plain()).unwrap().0;
         weaken(&mut now);
         let compared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            no_weaker(&now, &strict, &bound, true, &mut Random(1));
+            no_weaker(&now, &strict, &bound, true, &mut Random::new(1));
         }));
         assert!(compared.is_err(), "case {at} was not seen");
     }

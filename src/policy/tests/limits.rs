@@ -203,7 +203,7 @@ fn cut(spec: &Value, listed: &[Device]) -> Value {
 
 #[test]
 fn no_engine_and_no_profile_ever_gives_a_device_that_either_withholds() {
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let number = |random: &mut Random| match random.below(4) {
         0 => None,
         1 => Some(-1),
@@ -355,7 +355,7 @@ fn in_force(
 
 #[test]
 fn a_process_never_holds_more_than_engine_and_profile_allow() {
-    let mut random = Random(11);
+    let mut random = Random::new(11);
     for round in 0..60 {
         let mut names: BTreeSet<&str> = BTreeSet::new();
         for _ in 0..random.below(10) {
