@@ -27,7 +27,7 @@ impl Random {
     pub fn chosen(bytes: &[u8]) -> Random {
         Random {
             state: 1,
-            chosen: bytes.to_vec().into_iter(),
+            chosen: Vec::from(bytes).into_iter(),
         }
     }
     fn next(&mut self) -> u64 {
