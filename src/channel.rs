@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use crate::seal::rights::Handled;
 use crate::seal::{DecodeError, Decoder, Encoder, Rlimit, decode_rlimits, encode_rlimits};
 
 /// The one deadline of every wait in front door, init and supervisor: containerd cannot kill a
@@ -97,19 +98,50 @@ impl Welcome {
     }
 }
 
+/// One Landlock domain as the kernel took it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Domain {
+    /// What it denies unless a rule allows it.
+    pub handled: Handled,
+    /// Rules on files and directories; one of the policy may have become several.
+    pub paths: u32,
+    /// Rules on ports.
+    pub ports: u32,
+}
+
 /// What init applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attest {
     /// Landlock ABI of the kernel, 0 where it has none.
     pub landlock_abi: u32,
-    /// Domains entered.
-    pub layers: u32,
-    /// Rules added, over all layers.
-    pub rules: u32,
-    /// Optional paths that did not exist.
+    /// Landlock's fixes in this kernel, one bit an erratum; 0 where it does not tell.
+    pub landlock_errata: u32,
+    /// Domains entered, outermost first.
+    pub domains: Vec<Domain>,
+    /// Optional paths that did not exist; the first ones, [`SKIPPED_BYTES`] of them.
     pub skipped: Vec<Vec<u8>>,
+    /// How many did not exist.
+    pub skipped_count: u32,
     /// Descriptor number that the listener will have; the kernel gives the lowest free one.
     pub slot: Option<u32>,
+}
+
+/// Bytes of skipped paths that an attestation carries: a packet has an end, and so has a line of the
+/// journal.
+pub const SKIPPED_BYTES: usize = 8 * 1024;
+
+impl Attest {
+    /// Takes as many of `paths` as fit, and counts all.
+    pub fn skip(&mut self, paths: Vec<Vec<u8>>) {
+        self.skipped_count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
+        let mut room = SKIPPED_BYTES;
+        let fits = |path: &Vec<u8>| {
+            let rest = room.checked_sub(path.len());
+            room = rest.unwrap_or(0);
+            rest.is_some()
+        };
+        self.skipped = paths.into_iter().take_while(fits).collect();
+    }
 }
 
 /// What init has to say in place of the workload.
@@ -136,9 +168,16 @@ impl Outcome {
             Outcome::Attest(attest) => {
                 out.raw(&ATTEST);
                 out.u32(attest.landlock_abi);
-                out.u32(attest.layers);
-                out.u32(attest.rules);
+                out.u32(attest.landlock_errata);
+                out.list(&attest.domains, |out, domain| {
+                    out.u64(domain.handled.files);
+                    out.u64(domain.handled.tcp);
+                    out.u64(domain.handled.scopes);
+                    out.u32(domain.paths);
+                    out.u32(domain.ports);
+                });
                 out.list(&attest.skipped, |out, path| out.bytes(path));
+                out.u32(attest.skipped_count);
                 out.flag(attest.slot.is_some());
                 out.u32(attest.slot.unwrap_or_default());
             }
@@ -161,8 +200,22 @@ impl Outcome {
             return Ok(Outcome::Failure(Failure { message }));
         }
         input.expect(&ATTEST)?;
-        let (landlock_abi, layers, rules) = (input.u32()?, input.u32()?, input.u32()?);
+        let (landlock_abi, landlock_errata) = (input.u32()?, input.u32()?);
+        let domains = input.list(|input| {
+            let handled = Handled {
+                files: input.u64()?,
+                tcp: input.u64()?,
+                scopes: input.u64()?,
+            };
+            let (paths, ports) = (input.u32()?, input.u32()?);
+            Ok(Domain {
+                handled,
+                paths,
+                ports,
+            })
+        })?;
         let skipped = input.list(|input| Ok(input.bytes()?.to_vec()))?;
+        let skipped_count = input.u32()?;
         let (has_slot, slot) = (input.flag()?, input.u32()?);
         input.end()?;
         if !has_slot && slot != 0 {
@@ -170,9 +223,10 @@ impl Outcome {
         }
         Ok(Outcome::Attest(Attest {
             landlock_abi,
-            layers,
-            rules,
+            landlock_errata,
+            domains,
             skipped,
+            skipped_count,
             slot: has_slot.then_some(slot),
         }))
     }
@@ -195,9 +249,18 @@ mod tests {
         assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome.clone()));
         let outcome = Outcome::Attest(Attest {
             landlock_abi: 7,
-            layers: 1,
-            rules: 12,
+            landlock_errata: 7,
+            domains: vec![Domain {
+                handled: Handled {
+                    files: 0xffff,
+                    tcp: 3,
+                    scopes: 1,
+                },
+                paths: 12,
+                ports: 2,
+            }],
             skipped: vec![b"/srv".to_vec()],
+            skipped_count: 1,
             slot: Some(3),
         });
         assert_eq!(Outcome::decode(&outcome.encode()), Ok(outcome.clone()));
@@ -212,12 +275,33 @@ mod tests {
     }
 
     #[test]
+    fn thousands_of_skipped_paths_are_counted_and_fit_into_a_packet() {
+        let mut attest = Attest {
+            landlock_abi: 7,
+            landlock_errata: 0,
+            domains: vec![Domain::default(); 16],
+            skipped: Vec::new(),
+            skipped_count: 0,
+            slot: None,
+        };
+        attest.skip(vec![vec![b'x'; 100]; 10_000]);
+        assert_eq!(
+            (attest.skipped.len(), attest.skipped_count),
+            (SKIPPED_BYTES / 100, 10_000)
+        );
+        assert!(Outcome::Attest(attest.clone()).encode().len() < LARGEST);
+        attest.skip(vec![vec![b'x'; 100_000]]);
+        assert_eq!((attest.skipped.len(), attest.skipped_count), (0, 1));
+    }
+
+    #[test]
     fn a_value_that_is_said_to_be_absent_and_is_there_is_no_message() {
         let outcome = Outcome::Attest(Attest {
             landlock_abi: 7,
-            layers: 1,
-            rules: 12,
+            landlock_errata: 0,
+            domains: vec![Domain::default()],
             skipped: Vec::new(),
+            skipped_count: 0,
             slot: None,
         });
         let mut packet = outcome.encode();

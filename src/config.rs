@@ -24,6 +24,7 @@
 //! proc_mounts: []                      # permitted mounts under /proc, such as lxcfs's
 //! start_container_hooks: false         # hooks that run in the container before init
 //! runtime_annotations: []              # annotations the runtime may act on, such as run.oci.handler
+//! init_delivery: auto                  # memfd, bind, or auto: bind where the engine sets SELinux labels
 //! ```
 //!
 //! `handlers` *adds to* the embedded two: a handler of the same name replaces that one, the other
@@ -85,6 +86,21 @@ pub struct Config {
     /// Exact names of annotations by which the runtime may be switched; others of
     /// [`crate::policy::annotations`] are taken out of config.json.
     pub runtime_annotations: BTreeSet<String>,
+    /// How init gets into containers.
+    pub init_delivery: InitDelivery,
+}
+
+/// How init gets into containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InitDelivery {
+    /// As a read-only bind mount where the engine sets SELinux labels, else as a file in memory.
+    #[default]
+    Auto,
+    /// As a sealed file in memory; a container with a label is refused.
+    Memfd,
+    /// As a read-only bind mount.
+    Bind,
 }
 
 /// One handler.
@@ -181,6 +197,7 @@ struct Written {
     proc_mounts: Option<Vec<PathBuf>>,
     start_container_hooks: Option<bool>,
     runtime_annotations: Option<BTreeSet<String>>,
+    init_delivery: Option<InitDelivery>,
 }
 
 /// One handler as written.
@@ -359,6 +376,7 @@ impl Written {
             proc_mounts: self.proc_mounts.unwrap_or_default(),
             start_container_hooks: self.start_container_hooks.unwrap_or(false),
             runtime_annotations: self.runtime_annotations.unwrap_or_default(),
+            init_delivery: self.init_delivery.unwrap_or_default(),
         }
     }
 }

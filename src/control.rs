@@ -2,8 +2,9 @@
 //! (SOCK_SEQPACKET, root only): one JSON message a packet.
 //!
 //! `Exec` is asked with the supervisor's end of the session's channel as SCM_RIGHTS, and
-//! `Accepted` answers with init's program and the policy, both sealed memfds that the supervisor
-//! keeps for the container's life: a session is held to the very bytes the workload is.
+//! `Accepted` answers with init's program and a policy, both sealed memfds that the supervisor
+//! keeps for the container's life: a session is held to the very bytes the workload is, or to those
+//! that were sealed for sessions beside them.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,11 +53,20 @@ pub enum Ask {
         print_errors: bool,
         /// The session's own low limits, (resource, soft, hard); the workload's where absent.
         rlimits: Option<Vec<(u32, u64, u64)>>,
+        /// Which of the container's sealed policies it is held to; 0 is the workload's.
+        #[serde(default, skip_serializing_if = "is_workloads")]
+        policy: u32,
     },
     /// What the supervisor counts and knows.
     Status,
     /// Processes of the container now, by cgroup.
     Processes,
+}
+
+/// Left out of the packet, so that a supervisor of before there were others understands it; one that
+/// does not know the field refuses the rest.
+fn is_workloads(policy: &u32) -> bool {
+    *policy == 0
 }
 
 /// An answer.

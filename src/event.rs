@@ -58,6 +58,9 @@ pub enum What {
         process: Process,
         /// `workload` or `exec`.
         session: Session,
+        /// Profiles that an exec session is held to besides the container's.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stricter: Vec<String>,
         /// What init attested and the supervisor checked.
         report: Report,
     },
@@ -147,10 +150,23 @@ pub struct Report {
     pub landlock_abi: u32,
     /// Landlock domains entered.
     pub landlock_layers: u32,
-    /// Landlock rules added.
+    /// Landlock rules added, over all domains.
     pub landlock_rules: u32,
-    /// Optional paths that did not exist.
+    /// The domains one by one, outermost first.
+    #[serde(default)]
+    pub landlock_domains: Vec<Domain>,
+    /// Landlock errata that this kernel has fixed, by number; empty where it does not tell (kernels
+    /// before 6.15 without backports).
+    #[serde(default)]
+    pub landlock_errata: Vec<u32>,
+    /// Optional paths that did not exist: the first ones, 8 KiB of them.
     pub skipped_paths: Vec<String>,
+    /// How many optional paths did not exist.
+    #[serde(default)]
+    pub skipped_count: u32,
+    /// What the container goes without, as its profile allows, in the words of its plan.
+    #[serde(default)]
+    pub degraded: Vec<String>,
     /// Instructions of the exact filter.
     pub filter_instructions: u32,
     /// `Seccomp_filters:` of /proc/PID/status, the runtime's filter included.
@@ -161,4 +177,20 @@ pub struct Report {
     pub no_new_privs: bool,
     /// `CapEff:` of /proc/PID/status, hexadecimal.
     pub effective_capabilities: String,
+}
+
+/// One Landlock domain as the kernel took it. Rights by their names in linux/landlock.h, lower case,
+/// with hyphens.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Domain {
+    /// Rights on files that are denied unless a rule allows them.
+    pub files: Vec<String>,
+    /// The same for TCP: `bind`, `connect`.
+    pub tcp: Vec<String>,
+    /// `abstract-unix-socket`, `signal`.
+    pub scope: Vec<String>,
+    /// Rules on files and directories; a path with exceptions becomes several.
+    pub path_rules: u32,
+    /// Rules on ports.
+    pub port_rules: u32,
 }

@@ -73,12 +73,28 @@ pub struct Record {
     pub init_digest: String,
     /// What an exec session is held to.
     pub exec: ExecRules,
+    /// Paths of the host that the container may not have mounted, where its profile says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_paths: Option<HostPathRules>,
+    /// Whether every profile permits `checkpoint`.
+    #[serde(default)]
+    pub checkpoint: bool,
     /// Calls that the supervisor answers, by name, with the errno's number.
     pub tripwires: Vec<Tripwire>,
     /// The effective policy, for people (`mantlet inspect`).
     pub effective: serde_json::Value,
     /// RFC 3339, UTC.
     pub created: String,
+}
+
+impl Record {
+    /// What the container goes without, as its profile allows; from [`Record::effective`].
+    #[must_use]
+    pub fn degraded(&self) -> Vec<String> {
+        let list = self.effective["degraded"].as_array();
+        let texts = list.into_iter().flatten().filter_map(|text| text.as_str());
+        texts.map(str::to_owned).collect()
+    }
 }
 
 /// What an exec session is held to; decided at `create` so that a probe compiles nothing.
@@ -95,9 +111,108 @@ pub struct ExecRules {
     /// Whether the profile refuses uid 0, so that a session of root is refused too.
     #[serde(default)]
     pub refuse_root: bool,
+    /// Upper bounds of a session's resource limits: resource, soft, hard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rlimits: Vec<(u32, u64, u64)>,
+    /// The workload is uid 0, and so is a session of runc's command line that names no user.
+    #[serde(default)]
+    pub workload_is_root: bool,
+    /// How init gets into the container.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// Mounts under /proc that the node's admin permits.
     #[serde(default)]
     pub proc_mounts: Vec<PathBuf>,
+    /// What the profiles say of sessions, one entry for each that does; all hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<SessionRule>,
+    /// What every session is held to besides the workload's policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stricter: Option<SubPolicy>,
+    /// The same for interactive ones, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stricter_interactive: Option<SubPolicy>,
+}
+
+impl ExecRules {
+    /// What such a session is held to besides the workload's policy.
+    #[must_use]
+    pub fn held_to(&self, interactive: bool) -> Option<&SubPolicy> {
+        let own = self.stricter_interactive.as_ref().filter(|_| interactive);
+        own.or(self.stricter.as_ref())
+    }
+
+    /// Every policy but the workload's, in the order of their numbers.
+    pub fn sub_policies(&self) -> impl Iterator<Item = &SubPolicy> {
+        self.stricter.iter().chain(&self.stricter_interactive)
+    }
+}
+
+/// A second policy for one container: the workload's layers and more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubPolicy {
+    /// Its place among the sealed policies that the supervisor holds; 0 is the workload's.
+    pub number: u32,
+    /// Names of the profiles that it has besides the container's.
+    pub profiles: Vec<String>,
+    /// Capabilities that such a session may keep, `CAP_` names.
+    pub capabilities: Vec<String>,
+    /// Whether the workload holds more than those. A session of runc's command line takes its
+    /// capabilities from the workload's config.json, so there is none then.
+    pub fewer_capabilities: bool,
+    /// Whether one of those profiles refuses uid 0.
+    pub refuse_root: bool,
+    /// SHA-256 of the sealed policy, hexadecimal.
+    pub digest: String,
+    /// What such a session goes without, the container's own list included.
+    #[serde(default)]
+    pub degraded: Vec<String>,
+    /// There are no such sessions, for this reason: one of those profiles refuses the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// How init gets into a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// As a sealed file in memory.
+    #[default]
+    Memfd,
+    /// As a read-only bind mount ([`crate::seal::BOUND_INIT`]) of a copy in the home.
+    Bind,
+}
+
+/// What one profile says of exec sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SessionRule {
+    /// The profile.
+    pub profile: String,
+    /// Sessions with a terminal or an attached standard input are refused.
+    pub deny_interactive: bool,
+    /// Patterns for argv[0] ([`crate::profile::covers_command`]); absent: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commands: Option<Vec<String>>,
+}
+
+/// The profile's rules on paths of the host, by which `start` judges what was really mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HostPathRules {
+    /// The rules.
+    pub rules: Vec<HostPathRule>,
+    /// Globs of what was made for the container's own pod, which no rule refuses.
+    pub own: Vec<String>,
+}
+
+/// One entry of `host-path`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPathRule {
+    /// The profile.
+    pub profile: String,
+    /// As written there.
+    pub written: String,
+    /// The globs that it stands for on this host.
+    pub patterns: Vec<String>,
 }
 
 /// One call that one layer refuses and reports.

@@ -267,10 +267,15 @@ fn human(event: &Event) -> String {
         What::Start {
             process,
             session,
+            stricter,
             report,
         } => {
+            let held = match &stricter[..] {
+                [] => String::new(),
+                more => format!(" held to {} too", escape(&more.join(" + "))),
+            };
             let what = format!(
-                "started {} {}  landlock: {}; seccomp: {}",
+                "started {} {}{held}  landlock: {}; seccomp: {}",
                 kind(*session),
                 who(process),
                 super::ps::landlock(report),

@@ -12,7 +12,8 @@ use super::select::{self, Known};
 use super::text::{Ink, escape, ink, name};
 use super::{CliError, print_json, ps, warn};
 use crate::config::Config;
-use crate::state::Record;
+use crate::event::{Domain, Report};
+use crate::state::{ExecRules, Record, SessionRule, SubPolicy};
 
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
@@ -146,16 +147,49 @@ fn identity(known: &Known, record: &Record) -> Vec<(&'static str, String)> {
             format!("sha256:{}", escape(&record.policy_digest)),
         ),
         ("init", format!("sha256:{}", escape(&record.init_digest))),
-        (
-            "exec",
-            record.exec.refused.as_ref().map_or_else(
-                || "same policy as the workload".to_owned(),
-                |reason| format!("refused: {}", escape(reason)),
-            ),
-        ),
+        ("exec", sessions(&record.exec)),
         ("supervisor", known.watch().word().to_owned()),
         ("state", path(&known.home.path)),
     ]
+}
+
+/// What exec sessions are held to, and which there may be.
+fn sessions(rules: &ExecRules) -> String {
+    if let Some(reason) = &rules.refused {
+        return format!("refused: {}", escape(reason));
+    }
+    let held = |sub: Option<&SubPolicy>, whom: &str| {
+        let sub = sub?;
+        let refused = sub.refused.as_ref();
+        let refused = refused.map_or(String::new(), |reason| {
+            format!(", refused: {}", escape(reason))
+        });
+        Some(format!(
+            "{whom} held to {} too{refused}",
+            escape(&sub.profiles.join(" + "))
+        ))
+    };
+    let stricter = held(rules.stricter.as_ref(), "sessions");
+    let same = || Some("same policy as the workload".to_owned());
+    let mut parts: Vec<String> = stricter.or_else(same).into_iter().collect();
+    parts.extend(held(
+        rules.stricter_interactive.as_ref(),
+        "interactive ones",
+    ));
+    parts.extend(rules.sessions.iter().flat_map(said));
+    parts.join("; ")
+}
+
+fn said(rule: &SessionRule) -> Vec<String> {
+    let by = |what: String| format!("{} ({})", escape(&what), escape(&rule.profile));
+    let interactive = rule
+        .deny_interactive
+        .then(|| by("interactive: deny".into()));
+    let commands = rule.commands.as_ref().map(|commands| match &commands[..] {
+        [] => by("commands: none".into()),
+        some => by(format!("commands: {}", some.join(", "))),
+    });
+    interactive.into_iter().chain(commands).collect()
 }
 
 /// What init attested and the supervisor checked; never what was merely planned.
@@ -184,20 +218,15 @@ fn attested(known: &Known) -> Vec<(&'static str, String)> {
         ));
         return rows;
     };
-    let skipped = escape(&report.skipped_paths.join(", "));
+    let fixed: Vec<String> = report.landlock_errata.iter().map(u32::to_string).collect();
+    rows.push((
+        "landlock",
+        format!("{}, {} rules", ps::landlock(report), report.landlock_rules),
+    ));
+    rows.extend(report.landlock_domains.iter().flat_map(domain));
     rows.extend([
-        (
-            "landlock",
-            format!("{}, {} rules", ps::landlock(report), report.landlock_rules),
-        ),
-        (
-            "skipped",
-            if skipped.is_empty() {
-                "-".to_owned()
-            } else {
-                skipped
-            },
-        ),
+        ("errata fixed", or_dash(fixed.join(", "))),
+        ("skipped", skipped(report)),
         (
             "seccomp",
             format!(
@@ -209,7 +238,43 @@ fn attested(known: &Known) -> Vec<(&'static str, String)> {
         ("no new privs", report.no_new_privs.to_string()),
         ("capabilities", escape(&report.effective_capabilities)),
     ]);
+    let degraded = report
+        .degraded
+        .iter()
+        .map(|text| ("goes without", escape(text)));
+    rows.extend(degraded);
     rows
+}
+
+/// What one domain denies unless a rule allows it, and its rules.
+fn domain(domain: &Domain) -> Vec<(&'static str, String)> {
+    let handled = [
+        ("files", &domain.files, Some(domain.path_rules)),
+        ("tcp", &domain.tcp, Some(domain.port_rules)),
+        ("scope", &domain.scope, None),
+    ];
+    let rows = handled
+        .into_iter()
+        .filter(|(_, names, _)| !names.is_empty());
+    rows.map(|(key, names, rules)| {
+        let rules = rules.map_or_else(String::new, |rules| format!(" ({rules} rules)"));
+        (key, escape(&names.join(" ")) + &rules)
+    })
+    .collect()
+}
+
+fn skipped(report: &Report) -> String {
+    let listed = report.skipped_paths.len();
+    let more = (report.skipped_count as usize).saturating_sub(listed);
+    let listed = escape(&report.skipped_paths.join(", "));
+    match more {
+        0 => or_dash(listed),
+        more => format!("{listed} and {more} more"),
+    }
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".into() } else { text }
 }
 
 fn pairs(title: &str, rows: &[(&str, String)]) -> String {

@@ -3,23 +3,31 @@
 //! Which rights are handled was decided by the plan, from the ABI that the node's kernel has; here
 //! everything is a hard requirement, so that a kernel that knows less is an error, never a gap.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
 use landlock::{
-    ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
+    ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Erratum, LandlockStatus, NetPort,
     PathBeneath, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use super::paths::{self, PathError};
+use crate::channel::Domain;
 use crate::seal::Layer;
 
-/// What was entered.
+/// Objects that one policy may come to: each pins an inode in the kernel.
+const MOST_OBJECTS: u32 = 65_536;
+
+/// What was entered, as the kernel took it: counted and copied after the calls that did it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entered {
     /// ABI of the kernel.
     pub abi: u32,
-    /// Domains.
-    pub layers: u32,
-    /// Rules, over all domains.
-    pub rules: u32,
+    /// Its fixes, as landlock_create_ruleset(2) tells them.
+    pub errata: u32,
+    /// Domains, outermost first.
+    pub domains: Vec<Domain>,
     /// Optional paths that did not exist.
     pub skipped: Vec<Vec<u8>>,
 }
@@ -38,6 +46,11 @@ pub enum DomainError {
         "the policy handles landlock right {0:#x}, which this init does not know: init and front door differ in version"
     )]
     Right(u64),
+    /// What stands beside exceptions is more than the kernel should hold.
+    #[error(
+        "the landlock rule for {0:?} comes to more than {MOST_OBJECTS} files and directories beside its exceptions: except whole directories, or grant directories that hold less"
+    )]
+    Objects(PathBuf),
     /// Something less than everything was enforced.
     #[error("the kernel enforces only a part of the landlock domain")]
     Partial,
@@ -55,14 +68,15 @@ pub fn enter(layers: &[Layer]) -> Result<Entered, DomainError> {
     for layer in layers {
         built.push(build(layer, &mut entered)?);
     }
-    for ruleset in built {
+    for (ruleset, domain) in built {
         restrict(ruleset, &mut entered)?;
-        entered.layers += 1;
+        entered.domains.push(domain);
     }
+    entered.errata = Erratum::current().bits();
     Ok(entered)
 }
 
-fn build(layer: &Layer, entered: &mut Entered) -> Result<RulesetCreated, DomainError> {
+fn build(layer: &Layer, entered: &mut Entered) -> Result<(RulesetCreated, Domain), DomainError> {
     let handled_fs = fs(layer.handled_fs)?;
     let handled_net = net(layer.handled_net)?;
     let scoped =
@@ -78,6 +92,10 @@ fn build(layer: &Layer, entered: &mut Entered) -> Result<RulesetCreated, DomainE
         ruleset = ruleset.scope(scoped)?;
     }
     let mut created = ruleset.create()?;
+    let mut domain = Domain {
+        handled: layer.into(),
+        ..Domain::default()
+    };
     let file_rights = AccessFs::from_file(ABI::V10);
     for rule in &layer.paths {
         let access = fs(rule.access)?;
@@ -92,7 +110,10 @@ fn build(layer: &Layer, entered: &mut Entered) -> Result<RulesetCreated, DomainE
             made = Some(if access.is_empty() {
                 ruleset
             } else {
-                entered.rules += 1;
+                if domain.paths == MOST_OBJECTS {
+                    return Err(DomainError::Objects(shown(&rule.path)));
+                }
+                domain.paths += 1;
                 ruleset.add_rule(PathBeneath::new(grant.fd, access))?
             });
             Ok::<(), DomainError>(())
@@ -104,9 +125,9 @@ fn build(layer: &Layer, entered: &mut Entered) -> Result<RulesetCreated, DomainE
     }
     for rule in &layer.ports {
         created = created.add_rule(NetPort::new(rule.port, net(rule.access)?))?;
-        entered.rules += 1;
+        domain.ports += 1;
     }
-    Ok(created)
+    Ok((created, domain))
 }
 
 fn restrict(created: RulesetCreated, entered: &mut Entered) -> Result<(), DomainError> {
@@ -123,6 +144,10 @@ fn restrict(created: RulesetCreated, entered: &mut Entered) -> Result<(), Domain
     } else {
         Err(DomainError::Partial)
     }
+}
+
+fn shown(path: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(path))
 }
 
 fn fs(bits: u64) -> Result<BitFlags<AccessFs>, DomainError> {

@@ -4,6 +4,7 @@
 //!
 //! `argv[0]` is `/proc/self/fd/N`. N is this very program (a sealed memfd), N+1 the policy (another),
 //! N+2 the channel to the supervisor, absent for a pause container. Lower numbers are the engine's.
+//! Where it is mounted ([`BOUND_INIT`]) `argv[1]` is the number, and that of the policy.
 //!
 //! 1. Become non-dumpable; close all that is not needed; read the policy.
 //! 2. Say hello, get the pipe whose silent end means *executed*.
@@ -27,7 +28,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 
 use crate::channel::{Attest, DEADLINE, Failure, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
-use crate::seal::{Policy, Rlimit};
+use crate::seal::{BOUND_INIT, Policy, Rlimit};
 use crate::sys::process::{self, Command};
 use crate::sys::{fds, memfd, seccomp, socket};
 
@@ -56,7 +57,11 @@ impl Refusal {
 
 /// The number N in `/proc/self/fd/N`, where `argv[0]` has that form and N is above standard error.
 pub fn descriptor_of(argv0: &std::ffi::OsStr) -> Option<RawFd> {
-    let digits = argv0.as_bytes().strip_prefix(ARGV0_PREFIX.as_bytes())?;
+    number(argv0.as_bytes().strip_prefix(ARGV0_PREFIX.as_bytes())?)
+}
+
+/// A descriptor above standard error.
+fn number(digits: &[u8]) -> Option<RawFd> {
     if digits.is_empty() || digits.len() > 6 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -67,16 +72,47 @@ pub fn descriptor_of(argv0: &std::ffi::OsStr) -> Option<RawFd> {
 /// Runs the whole of init for the process's own command line. Returns only if it is not init's, so
 /// that the program can say what it is.
 pub fn run(argv: Vec<OsString>) {
-    let Some(first) = argv.first().and_then(|word| descriptor_of(word)) else {
+    let Some(place) = Place::of(&argv) else {
         return;
     };
     let mut out = Out::default();
-    let refusal = match Session::open(first, &mut out) {
-        Ok(session) => session.become_workload(argv, &mut out),
+    let refusal = match Session::open(place, &mut out) {
+        Ok(session) => session.become_workload(argv.into_iter().skip(place.words), &mut out),
         Err(refusal) => refusal,
     };
     out.report(&refusal);
     process::exit_now(refusal.code)
+}
+
+/// Where this program and its descriptors are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// The first descriptor.
+    first: RawFd,
+    /// The policy's, the first or the one behind it.
+    policy: RawFd,
+    /// Words of argv before the command.
+    words: usize,
+}
+
+impl Place {
+    fn of(argv: &[OsString]) -> Option<Place> {
+        let argv0 = argv.first()?;
+        if argv0 == BOUND_INIT {
+            let first = number(argv.get(1)?.as_bytes())?;
+            return Some(Place {
+                first,
+                policy: first,
+                words: 2,
+            });
+        }
+        let first = descriptor_of(argv0)?;
+        Some(Place {
+            first,
+            policy: first + 1,
+            words: 1,
+        })
+    }
 }
 
 /// Where a failure is told. Standard error until the supervisor says that somebody waits for it.
@@ -91,19 +127,31 @@ struct Out {
 
 impl Out {
     fn report(&mut self, refusal: &Refusal) {
+        let message = clipped(&refusal.message);
         let failure = Outcome::Failure(Failure {
-            message: refusal.message.clone(),
+            message: message.to_owned(),
         });
         // Each of the three may be gone; what can be told is told, and the exit code tells the rest.
         let told = match (&mut self.pipe, &self.channel) {
-            (Some(pipe), _) => pipe.write_all(refusal.message.as_bytes()).is_ok(),
+            (Some(pipe), _) => pipe.write_all(message.as_bytes()).is_ok(),
             (None, Some(channel)) => socket::send(channel, &failure.encode(), &[]).is_ok(),
             (None, None) => false,
         };
         if !(told && self.quiet) {
-            let _ = writeln!(std::io::stderr(), "mantlet-init: {}", refusal.message);
+            let _ = writeln!(std::io::stderr(), "mantlet-init: {message}");
         }
     }
+}
+
+/// Bytes of a message that are told: names in it are as long as their author likes, and a packet and
+/// a line of the journal are not.
+const LONGEST: usize = 8 * 1024;
+
+fn clipped(message: &str) -> &str {
+    let end = (0..=LONGEST.min(message.len()))
+        .rev()
+        .find(|end| message.is_char_boundary(*end));
+    &message[..end.unwrap_or(0)]
 }
 
 struct Session {
@@ -113,7 +161,9 @@ struct Session {
 
 impl Session {
     /// Steps 1 and 2.
-    fn open(first: RawFd, out: &mut Out) -> Result<Session, Refusal> {
+    fn open(place: Place, out: &mut Out) -> Result<Session, Refusal> {
+        let Place { first, policy, .. } = place;
+        let channel = policy + 1;
         let fail = |what: &str| {
             let what = what.to_owned();
             move |error: std::io::Error| Refusal::new(format!("cannot {what}: {error}"))
@@ -121,11 +171,12 @@ impl Session {
         process::set_undumpable().map_err(fail("become non-dumpable"))?;
         process::restore_sigpipe();
         fds::cloexec_from(first).map_err(fail("mark descriptors close-on-exec"))?;
-        let program = fds::inherited(first).map_err(fail("find the program's descriptor"))?;
-        let policy = fds::inherited(first + 1).map_err(fail("find the policy's descriptor"))?;
+        if first != policy {
+            // The lowest number stays free for the listener: RLIMIT_NOFILE may leave no higher one.
+            drop(fds::inherited(first).map_err(fail("find the program's descriptor"))?);
+        }
+        let policy = fds::inherited(policy).map_err(fail("find the policy's descriptor"))?;
         let policy = read_policy(policy)?;
-        // The lowest number stays free for the listener: RLIMIT_NOFILE may leave no higher one.
-        drop(program);
         let mut session = Session {
             rlimits: policy.rlimits.clone(),
             policy,
@@ -134,8 +185,8 @@ impl Session {
             fds::close_from(first).map_err(fail("close descriptors"))?;
             return Ok(session);
         }
-        let channel = fds::inherited(first + 2).map_err(fail("find the supervisor's channel"))?;
-        fds::close_from(first + 3).map_err(fail("close descriptors"))?;
+        let channel = fds::inherited(channel).map_err(fail("find the supervisor's channel"))?;
+        fds::close_from(channel.as_raw_fd() + 1).map_err(fail("close descriptors"))?;
         socket::set_timeout(&channel, DEADLINE)
             .map_err(fail("bound the wait for the supervisor"))?;
         let channel = out.channel.insert(channel);
@@ -148,15 +199,19 @@ impl Session {
     }
 
     /// Steps 3 to 6. Returns only what went wrong.
-    fn become_workload(self, argv: Vec<OsString>, out: &mut Out) -> Refusal {
-        match self.confine(argv, out) {
+    fn become_workload(self, command: impl Iterator<Item = OsString>, out: &mut Out) -> Refusal {
+        match self.confine(command, out) {
             Ok(command) => last_words(&command, out),
             Err(refusal) => refusal,
         }
     }
 
-    fn confine(&self, argv: Vec<OsString>, out: &mut Out) -> Result<Command, Refusal> {
-        let words = words(argv)?;
+    fn confine(
+        &self,
+        command: impl Iterator<Item = OsString>,
+        out: &mut Out,
+    ) -> Result<Command, Refusal> {
+        let words = words(command)?;
         let path = lookup::find(&words[0]).map_err(|miss| Refusal {
             message: miss.to_string(),
             code: if miss.is_missing() {
@@ -180,6 +235,14 @@ impl Session {
                 Refusal::new(format!(
                     "cannot set rlimit {} to {}/{}: {error}",
                     limit.resource, limit.soft, limit.hard
+                ))
+            })?;
+        }
+        for bound in &self.policy.bounds {
+            process::lower_rlimit(bound.resource, bound.soft, bound.hard).map_err(|error| {
+                Refusal::new(format!(
+                    "cannot lower rlimit {} to {}/{}: {error}",
+                    bound.resource, bound.soft, bound.hard
                 ))
             })?;
         }
@@ -255,23 +318,21 @@ fn attest(
     } else {
         None
     };
-    let attest = Outcome::Attest(Attest {
+    let mut attest = Attest {
         landlock_abi: entered.abi,
-        layers: entered.layers,
-        rules: entered.rules,
-        skipped: entered.skipped,
+        landlock_errata: entered.errata,
+        domains: entered.domains,
+        skipped: Vec::new(),
+        skipped_count: 0,
         slot,
-    });
-    socket::send(channel, &attest.encode(), &[])
+    };
+    attest.skip(entered.skipped);
+    socket::send(channel, &Outcome::Attest(attest).encode(), &[])
         .map_err(|error| Refusal::new(format!("cannot report to the supervisor: {error}")))
 }
 
-fn words(argv: Vec<OsString>) -> Result<Vec<CString>, Refusal> {
-    let words: Result<Vec<_>, _> = argv
-        .into_iter()
-        .skip(1)
-        .map(|word| CString::new(word.into_vec()))
-        .collect();
+fn words(command: impl Iterator<Item = OsString>) -> Result<Vec<CString>, Refusal> {
+    let words: Result<Vec<_>, _> = command.map(|word| CString::new(word.into_vec())).collect();
     match words {
         Ok(words) if !words.is_empty() => Ok(words),
         _ => Err(Refusal::new(
@@ -390,9 +451,34 @@ mod tests {
     }
 
     #[test]
+    fn a_mounted_init_is_told_its_descriptors_by_the_next_word() {
+        let place = |words: &[&str]| {
+            let argv: Vec<OsString> = words.iter().map(OsString::from).collect();
+            Place::of(&argv).map(|place| (place.first, place.policy, place.words))
+        };
+        assert_eq!(place(&["/proc/self/fd/3", "4"]), Some((3, 4, 1)));
+        assert_eq!(place(&[BOUND_INIT, "4", "sh"]), Some((4, 4, 2)));
+        for words in [
+            &[BOUND_INIT][..],
+            &[BOUND_INIT, "2"],
+            &[BOUND_INIT, "sh"],
+            &[],
+        ] {
+            assert_eq!(place(words), None, "{words:?}");
+        }
+    }
+
+    #[test]
     fn a_path_is_told_without_its_control_characters() {
         assert_eq!(shown(c"/bin/a b"), b"exec /bin/a b: ");
         assert_eq!(shown(c"/bin/\x1b[2J\n"), b"exec /bin/\\u{1b}[2J\\n: ");
+    }
+
+    #[test]
+    fn a_message_is_told_up_to_a_length_that_a_packet_holds() {
+        assert_eq!(clipped("short"), "short");
+        let long = "é".repeat(LONGEST);
+        assert_eq!(clipped(&format!("x{long}")).len(), LONGEST - 1);
     }
 
     #[test]

@@ -5,14 +5,21 @@
 //! has are known by heart. `except` becomes rules for the siblings, and so does every mount point
 //! where a rule is to stay within its mount: rules bind inodes, and a volume that is granted under
 //! one name is granted under all its names.
+//!
+//! A rule is added on the very descriptor that was looked at, opened with O_PATH: nothing is read or
+//! waited for (fifos, devices), and what a name leads to a moment later does not matter.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::dir::Dir;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 
 use crate::seal::PathRule;
 use crate::sys::process;
@@ -54,6 +61,16 @@ pub enum PathError {
         "{0:?} is a hard-linked program beside an excepted or writable path; a rule on it would vanish or reach its other names: mount the volume deeper, or grant its directory"
     )]
     HardLink(PathBuf),
+    /// A path of the policy is a file with other names.
+    #[error(
+        "{0:?} is a file with {1} names; a rule on it would vanish with the inode cache or reach its other names: grant its directory, or mount a file of its own there"
+    )]
+    Names(PathBuf, u64),
+    /// It lies below procfs's root.
+    #[error(
+        "{0:?} leads below procfs, where a rule vanishes with the inode cache and /proc/self means mantlet-init: name /proc itself"
+    )]
+    Procfs(PathBuf),
 }
 
 /// One object that a rule grants.
@@ -84,9 +101,9 @@ pub fn resolve<E: From<PathError>>(
         true => target(&fd).map_err(|error| PathError::Open(path, error))?,
         false => path,
     };
-    let mut excepts = Vec::with_capacity(rule.except.len());
+    let mut excepts = BTreeSet::new();
     for except in &rule.except {
-        excepts.push(actual(&plain(except)?)?);
+        excepts.insert(actual(&plain(except)?)?);
     }
     if rule.within_mount {
         excepts.extend(mount_points(&real)?);
@@ -95,13 +112,14 @@ pub fn resolve<E: From<PathError>>(
     if excepts.contains(&real) {
         return Ok(true);
     }
-    let walk = Walk {
-        programs_only: rule.access == EXECUTE,
-    };
     if excepts.is_empty() {
         each(grant(fd, &real)?)?;
     } else {
-        walk.siblings(&real, &excepts, each)?;
+        let walk = Walk {
+            programs_only: rule.access == EXECUTE,
+            excepts: &excepts,
+        };
+        walk.siblings(fd.as_fd(), &real, each)?;
     }
     Ok(true)
 }
@@ -110,7 +128,7 @@ pub fn resolve<E: From<PathError>>(
 const EXECUTE: u64 = 1;
 
 /// Every mount point strictly beneath `path`, by its real name in this process's root.
-fn mount_points(path: &Path) -> Result<Vec<PathBuf>, PathError> {
+fn mount_points(path: &Path) -> Result<BTreeSet<PathBuf>, PathError> {
     let text = std::fs::read("/proc/self/mountinfo")
         .map_err(|error| PathError::Mounts(path.to_owned(), error))?;
     let points = text.split(|byte| *byte == b'\n').filter_map(mount_point);
@@ -150,18 +168,21 @@ fn plain(path: &[u8]) -> Result<PathBuf, PathError> {
 
 /// Opens without following links.
 fn open_plain(path: &Path) -> Result<OwnedFd, PathError> {
+    open_at(AT_FDCWD, path).map_err(|error| refused(path, error))
+}
+
+fn open_at(folder: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    openat2(nix::fcntl::AT_FDCWD, path, how).map_err(|error| refused(path, error))
+    openat2(folder, path, how)
 }
 
 /// Opens without following links; falls back to the alias table where a link stands in the way.
 fn open(path: &Path, follow: bool) -> Result<OwnedFd, PathError> {
     if follow {
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let mode = nix::sys::stat::Mode::empty();
-        return nix::fcntl::open(path, flags, mode).map_err(|error| refused(path, error));
+        return nix::fcntl::open(path, flags, Mode::empty()).map_err(|error| refused(path, error));
     }
     match open_plain(path) {
         Err(PathError::Link(_)) => match aliased(path) {
@@ -216,226 +237,123 @@ fn target(fd: &OwnedFd) -> io::Result<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
+/// What a path of the policy itself names.
 fn grant(fd: OwnedFd, path: &Path) -> Result<Grant, PathError> {
-    let stat = process::stat(&fd).map_err(|error| PathError::Open(path.to_owned(), error))?;
-    let directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    let object = Object::of(&fd, path)?;
+    if object.regular && object.names > 1 {
+        // A file that is a mount of its own was chosen as this very inode, whatever else it is
+        // called where it comes from; only an overlay forgets it.
+        let chosen = !object.forgets && mount_points(Path::new("/"))?.contains(path);
+        if !chosen {
+            return Err(PathError::Names(path.to_owned(), object.names));
+        }
+    }
+    let directory = object.directory;
     Ok(Grant { fd, directory })
 }
 
-/// Granting what stands beside excepted paths.
-struct Walk {
-    /// The right is worth nothing on a file that is no program, and there are many of those.
-    programs_only: bool,
+/// What an open descriptor is.
+struct Object {
+    directory: bool,
+    regular: bool,
+    /// A regular file with an execute bit.
+    program: bool,
+    names: u64,
+    /// It lies on an overlay, where a file with several names is another inode at every lookup.
+    forgets: bool,
 }
 
-impl Walk {
+impl Object {
+    /// Looks at it, and refuses what no rule can last on.
+    fn of(fd: &OwnedFd, path: &Path) -> Result<Object, PathError> {
+        let failed = |error| PathError::Open(path.to_owned(), error);
+        let stat = process::stat(fd).map_err(failed)?;
+        let system = fstatfs(fd).map_err(|error| failed(error.into()))?;
+        if system.filesystem_type() == PROC_SUPER_MAGIC && stat.st_ino != PROC_ROOT {
+            return Err(PathError::Procfs(path.to_owned()));
+        }
+        let kind = stat.st_mode & libc::S_IFMT;
+        let regular = kind == libc::S_IFREG;
+        Ok(Object {
+            directory: kind == libc::S_IFDIR,
+            regular,
+            program: regular && stat.st_mode & 0o111 != 0,
+            names: stat.st_nlink as u64,
+            forgets: system.filesystem_type() == OVERLAYFS_SUPER_MAGIC,
+        })
+    }
+}
+
+/// PROC_ROOT_INO: every procfs's root has it, and nothing below.
+const PROC_ROOT: u64 = 1;
+
+/// Granting what stands beside excepted paths.
+struct Walk<'a> {
+    /// The right is worth nothing on a file that is no program, and there are many of those.
+    programs_only: bool,
+    /// Real paths, so that a directory comes right before what lies in it.
+    excepts: &'a BTreeSet<PathBuf>,
+}
+
+impl Walk<'_> {
     /// Grants every child of `folder` but the excepted ones, descending only towards those.
     fn siblings<E: From<PathError>>(
         &self,
-        folder: &Path,
-        excepts: &[PathBuf],
+        folder: BorrowedFd<'_>,
+        path: &Path,
         each: &mut dyn FnMut(Grant) -> Result<(), E>,
     ) -> Result<(), E> {
-        let list = |error| PathError::List(folder.to_owned(), error);
-        for entry in std::fs::read_dir(folder).map_err(list)? {
-            let child = folder.join(entry.map_err(list)?.file_name());
-            if excepts.contains(&child) {
+        for name in names(folder).map_err(|error| PathError::List(path.to_owned(), error))? {
+            let child = path.join(&name);
+            if self.excepts.contains(&child) {
                 continue;
             }
-            let beneath = excepts.iter().filter(|path| path.starts_with(&child));
-            let inside: Vec<_> = beneath.cloned().collect();
-            if !inside.is_empty() {
-                self.siblings(&child, &inside, each)?;
-            } else if let Some(grant) = self.child(child)? {
+            let fd = match open_at(folder, Path::new(&name)) {
+                Ok(fd) => fd,
+                // A link grants nothing by itself: what it names is granted where it lies, or is
+                // not. A name that is gone meanwhile grants nothing either.
+                Err(nix::Error::ELOOP | nix::Error::ENOENT) => continue,
+                Err(error) => return Err(refused(&child, error).into()),
+            };
+            let next = self.excepts.range(child.clone()..).next();
+            if next.is_some_and(|except| except.starts_with(&child)) {
+                self.siblings(fd.as_fd(), &child, each)?;
+            } else if let Some(grant) = self.sibling(fd, child)? {
                 each(grant)?;
             }
         }
         Ok(())
     }
 
-    fn child(&self, child: PathBuf) -> Result<Option<Grant>, PathError> {
-        // A link grants nothing by itself: what it names is granted where it lies, or is not.
-        let fd = match open_plain(&child) {
-            Ok(fd) => fd,
-            Err(PathError::Link(_)) => return Ok(None),
-            Err(PathError::Open(_, error)) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let stat = process::stat(&fd).map_err(|error| PathError::Open(child.clone(), error))?;
-        let directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
-        let program = stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_mode & 0o111 != 0;
+    fn sibling(&self, fd: OwnedFd, path: PathBuf) -> Result<Option<Grant>, PathError> {
+        let object = Object::of(&fd, &path)?;
+        let Object {
+            directory, program, ..
+        } = object;
         if directory {
             return Ok(Some(Grant { fd, directory }));
         }
-        if stat.st_nlink > 1 && program {
-            return Err(PathError::HardLink(child));
+        if object.names > 1 && program {
+            return Err(PathError::HardLink(path));
         }
-        let worth = stat.st_nlink == 1 && (program || !self.programs_only);
+        let worth = object.names == 1 && (program || !self.programs_only);
         Ok(worth.then_some(Grant { fd, directory }))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rule(path: &Path, except: &[&Path]) -> PathRule {
-        PathRule {
-            path: path.as_os_str().as_bytes().to_vec(),
-            access: 1,
-            except: except
-                .iter()
-                .map(|path| path.as_os_str().as_bytes().to_vec())
-                .collect(),
-            optional: false,
-            follow: false,
-            within_mount: false,
+/// The names in a directory, without `.` and `..`.
+fn names(folder: BorrowedFd<'_>) -> io::Result<Vec<std::ffi::OsString>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut folder = Dir::openat(folder, ".", flags, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in folder.iter() {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(std::os::unix::ffi::OsStringExt::from_vec(name));
         }
     }
-
-    fn found(rule: &PathRule) -> Result<bool, PathError> {
-        resolve(rule, &mut |_| Ok(()))
-    }
-
-    struct Tree(PathBuf);
-
-    impl Tree {
-        fn new(name: &str) -> Tree {
-            let path =
-                std::env::temp_dir().join(format!("mantlet-paths-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(path.join("a/b/c")).unwrap();
-            std::fs::create_dir_all(path.join("a/d")).unwrap();
-            std::fs::create_dir_all(path.join("e")).unwrap();
-            Tree(std::fs::canonicalize(path).unwrap())
-        }
-
-        fn names(&self, rule: &PathRule) -> Vec<String> {
-            let mut grants = Vec::new();
-            let keep = &mut |grant| {
-                grants.push(grant);
-                Ok::<(), PathError>(())
-            };
-            assert!(resolve(rule, keep).unwrap());
-            let mut names: Vec<_> = grants
-                .iter()
-                .map(|grant| target(&grant.fd).unwrap())
-                .map(|path| {
-                    path.strip_prefix(&self.0)
-                        .unwrap()
-                        .to_string_lossy()
-                        .into_owned()
-                })
-                .collect();
-            names.sort();
-            names
-        }
-    }
-
-    impl Drop for Tree {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    #[test]
-    fn an_except_becomes_its_siblings_on_every_level() {
-        let tree = Tree::new("siblings");
-        let root = &tree.0;
-        assert_eq!(tree.names(&rule(root, &[&root.join("a/b")])), ["a/d", "e"]);
-        assert_eq!(
-            tree.names(&rule(root, &[&root.join("a/b/c"), &root.join("e")])),
-            ["a/d"]
-        );
-        assert!(tree.names(&rule(root, &[root])).is_empty());
-        assert_eq!(tree.names(&rule(root, &[Path::new("/elsewhere")])), [""]);
-    }
-
-    #[test]
-    fn an_except_named_through_a_link_leaves_the_place_out_not_the_name() {
-        let tree = Tree::new("link");
-        std::os::unix::fs::symlink("a", tree.0.join("alias")).unwrap();
-        let names = tree.names(&rule(&tree.0, &[&tree.0.join("alias/b")]));
-        assert_eq!(names, ["a/d", "e"]);
-    }
-
-    #[test]
-    fn a_link_in_a_path_is_refused_unless_the_author_says_follow() {
-        let tree = Tree::new("follow");
-        std::os::unix::fs::symlink("a", tree.0.join("alias")).unwrap();
-        let mut wanted = rule(&tree.0.join("alias/b"), &[]);
-        assert!(matches!(found(&wanted), Err(PathError::Link(_))));
-        wanted.follow = true;
-        assert_eq!(tree.names(&wanted), ["a/b"]);
-    }
-
-    #[test]
-    fn an_absent_path_is_skipped_only_where_it_is_optional() {
-        let mut wanted = rule(Path::new("/no/such/path"), &[]);
-        assert!(matches!(found(&wanted), Err(PathError::Open(..))));
-        wanted.optional = true;
-        assert!(!found(&wanted).unwrap());
-    }
-
-    #[test]
-    fn a_hard_linked_program_beside_an_except_is_refused() {
-        let tree = Tree::new("hardlink");
-        let program = tree.0.join("e/program");
-        std::fs::write(&program, "").unwrap();
-        std::fs::hard_link(&program, tree.0.join("e/twin")).unwrap();
-        let wanted = rule(&tree.0, &[&tree.0.join("e/x")]);
-        assert_eq!(tree.names(&wanted), ["a"]);
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(matches!(found(&wanted), Err(PathError::HardLink(_))));
-    }
-
-    #[test]
-    fn a_path_that_climbs_is_refused() {
-        assert!(matches!(
-            found(&rule(Path::new("/usr/../etc"), &[])),
-            Err(PathError::Form(_))
-        ));
-        assert!(matches!(
-            found(&rule(Path::new("usr"), &[])),
-            Err(PathError::Form(_))
-        ));
-    }
-
-    #[test]
-    fn a_rule_that_stays_within_its_mount_grants_no_mount_point() {
-        let mut wanted = rule(Path::new("/"), &[]);
-        wanted.within_mount = true;
-        let mut names = Vec::new();
-        let keep = &mut |grant: Grant| {
-            names.push(target(&grant.fd).unwrap());
-            Ok::<(), PathError>(())
-        };
-        assert!(resolve(&wanted, keep).unwrap());
-        assert!(names.iter().any(|name| name == Path::new("/usr")));
-        let points = mount_points(Path::new("/")).unwrap();
-        assert!(points.contains(&PathBuf::from("/proc")));
-        for point in points {
-            assert!(
-                !names.iter().any(|name| point.starts_with(name)),
-                "{point:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_mount_point_is_read_with_its_escapes_undone() {
-        let line = br"36 35 98:0 /mnt1 /a\040b\134 rw,noatime master:1 - ext3 /dev/root rw";
-        assert_eq!(mount_point(line), Some(PathBuf::from(r"/a b\")));
-        assert_eq!(mount_point(b"36 35"), None);
-    }
-
-    #[test]
-    fn a_rule_for_execution_passes_over_files_that_are_no_programs() {
-        let tree = Tree::new("programs");
-        std::fs::write(tree.0.join("e/notes"), "").unwrap();
-        let mut wanted = rule(&tree.0, &[&tree.0.join("e/x")]);
-        assert_eq!(tree.names(&wanted), ["a"]);
-        wanted.access = 5;
-        assert_eq!(tree.names(&wanted), ["a", "e/notes"]);
-    }
+    Ok(names)
 }
+
+#[cfg(test)]
+mod tests;

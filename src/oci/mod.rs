@@ -8,6 +8,7 @@
 pub mod document;
 pub mod errorlog;
 pub mod invocation;
+pub mod mountinfo;
 pub mod patch;
 pub mod procmounts;
 #[cfg(test)]

@@ -18,9 +18,9 @@
 //!   read-only binds of the same procfs on itself) or what the admin lists. No list opens
 //!   `/proc/self`, `/proc/thread-self` or `/proc/PID`.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+use super::mountinfo::{self, Mount};
 
 /// Why a container's /proc is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,29 +81,14 @@ pub enum ForgedProc {
     },
 }
 
-/// One line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Mount {
-    id: u64,
-    parent: u64,
-    device: String,
-    root: PathBuf,
-    point: PathBuf,
-    fstype: String,
-}
-
 /// Checks the whole text; `allowed` are the admin's mount points below /proc, compared as they are.
 ///
 /// # Errors
 ///
 /// The first reason not to trust it.
-pub fn check(mountinfo: &str, allowed: &[PathBuf]) -> Result<(), ForgedProc> {
+pub fn check(text: &str, allowed: &[PathBuf]) -> Result<(), ForgedProc> {
     // 1. Read all of it, or nothing.
-    let mounts = mountinfo
-        .lines()
-        .enumerate()
-        .map(|(at, line)| parse(line).ok_or(ForgedProc::Malformed { line: at + 1 }))
-        .collect::<Result<Vec<Mount>, _>>()?;
+    let mounts = mountinfo::read(text).map_err(|line| ForgedProc::Malformed { line })?;
     // 2. One root.
     let roots: Vec<&Mount> = mounts
         .iter()
@@ -181,49 +166,6 @@ fn below_proc(mount: &Mount, proc: &Mount, allowed: &[PathBuf]) -> Result<(), Fo
         path: mount.point.clone(),
         fstype: mount.fstype.clone(),
     })
-}
-
-/// `ID PARENT DEVICE ROOT POINT OPTIONS [OPTIONAL…] - FSTYPE SOURCE SUPER`
-fn parse(line: &str) -> Option<Mount> {
-    let (head, tail) = line.split_once(" - ")?;
-    let mut fields = head.split(' ');
-    let id = fields.next()?.parse().ok()?;
-    let parent = fields.next()?.parse().ok()?;
-    let device = fields.next()?.to_owned();
-    let root = unescape(fields.next()?)?;
-    let point = unescape(fields.next()?)?;
-    fields.next()?;
-    let fstype = tail
-        .split(' ')
-        .next()
-        .filter(|fstype| !fstype.is_empty())?
-        .to_owned();
-    (point.is_absolute() && device.contains(':')).then_some(Mount {
-        id,
-        parent,
-        device,
-        root,
-        point,
-        fstype,
-    })
-}
-
-/// Undoes the kernel's octal escapes of blank, tab, line break and backslash.
-fn unescape(field: &str) -> Option<PathBuf> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, tail) = rest.split_at_checked(3)?;
-        let text = std::str::from_utf8(digits).ok()?;
-        bytes.push(u8::from_str_radix(text, 8).ok()?);
-        rest = tail;
-    }
-    Some(PathBuf::from(OsString::from_vec(bytes)))
 }
 
 #[cfg(test)]
@@ -365,8 +307,6 @@ mod tests {
 
     #[test]
     fn escapes_are_undone() {
-        assert_eq!(unescape("/a\\040b\\134"), Some(PathBuf::from("/a b\\")));
-        assert_eq!(unescape("/a\\04"), None);
         assert_eq!(
             with(RUNC, "200 65 8:1 / /my\\040data rw - ext4 /dev/sda rw"),
             Ok(())

@@ -8,7 +8,7 @@ use oci_spec::runtime::Spec;
 
 use super::mounts::Place;
 use super::seccomp::{self, Filters};
-use super::{Layers, Refusal, landlock, refuse};
+use super::{Layers, Refusal, expressible, landlock, process, refuse};
 use crate::host::Host;
 use crate::seal;
 
@@ -34,6 +34,8 @@ pub struct Composed {
     pub filters: Filters,
     /// Capabilities that a process may hold, `CAP_` names, sorted.
     pub capabilities: Vec<String>,
+    /// Upper bounds of resource limits, each layer's.
+    pub bounds: Vec<seal::Rlimit>,
     /// What the kernel cannot do and every layer that asks for it goes without.
     pub degraded: Vec<String>,
 }
@@ -46,6 +48,7 @@ impl Composed {
             supervised,
             layers: self.domains.clone(),
             rlimits,
+            bounds: self.bounds.clone(),
             filter: self.filters.filter.clone(),
         }
     }
@@ -62,9 +65,13 @@ pub fn compose(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Composed, Refusa
     for profile in layers.iter() {
         refuse::abilities(profile, host)?;
         let (domain, lacks) = landlock::plan(profile, spec, scene.mounts, host.landlock_abi);
+        if let Some(domain) = &domain {
+            expressible::exceptions(profile, spec, domain)?;
+        }
         domains.extend(domain);
         note(&mut degraded, lacks);
     }
+    expressible::size(layers, &domains)?;
     let notify = scene.supervised && host.user_notif && !host.listener_taken;
     let engine = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
     let filters = seccomp::plan(layers, engine, notify).map_err(|cause| Refusal::Filter {
@@ -88,6 +95,7 @@ pub fn compose(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Composed, Refusa
         domains,
         filters,
         capabilities: layers.capabilities(),
+        bounds: layers.iter().flat_map(process::bounds).collect(),
         degraded,
     })
 }

@@ -1,13 +1,15 @@
 //! The effective policy as people read it (`mantlet inspect`): plain JSON with stable keys.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::seccomp::verdict::Action;
+use super::session::Planned;
 use super::{Composed, Layers};
-use crate::profile::{Profile, Rule};
-use crate::seal::Layer;
+use crate::profile::{Bound, Profile, Rule};
+use crate::seal::{Layer, Policy, rights};
+use crate::state::SubPolicy;
 
 /// What goes into the summary.
 pub(super) struct Parts<'a> {
@@ -18,6 +20,7 @@ pub(super) struct Parts<'a> {
     pub engine_seccomp: bool,
     pub supervised: bool,
     pub annotations: &'a [&'a str],
+    pub sessions: &'a Planned,
 }
 
 /// `profiles` are the layers as written, each with its own lists; everything beside them is what
@@ -45,9 +48,39 @@ pub(super) fn summary(parts: &Parts<'_>) -> Value {
         "syscalls": syscalls(parts),
         "masked_paths": layers.union(|profile| &profile.masked_paths),
         "readonly_paths": layers.union(|profile| &profile.readonly_paths),
+        "limits": {
+            "tasks": layers.max_tasks(),
+            "rlimits": rlimits(layers),
+        },
         "refuse": layers.union(|profile| &profile.refuse),
+        "exec": sessions(parts.sessions),
+        "checkpoint": layers.iter().map(|p| p.checkpoint).min(),
+        "restore": layers.iter().map(|p| p.restore).min(),
         "removed_annotations": parts.annotations,
         "degraded": parts.composed.degraded,
+    })
+}
+
+/// The sub-policy of exec sessions: which there may be, and each policy but the workload's.
+fn sessions(planned: &Planned) -> Value {
+    let rules = &planned.rules;
+    let held = |(sub, policy): (&SubPolicy, &Policy)| {
+        json!({
+            "interactive_only": Some(sub) == rules.stricter_interactive.as_ref(),
+            "profiles": sub.profiles,
+            "capabilities": sub.capabilities,
+            "landlock_layers": policy.layers.len(),
+            "instructions": policy.filter.program.len() / 8,
+            "refuse_root": sub.refuse_root,
+            "refused": sub.refused,
+            "degraded": sub.degraded,
+        })
+    };
+    let policies = rules.sub_policies().zip(&planned.policies);
+    json!({
+        "rules": rules.sessions,
+        "refused": rules.refused,
+        "stricter": policies.map(held).collect::<Vec<Value>>(),
     })
 }
 
@@ -70,8 +103,22 @@ fn profile(profile: &Profile) -> Value {
         },
         "masked_paths": profile.masked_paths,
         "readonly_paths": profile.readonly_paths,
+        "max_tasks": profile.max_tasks,
+        "rlimits": profile.rlimits,
+        "devices": profile.devices,
         "refuse": profile.refuse,
     })
+}
+
+/// The lowest bounds, by name.
+fn rlimits(layers: Layers<'_>) -> BTreeMap<&'static str, Bound> {
+    let all = layers.iter().flat_map(|profile| &profile.rlimits);
+    let mut lowest: BTreeMap<&'static str, Bound> = BTreeMap::new();
+    for (resource, bound) in all {
+        let least = lowest.entry(resource.name()).or_insert(*bound);
+        *least = least.and(*bound);
+    }
+    lowest
 }
 
 /// How many calls a list names.
@@ -112,11 +159,11 @@ fn syscalls(parts: &Parts<'_>) -> Value {
 fn layer(layer: &Layer, profile: &str) -> Value {
     json!({
         "profile": profile,
-        "handled": { "files": files(layer.handled_fs), "tcp": ports(layer.handled_net) },
-        "scope": names(layer.scoped, &["abstract-unix-socket", "signal"]),
+        "handled": { "files": rights::files(layer.handled_fs), "tcp": rights::tcp(layer.handled_net) },
+        "scope": rights::scopes(layer.scoped),
         "paths": layer.paths.iter().map(|rule| json!({
             "path": String::from_utf8_lossy(&rule.path),
-            "access": files(rule.access),
+            "access": rights::files(rule.access),
             "except": rule.except.iter().map(|p| String::from_utf8_lossy(p)).collect::<Vec<_>>(),
             "optional": rule.optional,
             "follow": rule.follow,
@@ -124,43 +171,7 @@ fn layer(layer: &Layer, profile: &str) -> Value {
         })).collect::<Vec<_>>(),
         "ports": layer.ports.iter().map(|rule| json!({
             "port": rule.port,
-            "access": ports(rule.access),
+            "access": rights::tcp(rule.access),
         })).collect::<Vec<_>>(),
     })
-}
-
-/// Bit order of linux/landlock.h.
-fn files(bits: u64) -> Vec<&'static str> {
-    let all = [
-        "execute",
-        "write-file",
-        "read-file",
-        "read-dir",
-        "remove-dir",
-        "remove-file",
-        "make-char",
-        "make-dir",
-        "make-reg",
-        "make-sock",
-        "make-fifo",
-        "make-block",
-        "make-sym",
-        "refer",
-        "truncate",
-        "ioctl-dev",
-        "resolve-unix",
-    ];
-    names(bits, &all)
-}
-
-fn ports(bits: u64) -> Vec<&'static str> {
-    names(bits, &["bind", "connect"])
-}
-
-fn names(bits: u64, all: &[&'static str]) -> Vec<&'static str> {
-    all.iter()
-        .enumerate()
-        .filter(|(bit, _)| bits >> bit & 1 == 1)
-        .map(|(_, name)| *name)
-        .collect()
 }

@@ -10,7 +10,7 @@ use landlock::{ABI, Access, AccessFs, AccessNet, BitFlags, Scope as Bits};
 use oci_spec::runtime::Spec;
 
 use super::mounts::{Kind, Place, beneath};
-use crate::profile::{FileEntry, Files, Network, Place as Where, Profile, Scope, Symbol};
+use crate::profile::{Device, FileEntry, Files, Place as Where, Profile, Scope, Symbol};
 use crate::seal::{Layer, PathRule, PortRule};
 
 /// Device files that programs expect and that give nothing away, beside `/dev/pts`.
@@ -38,7 +38,7 @@ pub fn plan(
     mounts: &[Place],
     abi: u32,
 ) -> (Option<Layer>, Vec<String>) {
-    let mut lacks = lacking(profile, abi);
+    let mut lacks = super::controls::lacking(profile, abi);
     if abi == 0 {
         return (None, lacks);
     }
@@ -50,6 +50,7 @@ pub fn plan(
                 spec,
                 mounts,
                 handled: AccessFs::from_all(known),
+                devices: profile.devices.as_deref(),
             };
             let (rules, more) = scene.rules();
             lacks.extend(more);
@@ -77,6 +78,7 @@ pub fn runnable(profile: &Profile, spec: &Spec, mounts: &[Place]) -> Option<Vec<
         spec,
         mounts,
         handled: AccessFs::Execute.into(),
+        devices: profile.devices.as_deref(),
     };
     Some(scene.rules().0)
 }
@@ -132,44 +134,13 @@ fn scope_bit(scope: Scope) -> BitFlags<Bits> {
     }
 }
 
-/// What the profile asks for and `abi` cannot do.
-fn lacking(profile: &Profile, abi: u32) -> Vec<String> {
-    if abi == 0 {
-        return vec![
-            "no Landlock in this kernel: files, TCP ports and scopes are not restricted".into(),
-        ];
-    }
-    let network = profile.network.as_ref().is_some_and(Network::restricts);
-    [
-        (
-            2,
-            true,
-            "files cannot be moved between directories, whatever the profile allows",
-        ),
-        (3, profile.files.is_some(), "truncate(2) is not restricted"),
-        (4, network, "TCP ports are not restricted"),
-        (
-            5,
-            profile.files.is_some(),
-            "ioctl(2) on device files is not restricted",
-        ),
-        (
-            6,
-            !profile.scope.is_empty(),
-            "signals and abstract UNIX sockets are not scoped",
-        ),
-    ]
-    .into_iter()
-    .filter(|(least, asked, _)| abi < *least && *asked)
-    .map(|(least, _, what)| format!("Landlock ABI {abi} (below {least}): {what}"))
-    .collect()
-}
-
 struct Scene<'a> {
     files: &'a Files,
     spec: &'a Spec,
     mounts: &'a [Place],
     handled: BitFlags<AccessFs>,
+    /// What the profile leaves of the pod's devices; none: all.
+    devices: Option<&'a [Device]>,
 }
 
 /// A rule without its access, so that lists with the same path become one rule.
@@ -315,12 +286,16 @@ impl Scene<'_> {
     fn devices(&self) -> BTreeSet<String> {
         // A privileged container's list is the host's whole /dev, disks among it: nothing that the
         // pod chose, and nothing that "devices" in a profile can mean.
-        let chosen = super::refuse::privileged(self.spec).is_none();
+        let chosen = super::admission::privileged(self.spec).is_none();
         let linux = self.spec.linux().as_ref().filter(|_| chosen);
         let own = linux
             .and_then(|linux| linux.devices().as_ref())
             .into_iter()
             .flatten();
+        let own = own.filter(|device| {
+            self.devices
+                .is_none_or(|listed| super::devices::is_kept(device, listed))
+        });
         let own = own.filter_map(|device| super::mounts::normal(device.path()).ok());
         // Nothing of the pod's may turn "a device" into a rule for some other tree. Engines list
         // the host's multiplexer for privileged containers, where the runtimes put their own link.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::refuse::Refusal;
-use crate::profile::Profile;
+use crate::profile::{Device, Profile, Tasks};
 
 /// Landlock domains that the kernel stacks (LANDLOCK_MAX_NUM_LAYERS); each layer is one.
 pub const MOST: usize = 16;
@@ -51,6 +51,20 @@ impl<'a> Layers<'a> {
         let sets = self.iter().map(|profile| profile.capabilities.clone());
         let all = sets.reduce(|a, b| &a & &b).unwrap_or_default();
         all.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The lowest limit on tasks; none where no layer has one.
+    #[must_use]
+    pub fn max_tasks(self) -> Option<Tasks> {
+        self.iter().filter_map(|profile| profile.max_tasks).min()
+    }
+
+    /// The lists of devices of those layers that have one.
+    #[must_use]
+    pub fn devices(self) -> Vec<&'a [Device]> {
+        self.iter()
+            .filter_map(|profile| profile.devices.as_deref())
+            .collect()
     }
 
     /// What any layer lists.

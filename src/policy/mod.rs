@@ -1,18 +1,26 @@
 //! Layers × Spec × Host → [`Plan`]: pure, no I/O. `create`, `explain` and the golden tests run
 //! this very code.
 
+mod admission;
 pub mod annotations;
 mod compose;
+mod controls;
+pub mod delivery;
+pub mod devices;
 mod effective;
+mod expressible;
 mod fix;
+pub mod host_path;
 pub mod landlock;
 mod layers;
+pub mod limits;
 pub mod mounts;
 pub mod noexec;
 pub mod process;
 mod refuse;
 pub mod seccomp;
 mod select;
+pub mod session;
 
 #[cfg(test)]
 mod tests;
@@ -29,12 +37,14 @@ use oci_spec::runtime::{Process, Spec};
 use crate::config::Config;
 use crate::host::Host;
 use crate::oci::patch::Edit;
-use crate::profile::{Degrade, Profile, Refuse};
+use crate::profile::{Checkpoint, Profile, Restore};
 use crate::seal;
-use crate::state::{ExecRules, Tripwire};
+use crate::state::{ExecRules, HostPathRules, Tripwire};
 
+pub use admission::{Found, mounted};
 pub use refuse::Refusal;
 pub use select::{SelectError, Selecting, select};
+pub use session::Streams;
 
 /// What a plan is made from. The command line's own parts (descriptor numbers, argv[0]) are the
 /// front door's business and not here.
@@ -48,6 +58,8 @@ pub struct Input<'a> {
     pub host: &'a Host,
     /// The admin's own settings (`proc_mounts`, `start_container_hooks`, `runtime_annotations`).
     pub config: &'a Config,
+    /// What the front door found on the host; none: judge by config.json alone.
+    pub found: Option<&'a Found>,
     /// `run` was called, which never parks the container (DESIGN §5).
     pub run: bool,
 }
@@ -63,6 +75,16 @@ pub struct Plan {
     pub tripwires: Vec<Tripwire>,
     /// What exec sessions are held to.
     pub exec: ExecRules,
+    /// What `start` judges the mounts by that were made.
+    pub host_paths: Option<HostPathRules>,
+    /// SELinux label of init's program, where it is mounted (`exec.delivery`).
+    pub init_label: Option<String>,
+    /// The policies of `exec`, from number 1 on.
+    pub session_policies: Vec<seal::Policy>,
+    /// Whether every layer permits `checkpoint`.
+    pub checkpoint: bool,
+    /// The outermost layer that does not permit `restore`.
+    pub restore_denied_by: Option<String>,
     /// The effective policy for people: plain JSON, stable keys.
     pub effective: serde_json::Value,
     /// What the kernel cannot do and the profile allows to go without.
@@ -76,6 +98,8 @@ pub struct ExecPlan {
     pub edits: Vec<Edit>,
     /// Limits too low for the runtime and init, which init lowers instead.
     pub rlimits: Vec<seal::Rlimit>,
+    /// Number of the sealed policy that the session is held to.
+    pub policy: u32,
 }
 
 /// Plans one workload container.
@@ -85,8 +109,9 @@ pub struct ExecPlan {
 /// [`Refusal`]: the container must not be created.
 pub fn plan(input: Input<'_>) -> Result<Plan, Refusal> {
     refuse::structure(input.spec, input.config, input.host, input.run)?;
-    refuse::rules(&input)?;
-    build(&input, true)
+    let host_paths = admission::rules(&input)?;
+    let plan = build(&input, true)?;
+    Ok(Plan { host_paths, ..plan })
 }
 
 /// Plans a pause container: the built-in profile, whatever `input.profiles` are, and no supervisor.
@@ -106,27 +131,44 @@ pub fn plan_pause(input: Input<'_>) -> Result<Plan, Refusal> {
     )
 }
 
-/// Plans one exec session.
+/// Plans one exec session of a process file; `streams` is what is known beside it.
 ///
 /// The engine's capabilities for the session are cut to the layers'; sets it leaves out become
 /// empty. Filter and Landlock policy are the container's own, sealed at `create`.
 ///
 /// # Errors
 ///
-/// [`Refusal::Exec`], [`Refusal::Selinux`], [`Refusal::Rule`].
-pub fn plan_exec(process: &Process, rules: &ExecRules) -> Result<ExecPlan, Refusal> {
-    if let Some(reason) = &rules.refused {
-        return Err(Refusal::Exec(reason.clone()));
-    }
-    refuse::selinux(process)?;
-    if rules.refuse_root && process.user().uid() == 0 {
+/// As [`session::admit`], and [`Refusal::Selinux`].
+pub fn plan_exec(
+    process: &Process,
+    streams: Streams,
+    rules: &ExecRules,
+) -> Result<ExecPlan, Refusal> {
+    let argv0 = process.args().iter().flatten().next();
+    let streams = Streams {
+        terminal: streams.terminal || process.terminal().unwrap_or(false),
+        ..streams
+    };
+    let held = session::admit(argv0.map(|word| word.as_bytes()), streams, rules)?;
+    refuse::selinux(process, rules.delivery)?;
+    if held.refuse_root && process.user().uid() == 0 {
         return Err(Refusal::Exec(
-            "the container's profile refuses root-user and the session's uid is 0; use another user"
+            "a profile that the session is held to refuses root-user and its uid is 0; use another user"
                 .into(),
         ));
     }
-    let (edits, rlimits) = process::edits(process, "", &rules.capabilities);
-    Ok(ExecPlan { edits, rlimits })
+    let own = |&(resource, soft, hard): &(u32, u64, u64)| seal::Rlimit {
+        resource,
+        soft,
+        hard,
+    };
+    let bounds: Vec<seal::Rlimit> = rules.rlimits.iter().map(own).collect();
+    let (edits, rlimits) = process::edits(process, "", held.capabilities, &bounds);
+    Ok(ExecPlan {
+        edits,
+        rlimits,
+        policy: held.policy,
+    })
 }
 
 /// The plan proper; what must be refused has been.
@@ -135,6 +177,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     let process = spec.process().as_ref().ok_or(Refusal::Missing("process"))?;
     let linux = spec.linux().as_ref().ok_or(Refusal::Missing("linux"))?;
     let mounts = mounts::read(spec)?;
+    let (delivery, init_label) = delivery::choose(spec, input.config, input.run)?;
 
     // 1. What init applies: files, ports and processes it may reach, calls it may make.
     let scene = Scene {
@@ -146,7 +189,10 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     let composed = compose(layers, &scene)?;
 
     // 2. What config.json says of the process, its paths and mounts, and of the runtime.
-    let (mut edits, rlimits) = process::edits(process, "/process", &composed.capabilities);
+    let (allowed, bounds) = (&composed.capabilities, &composed.bounds);
+    let (mut edits, rlimits) = process::edits(process, "/process", allowed, bounds);
+    edits.extend(limits::edits(spec, host, layers.max_tasks()));
+    edits.extend(devices::edits(spec, &layers.devices()));
     let masked = layers.union(|profile| &profile.masked_paths);
     let readonly = layers.union(|profile| &profile.readonly_paths);
     edits.extend(paths("maskedPaths", linux.masked_paths(), &masked));
@@ -165,7 +211,8 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         .into_iter()
         .filter(|name| composed.capabilities.contains(name))
         .collect();
-    let exec = exec_rules(input, &composed, &held);
+    let mut sessions = session::plan(input, &scene, &held, &composed, &rlimits)?;
+    sessions.rules.delivery = delivery;
     let effective = effective::summary(&effective::Parts {
         layers,
         composed: &composed,
@@ -174,49 +221,31 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         engine_seccomp: linux.seccomp().is_some(),
         supervised,
         annotations: &annotations,
+        sessions: &sessions,
     });
+    let mut tripwires = composed.filters.tripwires.clone();
+    for wire in &sessions.tripwires {
+        // Who reports a call is found by the layers' order, which is alike in all policies.
+        if !tripwires.contains(wire) {
+            tripwires.push(wire.clone());
+        }
+    }
     Ok(Plan {
         edits,
         policy: composed.policy(supervised, rlimits),
-        tripwires: composed.filters.tripwires,
-        exec,
+        tripwires,
+        host_paths: None,
+        exec: sessions.rules,
+        init_label,
+        checkpoint: layers.iter().all(|p| p.checkpoint == Checkpoint::Allow),
+        restore_denied_by: layers
+            .iter()
+            .find(|p| p.restore != Restore::Unprotected)
+            .map(|p| p.name.clone()),
+        session_policies: sessions.policies,
         effective,
         degraded: composed.degraded,
     })
-}
-
-/// Capabilities with which a process could write into an exec'd init that no Landlock domain
-/// protects (DESIGN §5).
-const CAPTURING: [&str; 3] = ["CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE"];
-
-fn exec_rules(input: &Input<'_>, composed: &Composed, held: &[String]) -> ExecRules {
-    let captor = CAPTURING
-        .into_iter()
-        .find(|name| held.iter().any(|have| have == name));
-    let accepts = |profile: &&Profile| profile.requires.degrade.contains(&Degrade::ExecCapture);
-    let mut layers = input.profiles.iter();
-    let insisting = layers.find(|profile| !accepts(profile));
-    let landlock = !composed.domains.is_empty();
-    let refused = captor
-        .zip(insisting)
-        .filter(|_| !landlock)
-        .map(|(name, profile)| {
-            format!(
-                "without Landlock a process of this container, which holds {name}, could capture the \
-                 session; drop the capability, use a kernel with Landlock, or let profile {} go without \
-                 by `requires: {{degrade: [exec-capture]}}`",
-                profile.name
-            )
-        });
-    let refuses_root = |profile: &Profile| profile.refuse.contains(&Refuse::RootUser);
-    ExecRules {
-        capabilities: composed.capabilities.clone(),
-        landlock,
-        refused,
-        refuse_root: input.profiles.iter().any(refuses_root)
-            && !refuse::has_user_namespace(input.spec),
-        proc_mounts: input.config.proc_mounts.clone(),
-    }
 }
 
 /// The engine's list with what the layers add to it.

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 
+use super::admission;
 use super::mounts::{self, Place, beneath};
-use super::refuse;
 use crate::host::{Family, Host};
 use crate::oci::patch::Edit;
 use crate::seal::PathRule;
@@ -21,7 +21,8 @@ pub fn edits(spec: &Spec, host: &Host, places: &[Place], runnable: &[Vec<PathRul
     // runc remounts for `noexec` with the flags of the options alone. In a user namespace that would
     // clear flags which the source's mount has locked (nosuid, nodev of a tmpfs), and is refused;
     // `rnoexec` adds its flag to what is there. mount_namespaces(7), mount_setattr(2).
-    let locked = host.runtime.family == Family::Runc && refuse::has_user_namespace(spec);
+    let locked = host.runtime.family == Family::Runc
+        && admission::namespace(spec, LinuxNamespaceType::User).is_some();
     // crun opens the target of a recursive option as a directory: a bound file fails with ENOTDIR
     // (1.8.1, containerd's /etc/hostname).
     let deep = host.runtime.family != Family::Crun;

@@ -1,16 +1,24 @@
 //! Capabilities, no_new_privs and resource limits, alike for a container's process object and an
 //! exec session's.
 
+use std::collections::BTreeSet;
+
 use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
 use serde_json::json;
 
 use crate::oci::patch::Edit;
+use crate::profile::Profile;
 use crate::seal::Rlimit;
 
 /// Edits to a process object at `base` (a JSON pointer, empty for a bare object), and the limits
-/// that init lowers instead of the runtime.
+/// that init lowers instead of the runtime. `bounds` are the profile's, as [`bounds`] tells.
 #[must_use]
-pub fn edits(process: &Process, base: &str, allowed: &[String]) -> (Vec<Edit>, Vec<Rlimit>) {
+pub fn edits(
+    process: &Process,
+    base: &str,
+    allowed: &[String],
+    bounds: &[Rlimit],
+) -> (Vec<Edit>, Vec<Rlimit>) {
     let mut edits = capabilities(process, base, allowed);
     edits.push(Edit::Set {
         // The exact filter needs it, and Landlock without CAP_SYS_ADMIN does too.
@@ -20,16 +28,26 @@ pub fn edits(process: &Process, base: &str, allowed: &[String]) -> (Vec<Edit>, V
     let mut moved = Vec::new();
     for (at, limit) in process.rlimits().iter().flatten().enumerate() {
         let least = least(limit.typ());
-        if limit.soft() < least || limit.hard() < least {
-            let resource = number(limit.typ());
-            moved.push((
-                at,
-                Rlimit {
-                    resource,
-                    soft: limit.soft(),
-                    hard: limit.hard(),
-                },
-            ));
+        let engine = Rlimit {
+            resource: number(limit.typ()),
+            soft: limit.soft(),
+            hard: limit.hard(),
+        };
+        let limit = lowest(engine, bounds);
+        if limit.soft < least || limit.hard < least {
+            moved.push((at, limit));
+            continue;
+        }
+        for (key, old, new) in [
+            ("soft", engine.soft, limit.soft),
+            ("hard", engine.hard, limit.hard),
+        ] {
+            if new != old {
+                edits.push(Edit::Set {
+                    pointer: format!("{base}/rlimits/{at}/{key}"),
+                    value: json!(new),
+                });
+            }
         }
     }
     // From the end, so that earlier positions stay true.
@@ -41,33 +59,80 @@ pub fn edits(process: &Process, base: &str, allowed: &[String]) -> (Vec<Edit>, V
     (edits, moved.into_iter().map(|(_, limit)| limit).collect())
 }
 
+/// `limit` under every bound of its resource. The bounds also go to init, which lowers by them what
+/// the engine leaves out: only there is it known what the process inherits.
+fn lowest(limit: Rlimit, bounds: &[Rlimit]) -> Rlimit {
+    let own = bounds.iter().filter(|own| own.resource == limit.resource);
+    own.fold(limit, |limit, own| {
+        let hard = limit.hard.min(own.hard);
+        Rlimit {
+            soft: limit.soft.min(own.soft).min(hard),
+            hard,
+            ..limit
+        }
+    })
+}
+
+/// The profile's `rlimits`, in the kernel's numbers.
+#[must_use]
+pub fn bounds(profile: &Profile) -> Vec<Rlimit> {
+    let all = profile.rlimits.iter().map(|(resource, bound)| Rlimit {
+        resource: resource.number(),
+        soft: bound.soft,
+        hard: bound.hard,
+    });
+    all.collect()
+}
+
 /// All five sets, each the intersection of the engine's and `allowed`, in the engine's order. Sets
 /// that the engine leaves out become empty: youki keeps what it has where nothing is said. One edit
 /// a set, because a field beside them that nobody knows yet has to survive.
 fn capabilities(process: &Process, base: &str, allowed: &[String]) -> Vec<Edit> {
-    let held = process.capabilities().as_ref();
-    let keep = |set: Option<&Capabilities>| {
-        let names: Vec<String> = set.into_iter().flatten().map(ToString::to_string).collect();
-        let mut names: Vec<String> = names
-            .into_iter()
-            .map(|name| prefixed(&name))
-            .filter(|name| allowed.contains(name))
-            .collect();
+    let held = sets(Some(process));
+    let [_, _, inheritable, permitted, _] = &held;
+    // The kernel raises an ambient capability only where both of these hold it (capabilities(7)).
+    let may_be_ambient = |name: &String| inheritable.contains(name) && permitted.contains(name);
+    let kept = SETS.into_iter().zip(&held).map(|(set, names)| {
+        let kept = names.iter().filter(|name| allowed.contains(name));
+        let kept = kept.filter(|name| set != "ambient" || may_be_ambient(name));
+        Edit::Set {
+            pointer: format!("{base}/capabilities/{set}"),
+            value: json!(kept.collect::<Vec<_>>()),
+        }
+    });
+    kept.collect()
+}
+
+const SETS: [&str; 5] = [
+    "bounding",
+    "effective",
+    "inheritable",
+    "permitted",
+    "ambient",
+];
+
+/// The engine's sets in the order of [`SETS`], `CAP_` names, sorted.
+fn sets(process: Option<&Process>) -> [Vec<String>; 5] {
+    let held = process.and_then(|process| process.capabilities().as_ref());
+    let names = |set: Option<&Capabilities>| {
+        let all = set.into_iter().flatten();
+        let mut names: Vec<String> = all.map(|name| prefixed(&name.to_string())).collect();
         names.sort();
-        json!(names)
+        names
     };
     [
-        ("bounding", held.and_then(|c| c.bounding().as_ref())),
-        ("effective", held.and_then(|c| c.effective().as_ref())),
-        ("inheritable", held.and_then(|c| c.inheritable().as_ref())),
-        ("permitted", held.and_then(|c| c.permitted().as_ref())),
-        ("ambient", held.and_then(|c| c.ambient().as_ref())),
+        names(held.and_then(|c| c.bounding().as_ref())),
+        names(held.and_then(|c| c.effective().as_ref())),
+        names(held.and_then(|c| c.inheritable().as_ref())),
+        names(held.and_then(|c| c.permitted().as_ref())),
+        names(held.and_then(|c| c.ambient().as_ref())),
     ]
-    .map(|(name, set)| Edit::Set {
-        pointer: format!("{base}/capabilities/{name}"),
-        value: keep(set),
-    })
-    .into()
+}
+
+/// Every capability in any of the engine's sets, sorted.
+#[must_use]
+pub fn held(process: Option<&Process>) -> BTreeSet<String> {
+    sets(process).into_iter().flatten().collect()
 }
 
 fn prefixed(name: &str) -> String {
@@ -78,18 +143,27 @@ fn prefixed(name: &str) -> String {
     }
 }
 
+/// Every capability that the engine names in any set, `CAP_` names.
+pub fn named(process: &Process) -> impl Iterator<Item = String> {
+    let held = process.capabilities().as_ref();
+    let sets = held.map(|c| {
+        [
+            c.bounding(),
+            c.effective(),
+            c.inheritable(),
+            c.permitted(),
+            c.ambient(),
+        ]
+    });
+    let names = sets.into_iter().flatten().flatten().flatten();
+    names.map(|name| prefixed(&name.to_string()))
+}
+
 /// The engine's bounding set, `CAP_` names, sorted.
 #[must_use]
 pub fn bounding(process: Option<&Process>) -> Vec<String> {
-    let held = process.and_then(|process| process.capabilities().as_ref());
-    let set = held.and_then(|held| held.bounding().as_ref());
-    let mut names: Vec<String> = set
-        .into_iter()
-        .flatten()
-        .map(|name| prefixed(&name.to_string()))
-        .collect();
-    names.sort();
-    names
+    let [bounding, ..] = sets(process);
+    bounding
 }
 
 /// Below this, a limit is lowered by init as its last act instead of by the runtime, which has to

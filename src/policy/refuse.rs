@@ -1,14 +1,15 @@
 //! Containers that are not created, and why. Every refusal names the object, the cause and what to
 //! do, because `kubectl describe pod` shows this line and nothing else.
 
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 
-use super::mounts;
 use super::seccomp::{bpf, engine};
-use super::{Input, process};
+use super::{controls, mounts};
 use crate::config::Config;
 use crate::host::{Family, Host, Runtime};
-use crate::profile::{Degrade, Network, Profile, Refuse};
+use crate::profile::{Degrade, Profile};
+use crate::seal::BOUND_INIT;
+use crate::state::Delivery;
 
 /// Why a container or a session is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,12 +20,12 @@ pub enum Refusal {
     )]
     Missing(&'static str),
     /// `process.refuse` of the profile.
-    #[error("profile {profile} refuses {rule} containers: {found}; {remedy}")]
+    #[error("profile {profile} refuses {rule}: {found}; {remedy}")]
     Rule {
         /// The profile.
         profile: String,
-        /// The rule as written there.
-        rule: &'static str,
+        /// What is refused, by the rule as written there.
+        rule: String,
         /// The offending value.
         found: String,
         /// What to do.
@@ -139,6 +140,33 @@ pub enum Refusal {
         /// The word of `degrade`.
         word: &'static str,
     },
+    /// An exception inside a volume whose directories the kubelet replaces.
+    #[error(
+        "profile {profile} excepts {path:?} in the volume at {destination:?}, which the kubelet \
+             replaces at every update, and Landlock's rules would not follow: except the whole volume, \
+             or mount what shall be hidden elsewhere"
+    )]
+    ExceptReplaced {
+        /// The profile.
+        profile: String,
+        /// The exception.
+        path: String,
+        /// Where the volume is mounted.
+        destination: String,
+    },
+    /// More rules than init can add at every start.
+    #[error(
+        "profile {profile} comes to {found} Landlock rules and exceptions, and at most {most} are taken: name \
+             directories in place of what lies in them"
+    )]
+    TooManyRules {
+        /// The profile.
+        profile: String,
+        /// Rules and exceptions of the plan.
+        found: usize,
+        /// At most.
+        most: usize,
+    },
     /// The profile permits mount(2).
     #[error(
         "profile {profile} allows {syscall}, with which a container could forge /proc for exec \
@@ -153,7 +181,7 @@ pub enum Refusal {
     /// SELinux would have to permit the memfd.
     #[error(
         "{object} is {label:?}: SELinux may deny the sealed memfd that the sandbox is started \
-             from, which this version has no other way for; set `enable_selinux = false` in the \
+             from: let the node's admin set `init_delivery: auto`, set `enable_selinux = false` in the \
              engine, or use another runtime class"
     )]
     Selinux {
@@ -162,9 +190,48 @@ pub enum Refusal {
         /// The label.
         label: String,
     },
+    /// A process label without one for files.
+    #[error(
+        "process.selinuxLabel is {label:?} and linux.mountLabel is not set, so nothing tells which \
+             file such a process may execute: let the engine set both, or neither"
+    )]
+    SelinuxHalf {
+        /// The process's label.
+        label: String,
+    },
+    /// Init's program cannot be mounted safely.
+    #[error("cannot mount mantlet-init at {BOUND_INIT}: {why}")]
+    Bound {
+        /// The cause, and what to do.
+        why: &'static str,
+    },
     /// Exec sessions could be captured.
     #[error("exec is refused: {0}")]
     Exec(String),
+    /// A session with a terminal or an attached standard input.
+    #[error(
+        "exec is refused: profile {profile} denies interactive sessions, and this one has {what}: \
+             run one command, without -t and -i, or let the profile say `exec: {{interactive: allow}}`"
+    )]
+    Interactive {
+        /// The profile.
+        profile: String,
+        /// What makes it interactive.
+        what: &'static str,
+    },
+    /// A session for what its profile does not list.
+    #[error(
+        "exec is refused: profile {profile} lists no {argv0:?} under `exec.commands`, which holds \
+             {listed}: call one of these as it is written there, or have the command listed"
+    )]
+    Command {
+        /// The profile.
+        profile: String,
+        /// As asked for.
+        argv0: String,
+        /// What there is.
+        listed: String,
+    },
     /// More profiles than the kernel stacks domains.
     #[error(
         "{found} profiles are in force at once, and the kernel stacks 1 to 16 Landlock domains, one \
@@ -191,7 +258,7 @@ pub(super) fn structure(
     host: &Host,
     run: bool,
 ) -> Result<(), Refusal> {
-    let process = spec.process().as_ref().ok_or(Refusal::Missing("process"))?;
+    spec.process().as_ref().ok_or(Refusal::Missing("process"))?;
     let linux = spec.linux().as_ref().ok_or(Refusal::Missing("linux"))?;
     runtime(&host.runtime, run)?;
     proc_mounts(spec, config)?;
@@ -205,22 +272,18 @@ pub(super) fn structure(
     if linux.seccomp().as_ref().is_some_and(engine::notifies) {
         return Err(Refusal::EngineListener);
     }
-    label("linux.mountLabel", linux.mount_label().as_deref())?;
-    selinux(process)
+    Ok(())
 }
 
-/// A process label; the runtimes refuse one where SELinux is off, so one that is set is meant.
-pub(super) fn selinux(process: &Process) -> Result<(), Refusal> {
-    label("process.selinuxLabel", process.selinux_label().as_deref())
-}
-
-fn label(object: &'static str, label: Option<&str>) -> Result<(), Refusal> {
-    match label {
-        None | Some("") => Ok(()),
-        Some(label) => Err(Refusal::Selinux {
-            object,
+/// A session's label; the runtimes refuse one where SELinux is off, so one that is set is meant. It
+/// is the container's own, which init was labelled for.
+pub(super) fn selinux(process: &Process, delivery: Delivery) -> Result<(), Refusal> {
+    match process.selinux_label().as_deref() {
+        Some(label) if !label.is_empty() && delivery == Delivery::Memfd => Err(Refusal::Selinux {
+            object: "process.selinuxLabel",
             label: label.into(),
         }),
+        _ => Ok(()),
     }
 }
 
@@ -293,7 +356,7 @@ pub(super) fn abilities(profile: &Profile, host: &Host) -> Result<(), Refusal> {
         let (profile, syscall) = (profile.name.clone(), syscall.into());
         return Err(Refusal::Mount { profile, syscall });
     }
-    landlock(profile, host.landlock_abi)?;
+    controls::refuse(profile, host.landlock_abi)?;
     if profile.syscalls.tripwire.is_empty()
         || profile.requires.degrade.contains(&Degrade::Tripwires)
     {
@@ -310,167 +373,4 @@ pub(super) fn abilities(profile: &Profile, host: &Host) -> Result<(), Refusal> {
         });
     }
     Ok(())
-}
-
-/// What the profile says needs an ABI of its own, whatever `requires` says: a container must not
-/// start with less than its profile's words, unless the profile says that too.
-fn landlock(profile: &Profile, found: u32) -> Result<(), Refusal> {
-    let degrades = |what| profile.requires.degrade.contains(&what);
-    if degrades(Degrade::Landlock) {
-        return Ok(());
-    }
-    if found < profile.requires.landlock {
-        return Err(Refusal::Landlock {
-            profile: profile.name.clone(),
-            required: profile.requires.landlock,
-            found,
-        });
-    }
-    let tcp = profile.network.as_ref().is_some_and(Network::restricts);
-    let scope = !profile.scope.is_empty();
-    let needs = [
-        (tcp, 4, Degrade::Network, "TCP ports", "network"),
-        (
-            scope,
-            6,
-            Degrade::Scope,
-            "signals or abstract UNIX sockets",
-            "scope",
-        ),
-    ];
-    for (asked, required, degrade, what, word) in needs {
-        if asked && found < required && !degrades(degrade) {
-            return Err(Refusal::Lacks {
-                profile: profile.name.clone(),
-                what,
-                required,
-                found,
-                word,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// `process.refuse` of every layer.
-pub(super) fn rules(input: &Input<'_>) -> Result<(), Refusal> {
-    let all = input.profiles.iter();
-    for (profile, rule) in all.flat_map(|p| p.refuse.iter().map(move |rule| (p, rule))) {
-        if let Some((found, remedy)) = offence(*rule, input.spec) {
-            return Err(Refusal::Rule {
-                profile: profile.name.clone(),
-                rule: rule.name(),
-                found,
-                remedy,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn offence(rule: Refuse, spec: &Spec) -> Option<(String, &'static str)> {
-    let namespace = |typ, name: &str| {
-        host_namespace(spec, typ).map(|how| format!("the {name} namespace is the host's ({how})"))
-    };
-    let (found, remedy) = match rule {
-        Refuse::RootUser => (
-            root_user(spec),
-            "set securityContext.runAsUser to a number above 0",
-        ),
-        Refuse::Privileged => (
-            privileged(spec),
-            "remove securityContext.privileged and the capabilities",
-        ),
-        Refuse::HostPid => (
-            namespace(LinuxNamespaceType::Pid, "pid"),
-            "set hostPID: false",
-        ),
-        Refuse::HostNetwork => (
-            namespace(LinuxNamespaceType::Network, "network"),
-            "set hostNetwork: false",
-        ),
-        Refuse::HostIpc => (
-            namespace(LinuxNamespaceType::Ipc, "ipc"),
-            "set hostIPC: false",
-        ),
-        Refuse::WritableRootfs => {
-            let readonly = spec
-                .root()
-                .as_ref()
-                .and_then(oci_spec::runtime::Root::readonly);
-            let found = (readonly != Some(true)).then(|| "root.readonly is not true".to_owned());
-            (found, "set securityContext.readOnlyRootFilesystem: true")
-        }
-        Refuse::UnconfinedSeccomp => {
-            let none = spec
-                .linux()
-                .as_ref()
-                .is_none_or(|linux| linux.seccomp().is_none());
-            let found = none.then(|| "config.json has no linux.seccomp".to_owned());
-            (
-                found,
-                "set securityContext.seccompProfile.type: RuntimeDefault",
-            )
-        }
-    };
-    found.map(|found| (found, remedy))
-}
-
-fn root_user(spec: &Spec) -> Option<String> {
-    let uid = spec
-        .process()
-        .as_ref()
-        .map(|process| process.user().uid())?;
-    (uid == 0 && !has_user_namespace(spec)).then(|| "process.user.uid is 0".to_owned())
-}
-
-/// Whether uid 0 of the container is somebody else on the host.
-pub(super) fn has_user_namespace(spec: &Spec) -> bool {
-    host_namespace(spec, LinuxNamespaceType::User).is_none()
-}
-
-/// How the container comes to share the host's namespace: none asked for, or init's joined.
-fn host_namespace(spec: &Spec, typ: LinuxNamespaceType) -> Option<&'static str> {
-    let namespaces = spec
-        .linux()
-        .as_ref()?
-        .namespaces()
-        .as_deref()
-        .unwrap_or_default();
-    match namespaces.iter().find(|namespace| namespace.typ() == typ) {
-        None => Some("not listed in linux.namespaces"),
-        Some(namespace)
-            if namespace
-                .path()
-                .as_ref()
-                .is_some_and(|p| p.starts_with("/proc/1/ns")) =>
-        {
-            Some("joined by path")
-        }
-        Some(_) => None,
-    }
-}
-
-/// What makes a container privileged: capabilities that own the node, or all of its devices.
-pub(super) fn privileged(spec: &Spec) -> Option<String> {
-    let held = process::bounding(spec.process().as_ref());
-    let strong = ["CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO"];
-    if let Some(name) = strong
-        .into_iter()
-        .find(|name| held.iter().any(|have| have == name))
-    {
-        return Some(format!("process.capabilities holds {name}"));
-    }
-    let resources = spec.linux().as_ref()?.resources().as_ref()?;
-    // The last rule that covers every device counts; engines begin with "deny all".
-    let all = resources.devices().iter().flatten().rfind(|rule| {
-        let any = |number: Option<i64>| number.is_none_or(|n| n < 0);
-        any(rule.major())
-            && any(rule.minor())
-            && rule
-                .typ()
-                .is_none_or(|typ| typ == oci_spec::runtime::LinuxDeviceType::A)
-    })?;
-    all.allow()
-        .then(|| "linux.resources.devices allows every device".to_owned())
 }

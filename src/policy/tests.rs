@@ -38,6 +38,7 @@ fn config() -> Config {
         proc_mounts: Vec::new(),
         start_container_hooks: false,
         runtime_annotations: Default::default(),
+        init_delivery: Default::default(),
     }
 }
 
@@ -78,6 +79,7 @@ fn attempt(spec: &Value, profile: &Profile, host: &Host, config: &Config) -> Res
         spec: &spec,
         host,
         config,
+        found: None,
         run: false,
     })
 }
@@ -142,6 +144,7 @@ fn plans_of_a_cri_container_are_as_blessed() {
         spec: &typed,
         host: &host(7),
         config: &config(),
+        found: None,
         run: false,
     };
     let pause = plan_pause(input).unwrap();
@@ -312,7 +315,7 @@ fn what_the_node_or_the_engine_makes_impossible_is_refused_by_name() {
     assert!(refused(&notify).contains("SCMP_ACT_NOTIFY"));
     let label =
         with(|spec| spec["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0"));
-    assert!(refused(&label).contains("SELinux"));
+    assert!(refused(&label).contains("linux.mountLabel is not set"));
     let bare = with(|spec| {
         spec.as_object_mut().unwrap().remove("process");
     });
@@ -351,6 +354,7 @@ fn what_the_node_or_the_engine_makes_impossible_is_refused_by_name() {
         spec: &spec,
         host: &crun,
         config: &config(),
+        found: None,
         run: true,
     };
     assert!(
@@ -413,7 +417,7 @@ fn a_field_beside_the_capability_sets_survives() {
         "capabilities": {"later": ["CAP_NEW"], "bounding": ["CAP_SYS_ADMIN"]},
     });
     let typed = serde_json::from_value(process.clone()).unwrap();
-    let (edits, _) = super::process::edits(&typed, "", &[]);
+    let (edits, _) = super::process::edits(&typed, "", &[], &[]);
     let mut edited = process;
     crate::oci::patch::apply(&mut edited, &edits).unwrap();
     let sets = &edited["capabilities"];
@@ -430,9 +434,15 @@ fn a_field_beside_the_capability_sets_survives() {
 }
 
 mod abilities;
+mod abis;
+mod admission;
 mod annotations;
+mod delivery;
 mod exec;
+mod hostile;
 mod image;
 mod layers;
+mod limits;
 mod noexec;
 mod privileged;
+mod weaker;

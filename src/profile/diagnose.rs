@@ -64,7 +64,7 @@ pub enum Error {
     Missing {
         /// Its name.
         name: String,
-        /// ` (extended by X)`, or nothing.
+        /// ` (named by X)`, or nothing.
         wanted_by: String,
     },
     /// A profile that could not be read.
@@ -126,6 +126,26 @@ pub enum Error {
     )]
     NoExec {
         /// The profile.
+        profile: String,
+    },
+    /// Parents that say different things of exec sessions.
+    #[error(
+        "profile {profile}: the profiles it extends differ about `{key}`, and neither answer is the \
+             union of both: write `{key}` in {profile} itself"
+    )]
+    Disagree {
+        /// The profile that combines.
+        profile: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A profile for sessions that has rules on sessions.
+    #[error(
+        "profile {profile} has `exec`, so no `exec` of another profile can name it, nor one that \
+             extends it: what sessions may be is said in one place, name a profile without"
+    )]
+    Nested {
+        /// The profile that is named.
         profile: String,
     },
     /// Two profiles pin different data versions of the groups.

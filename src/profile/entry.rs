@@ -316,6 +316,28 @@ pub fn normal_path(written: &str) -> Result<String, String> {
     Ok(format!("/{}", parts.join("/")))
 }
 
+/// An absolute glob ([`super::glob`]) as a profile may write it.
+///
+/// # Errors
+///
+/// What is wrong with it, and how it should be written.
+pub fn normal_glob(written: &str) -> Result<String, String> {
+    let parts: Vec<&str> = written.split('/').collect();
+    if let Some(part) = parts
+        .iter()
+        .find(|part| part.contains("**") && **part != "**")
+    {
+        return Err(format!(
+            "`{part}` in `{written}`: `**` stands for whole components, so write it between slashes"
+        ));
+    }
+    // Wildcards apart, a glob is written as a path is.
+    normal_path(&written.replace('*', "\u{1}")).map_or_else(
+        |problem| Err(problem.replace('\u{1}', "*")),
+        |path| Ok(path.replace('\u{1}', "*")),
+    )
+}
+
 /// A path of `except`, `masked_paths` or `readonly_paths`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainPath(pub String);
@@ -330,13 +352,13 @@ impl<'de> Deserialize<'de> for PlainPath {
 }
 
 /// Reads either a bare string or a mapping.
-struct NameOr<T> {
+pub(super) struct NameOr<T> {
     expecting: &'static str,
     bare: fn(String) -> T,
 }
 
 impl<T> NameOr<T> {
-    fn new(expecting: &'static str, bare: fn(String) -> T) -> Self {
+    pub(super) fn new(expecting: &'static str, bare: fn(String) -> T) -> Self {
         NameOr { expecting, bare }
     }
 }

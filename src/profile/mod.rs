@@ -4,11 +4,15 @@
 //! Two stages, two types: a [`Document`] is one file as written, a [`Profile`] is what remains
 //! once its parents are folded in and its sets are expanded.
 
+mod admission;
 pub mod capability;
 mod diagnose;
 mod entry;
+mod exec;
 pub mod glob;
 pub mod groups;
+pub mod host_paths;
+mod limits;
 mod model;
 mod resolve;
 pub mod table;
@@ -16,9 +20,12 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+pub use admission::{Held, HostPath, Limited, Refuse};
 pub use diagnose::Error;
 pub use entry::{Condition, FileEntry, Op, Place, Symbol};
-pub use model::{Degrade, Document, Files, Mode, Network, Refuse, Requires, Scope};
+pub use exec::{Interactive, Sessions, covers as covers_command};
+pub use limits::{Access, Bound, Device, Kind as DeviceKind, Resource, Tasks};
+pub use model::{Checkpoint, Degrade, Document, Files, Mode, Network, Requires, Restore, Scope};
 pub use resolve::{Profile, Rule, Syscalls};
 
 /// The text of a profile that is built into the programs: `baseline`, `restricted`, and `pause`,

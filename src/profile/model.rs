@@ -1,12 +1,15 @@
 //! One profile file as written. Every struct is strict, and none has a `Default` that would allow
 //! something: an absent list grants nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::admission;
 use super::diagnose::Error;
 use super::entry::{Call, Capability, Denied, FileEntry, PlainPath};
+use super::exec::Exec;
+use super::limits::{Bound, Device, Resource, Tasks};
 
 /// Version of the language.
 pub const VERSION: u32 = 1;
@@ -52,9 +55,44 @@ pub struct Document {
     /// Read-only in addition to what the engine makes so.
     #[serde(default)]
     pub readonly_paths: Vec<PlainPath>,
+    /// Devices that the engine may give; absent: all that it gives.
+    #[serde(default)]
+    pub devices: Option<Vec<Device>>,
+    /// Upper bounds of resource limits.
+    #[serde(default)]
+    pub rlimits: BTreeMap<Resource, Bound>,
     /// Rules on the container as a whole.
     #[serde(default)]
     pub process: Process,
+    /// Rules on exec sessions; absent: as the parents say, else none.
+    #[serde(default)]
+    pub exec: Option<Exec>,
+    /// Whether the container may be checkpointed; absent: as all parents agree, else not.
+    #[serde(default)]
+    pub checkpoint: Option<Checkpoint>,
+    /// Whether a checkpoint may be restored as one; absent: as all parents agree, else not.
+    #[serde(default)]
+    pub restore: Option<Restore>,
+}
+
+/// What becomes of `checkpoint`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checkpoint {
+    /// Refused.
+    Deny,
+    /// Passed on to the runtime.
+    Allow,
+}
+
+/// What becomes of `restore`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restore {
+    /// Refused.
+    Deny,
+    /// Passed on to the runtime: what runs then has none of the sandbox but what CRIU brings back.
+    Unprotected,
 }
 
 fn enforce() -> Mode {
@@ -95,6 +133,11 @@ pub enum Degrade {
     Landlock,
     /// No seccomp user notification: denials are silent.
     Tripwires,
+    /// A Landlock ABI that cannot deny truncate(2) (below 3), where the profile's `files` do.
+    Truncate,
+    /// A Landlock ABI that cannot deny ioctl(2) on device files (below 5), where the profile's
+    /// `files` do.
+    DeviceIoctl,
     /// A Landlock ABI without TCP rights (below 4), where the profile has `network`.
     Network,
     /// A Landlock ABI without scopes (below 6), where the profile has `scope`.
@@ -192,43 +235,10 @@ pub enum Scope {
 pub struct Process {
     /// What a container must not be.
     #[serde(default)]
-    pub refuse: BTreeSet<Refuse>,
-}
-
-/// A kind of container that is not created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Refuse {
-    /// Uid 0 outside a user namespace.
-    RootUser,
-    /// SYS_ADMIN, SYS_MODULE or SYS_RAWIO, or every device.
-    Privileged,
-    /// The host's pid namespace.
-    HostPid,
-    /// The host's network namespace.
-    HostNetwork,
-    /// The host's ipc namespace.
-    HostIpc,
-    /// A root filesystem that is not read-only.
-    WritableRootfs,
-    /// No seccomp filter from the engine.
-    UnconfinedSeccomp,
-}
-
-impl Refuse {
-    /// As written in a profile.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Refuse::RootUser => "root-user",
-            Refuse::Privileged => "privileged",
-            Refuse::HostPid => "host-pid",
-            Refuse::HostNetwork => "host-network",
-            Refuse::HostIpc => "host-ipc",
-            Refuse::WritableRootfs => "writable-rootfs",
-            Refuse::UnconfinedSeccomp => "unconfined-seccomp",
-        }
-    }
+    pub refuse: Vec<admission::Entry>,
+    /// Most processes and threads at once; absent: as many as the engine allows.
+    #[serde(default)]
+    pub max: Option<Tasks>,
 }
 
 impl Document {

@@ -1,16 +1,21 @@
 //! From documents to one profile: parents folded in (union of what is allowed), groups expanded.
 //!
-//! Allowances add up. What restricts the container as a whole (`process.refuse`, masked and
+//! Allowances add up, and of two limits the higher one holds. What restricts the container as a whole (`process.refuse`, masked and
 //! read-only paths, the least Landlock ABI) adds up too: extending a profile never admits a
 //! container that the parent refuses. `scope` and `requires.degrade` are the child's own where it
-//! writes them, else what all parents agree on.
+//! writes them, else what all parents agree on; so are `checkpoint` and `restore`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::admission::Refuse;
 use super::diagnose::{Error, closest};
 use super::entry::{Call, Condition, FileEntry, Place, PlainPath};
-use super::model::{CallLists, Degrade, Document, Files, Network, Refuse, Requires, Scope};
+use super::exec::{self, Sessions};
+use super::limits::{Bound, Device, Resource, Tasks};
+use super::model::{
+    CallLists, Checkpoint, Degrade, Document, Files, Network, Requires, Restore, Scope,
+};
 use super::{embedded, groups};
 
 /// A profile, whole.
@@ -40,6 +45,18 @@ pub struct Profile {
     pub readonly_paths: BTreeSet<String>,
     /// Containers that are not created.
     pub refuse: BTreeSet<Refuse>,
+    /// Most processes and threads; none: as many as the engine allows.
+    pub max_tasks: Option<Tasks>,
+    /// Upper bounds of resource limits.
+    pub rlimits: BTreeMap<Resource, Bound>,
+    /// Devices that the engine may give; none: all that it gives.
+    pub devices: Option<Vec<Device>>,
+    /// Rules on exec sessions; none: sessions are as free as the workload.
+    pub exec: Option<Sessions>,
+    /// Whether it may be checkpointed.
+    pub checkpoint: Checkpoint,
+    /// Whether it may be restored.
+    pub restore: Restore,
 }
 
 /// System calls with groups expanded. A later layer decides: a conditional denial, then allow
@@ -75,7 +92,7 @@ impl Profile {
     /// As [`Profile::resolve`].
     pub fn parse(name: &str, text: &str) -> Result<Profile, Error> {
         let document = Document::parse(name, text)?;
-        fold(document, &mut |_| Ok(None), &mut vec![name.to_owned()])
+        fold(document, &mut |_| Ok(None), name, For::Container)
     }
 
     /// Finds profile `name` and its parents: `load` answers a name with a text, or with none, and
@@ -89,7 +106,7 @@ impl Profile {
         load: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
     ) -> Result<Profile, Error> {
         let document = find(name, "", load)?;
-        fold(document, load, &mut vec![name.to_owned()])
+        fold(document, load, name, For::Container)
     }
 
     /// A profile that is built in, whole.
@@ -120,7 +137,7 @@ fn find(name: &str, wanted_by: &str, load: Load<'_>) -> Result<Document, Error> 
             let wanted_by = if wanted_by.is_empty() {
                 String::new()
             } else {
-                format!(" (extended by {wanted_by})")
+                format!(" (named by {wanted_by})")
             };
             return Err(Error::Missing {
                 name: name.into(),
@@ -138,8 +155,16 @@ fn find(name: &str, wanted_by: &str, load: Load<'_>) -> Result<Document, Error> 
     Ok(document)
 }
 
-fn fold(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<Profile, Error> {
-    let profile = merge(document, load, chain)?;
+/// What a profile is resolved for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Container,
+    /// Another profile's `exec` names it.
+    Sessions,
+}
+
+fn fold(document: Document, load: Load<'_>, name: &str, whom: For) -> Result<Profile, Error> {
+    let profile = merge(document, load, &mut vec![name.to_owned()], whom)?;
     let allows = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
     if profile.syscalls.allow.is_empty() {
         return Err(Error::NoCalls {
@@ -154,7 +179,18 @@ fn fold(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<P
     Ok(profile)
 }
 
-fn merge(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<Profile, Error> {
+fn merge(
+    document: Document,
+    load: Load<'_>,
+    chain: &mut Vec<String>,
+    whom: For,
+) -> Result<Profile, Error> {
+    // What sessions may be is said in one place; and profiles that name each other have no end.
+    if whom == For::Sessions && document.exec.is_some() {
+        return Err(Error::Nested {
+            profile: document.name,
+        });
+    }
     let mut parents = Vec::new();
     for parent in &document.extends {
         if chain.contains(parent) {
@@ -164,12 +200,14 @@ fn merge(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<
         }
         let found = find(parent, &document.name, load)?;
         chain.push(parent.clone());
-        parents.push(merge(found, load, chain)?);
+        parents.push(merge(found, load, chain, whom)?);
         chain.pop();
     }
     let syscalls = merge_calls(&document, &parents)?;
     let files = merge_files(&document.name, document.files, &parents)?;
     let network = merge_network(document.network, &parents);
+    let mut whole = |name: &str| fold(find(name, &document.name, load)?, load, name, For::Sessions);
+    let exec = exec::merge(&document.name, document.exec, &parents, &mut whole)?;
     let common = |get: fn(&Profile) -> BTreeSet<Scope>| {
         parents
             .iter()
@@ -191,13 +229,42 @@ fn merge(document: Document, load: Load<'_>, chain: &mut Vec<String>) -> Result<
         network,
         masked_paths: document.masked_paths.into_iter().map(|p| p.0).collect(),
         readonly_paths: document.readonly_paths.into_iter().map(|p| p.0).collect(),
-        refuse: document.process.refuse,
+        refuse: document
+            .process
+            .refuse
+            .into_iter()
+            .flat_map(|entry| entry.0)
+            .collect(),
+        max_tasks: document.process.max,
+        rlimits: document.rlimits,
+        devices: document.devices,
+        exec,
+        checkpoint: document
+            .checkpoint
+            .or_else(|| parents.iter().map(|p| p.checkpoint).min())
+            .unwrap_or(Checkpoint::Deny),
+        restore: document
+            .restore
+            .or_else(|| parents.iter().map(|p| p.restore).min())
+            .unwrap_or(Restore::Deny),
     };
     for parent in parents {
         profile.capabilities.extend(parent.capabilities);
         profile.masked_paths.extend(parent.masked_paths);
         profile.readonly_paths.extend(parent.readonly_paths);
         profile.refuse.extend(parent.refuse);
+        // A file that says nothing about a limit takes no part; of two that do, the wider one holds.
+        profile.max_tasks = profile.max_tasks.max(parent.max_tasks);
+        for (resource, more) in parent.rlimits {
+            let bound = profile.rlimits.entry(resource).or_insert(more);
+            bound.soft = bound.soft.max(more.soft);
+            bound.hard = bound.hard.max(more.hard);
+        }
+        if let Some(more) = parent.devices {
+            let all = profile.devices.get_or_insert_default();
+            let fresh: Vec<Device> = more.into_iter().filter(|d| !all.contains(d)).collect();
+            all.extend(fresh);
+        }
         for name in [parent.name].into_iter().chain(parent.extends) {
             if !profile.extends.contains(&name) {
                 profile.extends.push(name);

@@ -51,8 +51,90 @@ fn wrong_words_are_errors_with_a_suggestion_and_their_line() {
         ("process: {refuse: [root-usr]}", "did you mean `root-user`?"),
         ("requires: {degrade: [landlok]}", "did you mean `landlock`?"),
         ("network: {bind_tcp: [70000]}", "web.yaml:4:"),
+        (
+            "exec: {interactive: denied}",
+            "neither allow, deny nor {profile: NAME}",
+        ),
+        (
+            "exec: {interactive: {profil: x}}",
+            "did you mean `profile`?",
+        ),
+        ("exec: {comands: [ls]}", "did you mean `commands`?"),
+        ("exec: {commands: [bin/ls]}", "write it from `/`"),
+        ("exec: {commands: [/bin/../ls]}", "without `.` and `..`"),
+        ("exec: {commands: ['']}", "can be no argv[0]"),
+        ("exec: deny", "web.yaml:4:"),
         ("description: [1]", "web.yaml:4:"),
         ("version: 1", "appears twice"),
+    ] {
+        let found = error(&format!("version: 1\nname: web\n{CALLS}{text}\n"));
+        assert!(
+            found.contains(want) && found.starts_with("web.yaml:4:"),
+            "{text}: {found}"
+        );
+    }
+}
+
+#[test]
+fn wrong_rules_and_limits_are_errors_that_say_what_to_write() {
+    for (text, want) in [
+        ("process: {refuse: [host-path]}", "write {host-path: [...]}"),
+        (
+            "process: {refuse: [{host-paths: ['/']}]}",
+            "did you mean `host-path`?",
+        ),
+        ("process: {refuse: [{host-path: []}]}", "refuses nothing"),
+        ("process: {refuse: [{}]}", "an entry without a rule"),
+        (
+            "process: {refuse: [{host-path: [etc]}]}",
+            "`etc` is not absolute",
+        ),
+        (
+            "process: {refuse: [{host-path: ['/a/../b*']}]}",
+            "`/a/../b*` holds `.` or `..`",
+        ),
+        (
+            "process: {refuse: [{host-path: ['/a/b**']}]}",
+            "whole components",
+        ),
+        (
+            "process: {refuse: [{host-path: ['@kubelets']}]}",
+            "did you mean `kubelet`?",
+        ),
+        (
+            "process: {refuse: [{capability: [SYS_PTRCE]}]}",
+            "did you mean `SYS_PTRACE`?",
+        ),
+        (
+            "process: {refuse: [{capability: ['@add']}]}",
+            "unknown capability",
+        ),
+        (
+            "process: {refuse: [{missing-limit: [memroy]}]}",
+            "did you mean `memory`?",
+        ),
+        ("process: {max: 15}", "write 16 or more"),
+        ("process: {max: 4194305}", "limits nothing"),
+        ("process: {max: -1}", "web.yaml:4:"),
+        ("rlimits: {nofile: 5}", "did you mean `NOFILE`?"),
+        ("rlimits: {RLIMIT_NOFILE: 5}", "did you mean `NOFILE`?"),
+        (
+            "rlimits: {NOFILE: {soft: 5, hard: 4}}",
+            "above the hard one",
+        ),
+        ("rlimits: {NOFILE: {soft: 5}}", "`hard` is missing"),
+        ("rlimits: {NOFILE: unlimited}", "web.yaml:4:"),
+        ("rlimits: {NOFILE: 5, NOFILE: 6}", "appears twice"),
+        ("devices: ['@standart']", "did you mean `@standard`?"),
+        ("devices: [/etc/x]", "does not lie in /dev"),
+        ("devices: [{path: /dev/x, major: 1}]", "not by both"),
+        ("devices: [{type: c, minor: 1}]", "`minor` without `major`"),
+        ("devices: [{type: d, major: 1}]", "web.yaml:4:"),
+        ("devices: [{path: /dev/x, access: rwx}]", "letters of `rwm`"),
+        (
+            "devices: [{path: /dev/x, acces: r}]",
+            "did you mean `access`?",
+        ),
     ] {
         let found = error(&format!("version: 1\nname: web\n{CALLS}{text}\n"));
         assert!(
@@ -156,7 +238,7 @@ fn circles_missing_unreadable_and_misnamed_profiles_are_errors() {
             .to_string()
     };
     assert!(why("a").contains("a -> b -> c -> a"));
-    assert!(why("lost").contains("no profile `nowhere` (extended by lost)"));
+    assert!(why("lost").contains("no profile `nowhere` (named by lost)"));
     assert!(why("locked").contains("permission denied"));
     assert!(why("alias").contains("says `name: other`"));
     for hostile in ["../etc/passwd", "/etc/x", ".hidden", "", "a/b"] {
@@ -277,5 +359,113 @@ fn an_exception_that_a_union_would_lose_is_an_error() {
     ] {
         let files = web(parent, own).unwrap().files.unwrap();
         assert_eq!(files.except.len(), kept, "{parent} {own}");
+    }
+}
+
+#[test]
+fn what_is_said_of_sessions_is_the_childs_own_else_what_the_parents_agree_on() {
+    let texts = |name: &str| {
+        let exec = match name {
+            "quiet" => "",
+            "closed" => "exec: {interactive: deny, commands: [a]}",
+            "listed" => "exec: {commands: [b, /c/*]}",
+            "open" => "exec: {interactive: allow}",
+            "held" => "exec: {interactive: {profile: restricted}, profile: quiet}",
+            _ => return Ok(None),
+        };
+        Ok(Some(format!("version: 1\nname: {name}\n{CALLS}{exec}\n")))
+    };
+    let child = |extends: &str, exec: &str| {
+        let text = format!("{{version: 1, name: web, extends: [{extends}], exec: {exec}}}");
+        Profile::resolve("web", &mut |name| match name {
+            "web" => Ok(Some(text.clone())),
+            other => texts(other),
+        })
+    };
+    let sessions = |extends, exec| child(extends, exec).unwrap().exec.unwrap();
+    let agreed = sessions("quiet, closed, listed", "null");
+    assert_eq!(agreed.interactive, Some(Interactive::Deny));
+    let commands: Vec<String> = agreed.commands.into_iter().flatten().collect();
+    assert_eq!(commands, ["/c/*", "a", "b"]);
+    assert!(child("quiet", "null").unwrap().exec.is_none());
+    let own = sessions("closed", "{interactive: allow, commands: []}");
+    assert_eq!(own.interactive, Some(Interactive::Allow));
+    assert!(own.commands.unwrap().contains("a"));
+    assert_eq!(
+        sessions("quiet", "{commands: []}").commands.unwrap().len(),
+        0
+    );
+    let held = sessions("held", "null");
+    let names = |interactive| -> Vec<&str> {
+        held.stricter(interactive)
+            .map(|p| p.name.as_str())
+            .collect()
+    };
+    assert_eq!(
+        (names(false), names(true)),
+        (vec!["quiet"], vec!["quiet", "restricted"])
+    );
+    let why = |extends, exec| child(extends, exec).unwrap_err().to_string();
+    assert!(why("closed, open", "null").contains("differ about `exec.interactive`"));
+    assert!(
+        sessions("closed, open", "{interactive: deny}")
+            .interactive
+            .is_some()
+    );
+    assert!(why("quiet", "{profile: nowhere}").contains("`nowhere` (named by web)"));
+}
+
+#[test]
+fn checkpoint_and_restore_are_denied_unless_all_parents_or_the_child_itself_say_otherwise() {
+    let resolved = |extends: &str, own: &str| {
+        let text = format!("{{version: 1, name: web, extends: [{extends}]{own}}}");
+        let profile = Profile::resolve("web", &mut |name| {
+            Ok(match name {
+                "web" => Some(text.clone()),
+                "moves" => Some(format!(
+                    "version: 1\nname: moves\n{CALLS}checkpoint: allow\nrestore: unprotected\n"
+                )),
+                _ => None,
+            })
+        });
+        let profile = profile.unwrap();
+        (profile.checkpoint, profile.restore)
+    };
+    let (denied, moves) = (
+        (Checkpoint::Deny, Restore::Deny),
+        (Checkpoint::Allow, Restore::Unprotected),
+    );
+    assert_eq!(resolved("baseline", ""), denied);
+    assert_eq!(resolved("moves", ""), moves);
+    assert_eq!(resolved("moves, baseline", ""), denied);
+    assert_eq!(
+        resolved("moves", ", checkpoint: deny, restore: deny"),
+        denied
+    );
+    assert_eq!(
+        resolved("baseline", ", checkpoint: allow, restore: unprotected"),
+        moves
+    );
+    let found = error(&format!("version: 1\nname: web\n{CALLS}restore: allow\n"));
+    assert!(found.contains("unknown value `allow`"), "{found}");
+}
+
+#[test]
+fn a_profile_for_sessions_that_speaks_of_sessions_itself_is_an_error() {
+    for exec in [
+        "{profile: web}",
+        "{interactive: {profile: web}}",
+        "{profile: child}",
+    ] {
+        let text = format!("version: 1\nname: web\n{CALLS}exec: {exec}\n");
+        let found = Profile::resolve("web", &mut |name| {
+            Ok(match name {
+                "web" => Some(text.clone()),
+                "child" => Some("{version: 1, name: child, extends: [web]}".into()),
+                _ => None,
+            })
+        });
+        let found = found.unwrap_err().to_string();
+        assert!(found.contains("profile web has `exec`, so no"), "{found}");
     }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::Failure;
 use crate::init::ARGV0_PREFIX;
 use crate::oci::document::{self, Document, FileError, Kind};
+use crate::seal::BOUND_INIT;
 use crate::state::{StateError, digest, write_atomic};
 
 const CONFIG: &str = "config.json";
@@ -119,7 +120,7 @@ fn is_rewritten(document: &Document) -> bool {
         .value()
         .pointer("/process/args/0")
         .and_then(|word| word.as_str());
-    first.is_some_and(|word| word.starts_with(ARGV0_PREFIX))
+    first.is_some_and(|word| word.starts_with(ARGV0_PREFIX) || word == BOUND_INIT)
 }
 
 #[cfg(test)]

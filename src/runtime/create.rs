@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use super::bundle::Bundle;
 use super::handover::{self, Handover};
-use super::{Door, Failure, absolute, forward};
+use super::{Door, Failure, absolute, bound, forward, sources};
 use crate::config::{self, ConfigError};
 use crate::event::Identity;
 use crate::host::Host;
@@ -23,7 +23,7 @@ use crate::oci::invocation::{Changes, Create};
 use crate::oci::patch::Edit;
 use crate::policy::{self, Input, Layers, Plan, Selecting};
 use crate::profile::Profile;
-use crate::state::{self, Home, Record};
+use crate::state::{self, Delivery, Home, Record};
 use crate::sys::{socket, spawn};
 
 /// Set by containerd's CRI plugin on a pod's pause container.
@@ -46,7 +46,7 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     host.runtime.check()?;
     // 2. Decide.
     let who = identity(&create.id, &bundle.original);
-    let (plan, profiles) = decide(door, &who, &bundle.original, &host, run)?;
+    let (plan, profiles) = decide(door, &who, &bundle, &host, run)?;
     // 3. Make everything ready beside the bundle.
     let home = take_home(door, &create.id)?;
     let made = assemble(
@@ -88,14 +88,43 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     Ok(failure)
 }
 
+/// `restore`, by becoming the runtime: for those whose every profile says that they want a container
+/// without its sandbox. CRIU makes processes as the image has them; init never runs in them.
+///
+/// The container has no home afterwards, so no session can be added to it.
+pub(super) fn restored(door: &Door<'_>, id: &str, bundle: Option<&Path>) -> Failure {
+    let planned = || -> Result<Option<String>, Failure> {
+        let bundle = Bundle::open(&absolute(bundle.unwrap_or(Path::new(".")))?)?;
+        let host = Host::probe(&door.settings.runtime, &door.config.state_dir)?;
+        host.runtime.check()?;
+        let who = identity(id, &bundle.original);
+        let (plan, _) = decide(door, &who, &bundle, &host, false)?;
+        Ok(plan.restore_denied_by)
+    };
+    match planned() {
+        Err(failure) => failure,
+        Ok(Some(profile)) => Failure::Restore {
+            id: id.to_owned(),
+            profile,
+        },
+        Ok(None) => {
+            door.warn(&format!(
+                "container {id:?} is restored WITHOUT its sandbox, as its profiles say \
+                 (`restore: unprotected`): no Landlock, no supervisor, no exec"
+            ));
+            forward::become_runtime(door.invocation, Some(&door.config))
+        }
+    }
+}
+
 fn decide(
     door: &Door<'_>,
     who: &Identity,
-    original: &Document,
+    bundle: &Bundle,
     host: &Host,
     run: bool,
 ) -> Result<(Plan, Vec<String>), Failure> {
-    let spec = original.spec()?;
+    let spec = bundle.original.spec()?;
     let annotations = spec.annotations().iter().flatten();
     let annotations = annotations
         .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -116,11 +145,13 @@ fn decide(
     // What a pod selects for its containers has to be there; it is in force on none but those.
     let layers = if pause { 1 } else { profiles.len() };
     let profiles: Vec<&Profile> = profiles.iter().take(layers).collect();
+    let found = sources::find(&profiles, &spec, &bundle.path)?;
     let input = Input {
         profiles: Layers::new(&profiles)?,
         spec: &spec,
         host,
         config: &door.config,
+        found: Some(&found),
         run,
     };
     if pause {
@@ -171,22 +202,33 @@ fn assemble(
 ) -> Result<(Vec<u8>, Handover), Failure> {
     let sealed = plan.policy.encode();
     let policy = handover::bytes(c"mantlet-policy", &sealed)?;
-    let (program, init_digest) = handover::init(door)?;
-    let mut ours = vec![program, policy];
+    let delivery = plan.exec.delivery;
+    let label = plan.init_label.as_deref();
+    let (program, init_digest) = handover::init(door, delivery, label, home)?;
     let supervised = if plan.policy.supervised {
         let copy = |fd: &OwnedFd| {
             fd.try_clone()
                 .map_err(|error| Failure::system("copy", "a descriptor".into(), error))
         };
-        let copies = (copy(&ours[0])?, copy(&ours[1])?);
+        let mut lent = vec![copy(&program)?, copy(&policy)?];
+        for policy in &plan.session_policies {
+            lent.push(handover::bytes(c"mantlet-policy", &policy.encode())?);
+        }
         let (near, far) = socket::pair()
             .map_err(|error| Failure::system("make", "init's channel".into(), error))?;
-        ours.push(far);
-        Some((near, copies))
+        Some((near, far, lent))
     } else {
         None
     };
-    let handover = Handover::new(create.preserve_fds, host.runtime.family, ours);
+    let (supervised, far) = match supervised {
+        Some((near, far, lent)) => (Some((near, lent)), Some(far)),
+        None => (None, None),
+    };
+    // A mounted program is not passed as well: through its descriptor, which is of the host's mount,
+    // it could be written.
+    let program = Some(program).filter(|_| delivery == Delivery::Memfd);
+    let ours = program.into_iter().chain([policy]).chain(far).collect();
+    let handover = Handover::new(create.preserve_fds, host.runtime.family, delivery, ours);
     let args = bundle
         .original
         .value()
@@ -194,9 +236,12 @@ fn assemble(
         .cloned()
         .unwrap_or_default();
     let mut edits = plan.edits.clone();
+    if delivery == Delivery::Bind {
+        edits.push(policy::delivery::mount(&bound::path(home)));
+    }
     edits.push(Edit::Set {
         pointer: "/process/args".into(),
-        value: handover::with_init(handover.argv0(), &args).ok_or(Failure::NoCommand {
+        value: handover::with_init(handover.words(), &args).ok_or(Failure::NoCommand {
             verb: "create",
             id: create.id.clone(),
         })?,
@@ -219,17 +264,17 @@ fn assemble(
         policy_digest: state::digest(&sealed),
         init_digest,
         exec: plan.exec.clone(),
+        host_paths: plan.host_paths.clone(),
+        checkpoint: plan.checkpoint,
         tripwires: plan.tripwires.clone(),
         effective: plan.effective.clone(),
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
     };
     home.write_record(&record)?;
-    if let Some((channel, (program, policy))) = supervised {
-        start_supervisor(
-            door,
-            home,
-            vec![home.bind_control()?, channel, program, policy],
-        )?;
+    if let Some((channel, lent)) = supervised {
+        let mut fds = vec![home.bind_control()?, channel];
+        fds.extend(lent);
+        start_supervisor(door, home, fds)?;
     }
     Ok((rewritten, handover))
 }

@@ -1,20 +1,22 @@
 //! `exec`: one more process under the container's own policy, in both of runc's forms. Nothing is
 //! compiled and no profile is read: the supervisor lends the very bytes the workload was held to.
 
+use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::handover::{self, Handover};
-use super::start::{check_proc, code_of, connect, hear, hear_outcome, record, runtime, say};
+use super::start::{check_inside, code_of, connect, hear, hear_outcome, record, runtime, say};
 use super::{Door, Failure, forward};
 use crate::control::{Answer, Ask};
 use crate::oci::document::{Document, Kind};
 use crate::oci::invocation::{Changes, Exec};
 use crate::oci::patch::Edit;
-use crate::policy;
+use crate::policy::{self, ExecPlan, Streams};
 use crate::seal::Rlimit;
-use crate::state::{Home, Record};
-use crate::sys::{fds, socket};
+use crate::state::{Delivery, Home, Record};
+use crate::sys::{fds, process, socket};
 
 const VERB: &str = "exec in";
 
@@ -28,40 +30,56 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
             id: exec.id.clone(),
         });
     }
-    if let Some(reason) = &record.exec.refused {
-        return Err(policy::Refusal::Exec(reason.clone()).into());
-    }
     let process = exec
         .process
         .as_deref()
-        .map(|path| process_file(path, &record))
+        .map(|path| process_file(path, exec, &record))
         .transpose()?;
-    if process.is_none() {
-        check_user(exec, &record)?;
-    }
+    let argv0 = exec.command.first().map(|word| word.as_bytes());
+    let (policy, allowed_caps) = match &process {
+        Some((_, plan)) => (plan.policy, None),
+        None => {
+            let held = policy::session::admit(argv0, streams(exec), &record.exec)?;
+            if let Some(profiles) = held.fewer_capabilities {
+                return Err(Failure::CommandLine {
+                    id: exec.id.clone(),
+                    profiles: profiles.join(" + "),
+                });
+            }
+            check_user(exec, held.refuse_root, record.exec.workload_is_root)?;
+            (held.policy, Some(held.capabilities))
+        }
+    };
     // 2. The filesystem may have changed since the last session, and who may mount is not asked.
-    check_proc(VERB, &exec.id, running_pid(&home, &exec.id)?, &record)?;
+    check_inside(
+        VERB,
+        &exec.id,
+        running_pid(&home, &exec.id)?,
+        &home,
+        &record,
+    )?;
     // 3. Init's program, the policy and a channel, all from the supervisor.
     let supervisor = connect(&home, &exec.id, VERB)?;
-    let rlimits = process.as_ref().map(|(_, rlimits)| rlimits.as_slice());
-    let ours = borrow(&supervisor, exec, rlimits)?;
+    let rlimits = process.as_ref().map(|(_, plan)| plan.rlimits.as_slice());
+    let mut ours = borrow(&supervisor, exec, policy, rlimits)?;
+    if record.exec.delivery == Delivery::Bind {
+        ours.remove(0);
+    }
     // 4. The runtime's own exec.
     let family = super::family_of(&record.runtime);
-    let handover = Handover::new(exec.preserve_fds, family, ours);
+    let handover = Handover::new(exec.preserve_fds, family, record.exec.delivery, ours);
     let supervisor = handover::clear(supervisor, &handover)?;
     let file = process
         .map(|(document, _)| put_init(&document, &handover, &exec.id))
         .transpose()?;
     let file_path = file.as_ref().map(handover::path_to);
-    let argv0 = [handover.argv0().into()];
+    let init: Vec<OsString> = handover.words().into_iter().map(OsString::from).collect();
     let changes = Changes {
         preserve_fds: Some(handover.preserve()),
         process: file_path.as_deref(),
-        before_command: if file.is_some() { &[] } else { &argv0 },
+        before_command: if file.is_some() { &[] } else { &init },
         no_new_privs: file.is_none(),
-        allowed_caps: file
-            .is_none()
-            .then_some(record.exec.capabilities.as_slice()),
+        allowed_caps,
     };
     let words = door.invocation.render(&record.runtime, &changes);
     let (first, end) = (handover.first(), handover.end());
@@ -80,18 +98,45 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
     hear_outcome(&supervisor, &exec.id, VERB)
 }
 
-/// The process file with the profile's limits in it.
-fn process_file(path: &Path, record: &Record) -> Result<(Document, Vec<Rlimit>), Failure> {
+/// The process file with the profile's limits in it, and what holds the session.
+fn process_file(
+    path: &Path,
+    exec: &Exec,
+    record: &Record,
+) -> Result<(Document, ExecPlan), Failure> {
     let document = Document::load(path, Kind::Process)?;
-    let plan = policy::plan_exec(&document.process()?, &record.exec)?;
-    Ok((document.edited(&plan.edits)?, plan.rlimits))
+    let plan = policy::plan_exec(&document.process()?, streams(exec), &record.exec)?;
+    Ok((document.edited(&plan.edits)?, plan))
+}
+
+/// What makes the session interactive, as far as the command line tells. `--tty` counts beside a
+/// process file too: no runtime heeds it there today, and one that will must not get past the rule.
+fn streams(exec: &Exec) -> Streams {
+    Streams {
+        terminal: exec.tty,
+        input: has_input(),
+    }
+}
+
+/// Whether standard input can bring anything: engines give /dev/null to probes, to hooks of the pod
+/// and to `kubectl exec` without `-i`.
+fn has_input() -> bool {
+    let null = |file: libc::stat| {
+        file.st_mode & libc::S_IFMT == libc::S_IFCHR && file.st_rdev == libc::makedev(1, 3)
+    };
+    !process::stat(std::io::stdin()).is_ok_and(null)
 }
 
 /// The command-line form takes the container's own process for a model, whose limits were set at
 /// `create`; only its user can be another one.
-fn check_user(exec: &Exec, record: &Record) -> Result<(), Failure> {
+fn check_user(exec: &Exec, refuse_root: bool, workload_is_root: bool) -> Result<(), Failure> {
     let user = exec.user.as_deref().unwrap_or_default();
-    if record.exec.refuse_root && !user.is_empty() && may_be_root(user) {
+    let root = if user.is_empty() {
+        workload_is_root
+    } else {
+        may_be_root(user)
+    };
+    if refuse_root && root {
         return Err(Failure::RootSession {
             id: exec.id.clone(),
             user: user.to_owned(),
@@ -125,6 +170,7 @@ fn running_pid(home: &Home, id: &str) -> Result<i32, Failure> {
 fn borrow(
     supervisor: &OwnedFd,
     exec: &Exec,
+    policy: u32,
     rlimits: Option<&[Rlimit]>,
 ) -> Result<Vec<OwnedFd>, Failure> {
     let (near, far) =
@@ -133,6 +179,7 @@ fn borrow(
     let ask = Ask::Exec {
         print_errors: !exec.detach,
         rlimits: rlimits.map(|limits| limits.iter().map(own).collect()),
+        policy,
     };
     say(supervisor, &ask, &[near.as_raw_fd()], &exec.id, VERB)?;
     let (answer, mut packet) = hear(supervisor, &exec.id, VERB)?;
@@ -160,7 +207,7 @@ fn put_init(document: &Document, handover: &Handover, id: &str) -> Result<OwnedF
     let args = document.value().get("args").cloned().unwrap_or_default();
     let edit = Edit::Set {
         pointer: "/args".into(),
-        value: handover::with_init(handover.argv0(), &args).ok_or_else(|| Failure::NoCommand {
+        value: handover::with_init(handover.words(), &args).ok_or_else(|| Failure::NoCommand {
             verb: VERB,
             id: id.to_owned(),
         })?,

@@ -9,6 +9,7 @@ use crate::oci::patch::PatchError;
 use crate::oci::procmounts::ForgedProc;
 use crate::policy::{Refusal, SelectError};
 use crate::profile;
+use crate::seal::BOUND_INIT;
 use crate::state::StateError;
 
 /// One line for the runtime's log.
@@ -50,6 +51,26 @@ pub enum Failure {
         id: String,
         /// What is wrong.
         cause: ForgedProc,
+    },
+    /// Mounts cannot be told apart.
+    #[error(
+        "cannot compare the container's mounts with `host-path` of its profile: line {line} of mountinfo has another form than the kernel's; report this kernel"
+    )]
+    Mountinfo {
+        /// From 1.
+        line: usize,
+    },
+    /// What would be executed in place of init.
+    #[error(
+        "cannot {verb} container {id:?}: refusing to trust its {BOUND_INIT}: {cause}; remove what the image or a volume has at /dev, and create it anew"
+    )]
+    Bound {
+        /// `start` or `exec in`.
+        verb: &'static str,
+        /// The container.
+        id: String,
+        /// What is wrong.
+        cause: String,
     },
     /// A system call or a file of ours.
     #[error("cannot {operation} {object}: {cause}")]
@@ -148,27 +169,39 @@ pub enum Failure {
         /// The container.
         id: String,
     },
-    /// The profile refuses root and the session asks for it.
+    /// A profile refuses root and the session would be root.
     #[error(
-        "cannot exec in container {id:?} as {user:?}: its profile refuses root-user; name another user by a plain uid such as 1000"
+        "cannot exec in container {id:?} as user {user:?}: a profile that the session is held to refuses root-user; name another user by a plain uid such as 1000"
     )]
     RootSession {
         /// The container.
         id: String,
-        /// `--user`.
+        /// `--user`; empty for the workload's own.
         user: String,
+    },
+    /// A session that would keep the workload's capabilities.
+    #[error(
+        "cannot exec in container {id:?} without --process: the runtime would give it the workload's capabilities, and profile {profiles}, which it is held to, leaves it fewer; name them in a process file"
+    )]
+    CommandLine {
+        /// The container.
+        id: String,
+        /// What holds it.
+        profiles: String,
     },
     /// `restore`.
     #[error(
-        "cannot restore container {id:?}: a checkpoint holds no Landlock domain and CRIU suspends seccomp, so it would run with less than its profile says; create it anew"
+        "cannot restore container {id:?}: a checkpoint holds no Landlock domain and CRIU suspends seccomp, so it would run with less than profile {profile} says; create it anew, or let the profile say `restore: unprotected`"
     )]
     Restore {
         /// The container.
         id: String,
+        /// Who does not permit it.
+        profile: String,
     },
     /// `checkpoint`.
     #[error(
-        "cannot checkpoint container {id:?}: CRIU suspends its seccomp filter meanwhile, and what is written could not be restored with its sandbox; back up its volumes instead"
+        "cannot checkpoint container {id:?}: CRIU suspends its seccomp filter meanwhile, and what is written could not be restored with its sandbox; back up its volumes instead, or let its profile say `checkpoint: allow`"
     )]
     Checkpoint {
         /// The container.

@@ -50,8 +50,8 @@ fn owner(
     runtime_of(state_dir, &root(invocation, named).ok()?, id)
 }
 
-/// Whether mantlet made the container.
-pub(super) fn is_ours(
+/// Whether mantlet made the container, and its record does not permit `checkpoint`.
+pub(super) fn denies_checkpoint(
     invocation: &Invocation,
     config: &Result<Config, ConfigError>,
     id: &str,
@@ -66,7 +66,9 @@ pub(super) fn is_ours(
     let Ok(root) = root(invocation, &named) else {
         return false;
     };
-    Home::new(&config.state_dir, &root, id).is_ok_and(|home| home.exists())
+    Home::new(&config.state_dir, &root, id).is_ok_and(|home| {
+        home.exists() && !home.read_record().is_ok_and(|record| record.checkpoint)
+    })
 }
 
 /// Becomes `path` with `words` as argv and this process's environment. Returns only an error.

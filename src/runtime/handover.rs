@@ -6,28 +6,40 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{Door, Failure};
+use super::{Door, Failure, bound};
 use crate::host::{self, Family};
 use crate::init::ARGV0_PREFIX;
 use crate::oci::invocation::{Preserved, preserved};
+use crate::seal::BOUND_INIT;
+use crate::state::{Delivery, Home};
 use crate::sys::fds;
 use crate::sys::memfd::{self, Use};
 
-/// Descriptors that init is given: its program, the policy, the channel.
+/// Descriptors that init is given: its program where it is not mounted, the policy, the channel.
 #[derive(Debug)]
 pub(super) struct Handover {
     engine: Preserved,
     ours: Vec<OwnedFd>,
+    delivery: Delivery,
 }
 
 impl Handover {
     /// Counts the engine's own descriptors; `preserve` is its `--preserve-fds`.
-    pub(super) fn new(preserve: u32, family: Family, ours: Vec<OwnedFd>) -> Handover {
+    pub(super) fn new(
+        preserve: u32,
+        family: Family,
+        delivery: Delivery,
+        ours: Vec<OwnedFd>,
+    ) -> Handover {
         let var = std::env::var_os;
         let (count, owner) = (var("LISTEN_FDS"), var("LISTEN_PID"));
         let pid = std::process::id();
         let engine = preserved(preserve, count.as_deref(), owner.as_deref(), pid, family);
-        Handover { engine, ours }
+        Handover {
+            engine,
+            ours,
+            delivery,
+        }
     }
 
     /// Number of the first of ours.
@@ -45,9 +57,13 @@ impl Handover {
         self.engine.with(self.ours.len() as u32)
     }
 
-    /// The new `argv[0]` of the container.
-    pub(super) fn argv0(&self) -> String {
-        format!("{ARGV0_PREFIX}{}", self.first())
+    /// What stands before the command: init's path, which tells the number of the first descriptor, or
+    /// its fixed path and that number.
+    pub(super) fn words(&self) -> Vec<String> {
+        match self.delivery {
+            Delivery::Memfd => vec![format!("{ARGV0_PREFIX}{}", self.first())],
+            Delivery::Bind => vec![BOUND_INIT.to_owned(), self.first().to_string()],
+        }
     }
 
     /// Puts the descriptors in their places, open across execve. Nothing else of ours may be open
@@ -83,8 +99,13 @@ pub(super) fn program(door: &Door<'_>, name: &str) -> Result<PathBuf, Failure> {
     Ok(own.parent().unwrap_or(Path::new("/")).join(name))
 }
 
-/// Init's program as a sealed memfd, and its digest.
-pub(super) fn init(door: &Door<'_>) -> Result<(OwnedFd, String), Failure> {
+/// Init's program as a sealed memfd, or as a copy in the home that only has a name; and its digest.
+pub(super) fn init(
+    door: &Door<'_>,
+    delivery: Delivery,
+    label: Option<&str>,
+    home: &Home,
+) -> Result<(OwnedFd, String), Failure> {
     let path = program(door, "mantlet-init")?;
     let missing = |cause| Failure::Missing {
         path: path.clone(),
@@ -96,8 +117,11 @@ pub(super) fn init(door: &Door<'_>) -> Result<(OwnedFd, String), Failure> {
         return Err(missing(std::io::Error::other("it is not a program")));
     }
     let digest = host::digest_of(&file, &path, &door.config.state_dir).map_err(missing)?;
-    let fd = memfd::sealed(c"mantlet-init", Use::Program, file)
-        .map_err(|error| Failure::system("copy", path.display().to_string(), error))?;
+    let fd = match delivery {
+        Delivery::Memfd => memfd::sealed(c"mantlet-init", Use::Program, file)
+            .map_err(|error| Failure::system("copy", path.display().to_string(), error))?,
+        Delivery::Bind => bound::copy(file, home, label)?,
+    };
     Ok((fd, digest))
 }
 
@@ -114,9 +138,9 @@ pub(super) fn path_to(fd: &OwnedFd) -> PathBuf {
 
 /// The command with init in front; `None` where there is no command, because runtimes would count
 /// init as one.
-pub(super) fn with_init(argv0: String, args: &serde_json::Value) -> Option<serde_json::Value> {
+pub(super) fn with_init(words: Vec<String>, args: &serde_json::Value) -> Option<serde_json::Value> {
     let rest = args.as_array().filter(|words| !words.is_empty())?;
-    let init = std::iter::once(serde_json::Value::String(argv0));
+    let init = words.into_iter().map(serde_json::Value::String);
     Some(init.chain(rest.iter().cloned()).collect())
 }
 
@@ -127,7 +151,7 @@ mod tests {
 
     #[test]
     fn init_stands_before_a_command_and_is_never_one_itself() {
-        let with = |args| with_init("/proc/self/fd/3".into(), &args);
+        let with = |args| with_init(vec!["/proc/self/fd/3".into()], &args);
         assert_eq!(with(json!(["sh"])), Some(json!(["/proc/self/fd/3", "sh"])));
         for none in [json!([]), json!(null), json!("sh")] {
             assert_eq!(with(none), None);

@@ -6,18 +6,20 @@
 //! | `create`, `run` | [`create`]: plan, start the supervisor, rewrite config.json, become the runtime |
 //! | `start` | [`start`]: check the parked container's /proc, run the runtime's `start`, hear from init |
 //! | `exec` | [`exec`]: hand over the container's own policy, run the runtime's `exec` |
-//! | `restore`, `checkpoint` | refused: CRIU suspends seccomp, and Landlock domains are not restored |
+//! | `restore`, `checkpoint` | refused, unless every profile says otherwise: CRIU suspends seccomp, and Landlock domains are not restored |
 //! | all others, help, `--version`, `features` | [`forward`]: execve, argv untouched |
 //!
 //! Descriptors 0, 1 and 2 are the container's and are never touched, nothing is printed where a
 //! call succeeds, and a refusal is one line in the runtime's log and on standard error.
 
+mod bound;
 mod bundle;
 mod create;
 mod exec;
 mod failure;
 mod forward;
 mod handover;
+mod sources;
 mod start;
 
 use std::ffi::OsString;
@@ -77,11 +79,15 @@ fn answer(invocation: &Invocation, log: &ErrorLog) -> Result<i32, Failure> {
         )),
         Verb::Start { id } => start::container(&Door::open(invocation, config?, log)?, id),
         Verb::Exec(exec) => exec::session(&Door::open(invocation, config?, log)?, exec),
-        Verb::Restore { id } => Err(Failure::Restore { id: id.clone() }),
+        Verb::Restore { id, bundle } => Err(create::restored(
+            &Door::open(invocation, config?, log)?,
+            id,
+            bundle.as_deref(),
+        )),
         Verb::Checkpoint {
             id: Some(id),
             help: false,
-        } if forward::is_ours(invocation, &config, id) => {
+        } if forward::denies_checkpoint(invocation, &config, id) => {
             Err(Failure::Checkpoint { id: id.clone() })
         }
         Verb::Checkpoint { .. } | Verb::Other { .. } | Verb::None => {

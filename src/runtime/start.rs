@@ -4,11 +4,11 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
-use super::{Door, Failure, forward};
+use super::{Door, Failure, bound, forward, sources};
 use crate::channel::PATIENCE;
 use crate::control::{Answer, Ask, LARGEST, Request};
 use crate::oci::procmounts;
-use crate::state::{Home, Record};
+use crate::state::{Delivery, Home, Record};
 use crate::sys::probe;
 use crate::sys::socket::{self, Packet};
 
@@ -18,7 +18,11 @@ pub(super) fn container(door: &Door<'_>, id: &str) -> Result<i32, Failure> {
     let record = record(&home, id, "start")?;
     // 1. Nothing of the image has run yet: what is mounted at /proc now is what init will see.
     let pid = parked_pid(&record, id)?;
-    check_proc("start", id, pid, &record)?;
+    let mounts = check_inside("start", id, pid, &home, &record)?;
+    if let Err(failure) = sources::check(&mounts, record.host_paths.as_ref()) {
+        kill(&record, id);
+        return Err(failure);
+    }
     let words = door.invocation.forward(&record.runtime);
     if !record.supervised {
         return Err(forward::execute(&record.runtime, words));
@@ -94,14 +98,25 @@ fn parked_pid(record: &Record, id: &str) -> Result<i32, Failure> {
     }
 }
 
-/// Refuses a container in which something stands in for /proc (DESIGN §5): the runtime would
-/// execute that in place of init.
-pub(super) fn check_proc(
+/// Refuses a container in which something stands in for init's program (DESIGN §5): the runtime would
+/// execute that. Answers the text that tells the container's mounts.
+pub(super) fn check_inside(
     verb: &'static str,
     id: &str,
     pid: i32,
+    home: &Home,
     record: &Record,
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
+    let mounts = check_proc(verb, id, pid, record)?;
+    match record.exec.delivery {
+        Delivery::Memfd => {}
+        Delivery::Bind => bound::check(verb, id, pid, home)?,
+    }
+    Ok(mounts)
+}
+
+/// Init's rules are made from what /proc tells, however it got there.
+fn check_proc(verb: &'static str, id: &str, pid: i32, record: &Record) -> Result<String, Failure> {
     let path = format!("/proc/{pid}/mountinfo");
     let text = std::fs::read_to_string(&path).map_err(|error| Failure::NotThere {
         verb,
@@ -112,7 +127,8 @@ pub(super) fn check_proc(
         verb,
         id: id.to_owned(),
         cause,
-    })
+    })?;
+    Ok(text)
 }
 
 pub(super) fn connect(home: &Home, id: &str, verb: &'static str) -> Result<OwnedFd, Failure> {

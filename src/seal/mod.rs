@@ -15,6 +15,8 @@ pub struct Policy {
     pub layers: Vec<Layer>,
     /// Lowered last before the filter. Only limits too low for the runtime or init to live under.
     pub rlimits: Vec<Rlimit>,
+    /// Upper bounds, for exec sessions too: what is higher is lowered, nothing is raised.
+    pub bounds: Vec<Rlimit>,
     /// The workload-exact seccomp filter.
     pub filter: Filter,
 }
@@ -84,12 +86,16 @@ pub struct Filter {
     pub listener: bool,
 }
 
+/// Where init's program is mounted in a container that cannot be given it as a file in memory.
+pub const BOUND_INIT: &str = "/dev/.mantlet-init";
+
 mod codec;
+pub mod rights;
 
 pub use codec::{DecodeError, Decoder, Encoder};
 
 /// First bytes of a sealed policy; the last one is the version of its form.
-const MAGIC: [u8; 8] = *b"mantlet\x01";
+const MAGIC: [u8; 8] = *b"mantlet\x02";
 
 impl Policy {
     /// The bytes that [`Policy::decode`] reads back.
@@ -99,6 +105,7 @@ impl Policy {
         out.flag(self.supervised);
         out.list(&self.layers, |out, layer| layer.encode(out));
         encode_rlimits(&self.rlimits, &mut out);
+        encode_rlimits(&self.bounds, &mut out);
         out.bytes(&self.filter.program);
         out.u32(self.filter.flags);
         out.flag(self.filter.listener);
@@ -117,6 +124,7 @@ impl Policy {
             supervised: input.flag()?,
             layers: input.list(Layer::decode)?,
             rlimits: decode_rlimits(&mut input)?,
+            bounds: decode_rlimits(&mut input)?,
             filter: Filter {
                 program: input.bytes()?.to_vec(),
                 flags: input.u32()?,
@@ -220,6 +228,11 @@ mod tests {
                 }],
             }],
             rlimits: vec![Rlimit {
+                resource: 7,
+                soft: 4,
+                hard: u64::MAX,
+            }],
+            bounds: vec![Rlimit {
                 resource: 7,
                 soft: 4,
                 hard: u64::MAX,

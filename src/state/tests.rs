@@ -51,6 +51,8 @@ fn record(root: &Path) -> Record {
         policy_digest: digest(b""),
         init_digest: digest(b""),
         exec: ExecRules::default(),
+        host_paths: None,
+        checkpoint: false,
         tripwires: vec![Tripwire {
             syscall: "mount".into(),
             errno: 1,

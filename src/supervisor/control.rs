@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use nix::sys::epoll::EpollFlags;
 
-use super::session::{Session, prepare};
+use super::session::{Session, Wanted, prepare};
 use super::{Source, Supervisor, Workload, look};
 use crate::control::{Answer, Ask, LARGEST, Request, VERSION};
 use crate::seal::Rlimit;
@@ -78,17 +78,19 @@ impl Supervisor {
             Ask::Exec {
                 print_errors,
                 rlimits,
-            } => self.open_session(token, print_errors, rlimits, packet),
+                policy,
+            } => {
+                let wanted = Wanted {
+                    print_errors,
+                    rlimits: rlimits.map(|limits| limits.into_iter().map(own).collect()),
+                    policy: policy as usize,
+                };
+                self.open_session(token, wanted, packet);
+            }
         }
     }
 
-    fn open_session(
-        &mut self,
-        token: u64,
-        print_errors: bool,
-        rlimits: Option<Vec<(u32, u64, u64)>>,
-        mut packet: Packet,
-    ) {
+    fn open_session(&mut self, token: u64, wanted: Wanted, mut packet: Packet) {
         let refuse = |message: &str| Answer::Refused {
             message: message.into(),
         };
@@ -101,15 +103,12 @@ impl Supervisor {
         if prepare(&channel).is_err() {
             return self.send(token, &refuse("the channel is not a socket"), &[]);
         }
-        let own = |(resource, soft, hard)| Rlimit {
-            resource,
-            soft,
-            hard,
+        let Some(policy) = self.policies.get(wanted.policy) else {
+            return self.send(token, &refuse("it holds no policy of that number"), &[]);
         };
-        let rlimits = rlimits.map(|limits| limits.into_iter().map(own).collect());
-        let session = Session::exec(channel, token, print_errors, rlimits);
+        let lent: [RawFd; 2] = [self.program.as_raw_fd(), policy.fd.as_raw_fd()];
+        let session = Session::exec(channel, token, wanted);
         self.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
-        let lent: [RawFd; 2] = [self.program.as_raw_fd(), self.policy_fd.as_raw_fd()];
         self.send(token, &Answer::Accepted, &lent);
     }
 
@@ -124,6 +123,14 @@ impl Supervisor {
         if sent.is_err() {
             self.hang_up(token);
         }
+    }
+}
+
+fn own((resource, soft, hard): (u32, u64, u64)) -> Rlimit {
+    Rlimit {
+        resource,
+        soft,
+        hard,
     }
 }
 

@@ -7,7 +7,7 @@
 //! that has not had its word never runs.
 //!
 //! Descriptors, by number (see [`FIRST_FD`]): the control listener, the workload's channel, init's
-//! program, the sealed policy.
+//! program, the sealed policy, and one more for each of the record's sub-policies.
 
 mod control;
 mod journal;
@@ -25,7 +25,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::control::Answer;
 use crate::event::{Process, What};
 use crate::seal::Policy;
-use crate::state::{self, Home, Status};
+use crate::seal::rights::Handled;
+use crate::state::{self, Home, Record, Status, SubPolicy};
 use crate::sys::{fds, pidfd, process};
 use journal::Journal;
 use session::Session;
@@ -33,6 +34,9 @@ use tripwire::Tripwires;
 
 /// Number of the first descriptor that the front door passes; the others follow it.
 pub const FIRST_FD: RawFd = 3;
+
+/// Place of the workload's policy behind it.
+const FIRST_POLICY: RawFd = 3;
 
 /// Why a supervisor could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -75,20 +79,25 @@ enum Workload {
     Known(Answer),
 }
 
-/// What is left of the policy once it is in init's hands: what an attestation is compared with.
-struct Wanted {
-    layers: u32,
+/// A sealed policy, and what is compared with the attestation of an init that was given it.
+struct Sealed {
+    fd: OwnedFd,
+    /// Profiles that it has besides the container's.
+    profiles: Vec<String>,
+    domains: Vec<Handled>,
     instructions: u32,
     listener: bool,
+    /// What the plan says that the container goes without.
+    degraded: Vec<String>,
 }
 
 /// The whole of it.
 pub struct Supervisor {
     home: Home,
     identity: state::HomeId,
-    wanted: Wanted,
     program: OwnedFd,
-    policy_fd: OwnedFd,
+    /// The workload's, then those of exec sessions.
+    policies: Vec<Sealed>,
     epoll: Epoll,
     sources: BTreeMap<u64, Source>,
     next_token: u64,
@@ -115,21 +124,39 @@ pub fn run(path: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
+impl Sealed {
+    /// The workload's, or `held`'s.
+    fn read(fd: OwnedFd, record: &Record, held: Option<&SubPolicy>) -> Result<Sealed, StartError> {
+        let bytes =
+            look::read_all(&fd).map_err(|error| StartError::System("read the policy", error))?;
+        let policy = Policy::decode(&bytes)?;
+        Ok(Sealed {
+            fd,
+            profiles: held.map_or_else(Vec::new, |sub| sub.profiles.clone()),
+            domains: policy.layers.iter().map(Handled::from).collect(),
+            instructions: (policy.filter.program.len() / 8) as u32,
+            listener: policy.filter.listener,
+            degraded: held.map_or_else(|| record.degraded(), |sub| sub.degraded.clone()),
+        })
+    }
+}
+
 impl Supervisor {
     fn begin(path: &Path) -> Result<Supervisor, StartError> {
         let take = |offset| {
             fds::inherited(FIRST_FD + offset)
                 .map_err(|error| StartError::System("find a descriptor", error))
         };
-        let (control, channel, program, policy_fd) = (take(0)?, take(1)?, take(2)?, take(3)?);
+        let (control, channel, program) = (take(0)?, take(1)?, take(2)?);
         fds::cloexec_from(FIRST_FD)
             .map_err(|error| StartError::System("keep descriptors", error))?;
         let (home, identity) = Home::open(path)?;
         let record = home.read_record()?;
-        let policy = Policy::decode(
-            &look::read_all(&policy_fd)
-                .map_err(|error| StartError::System("read the policy", error))?,
-        )?;
+        let more = record.exec.sub_policies().map(Some);
+        let policies = (FIRST_POLICY..)
+            .zip(std::iter::once(None).chain(more))
+            .map(|(offset, held)| Sealed::read(take(offset)?, &record, held))
+            .collect::<Result<Vec<Sealed>, StartError>>()?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(|error| StartError::System("make an epoll instance", error.into()))?;
         let status = Status {
@@ -150,13 +177,8 @@ impl Supervisor {
             journal: Journal::new(&record),
             home,
             identity,
-            wanted: Wanted {
-                layers: policy.layers.len() as u32,
-                instructions: (policy.filter.program.len() / 8) as u32,
-                listener: policy.filter.listener,
-            },
             program,
-            policy_fd,
+            policies,
             epoll,
             sources: BTreeMap::new(),
             next_token: 1,

@@ -10,11 +10,11 @@ use std::time::Instant;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::EpollFlags;
 
-use super::{Source, Supervisor, Workload, is_listener, look};
-use crate::channel::{Attest, DEADLINE, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
+use super::{Sealed, Source, Supervisor, Workload, is_listener, look};
+use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
 use crate::control::Answer;
 use crate::event::{self, Report, What};
-use crate::seal::Rlimit;
+use crate::seal::{Rlimit, rights};
 use crate::sys::{pidfd, process, seccomp, socket};
 
 /// Bytes kept of init's reason; a path in it can be as long as the kernel takes.
@@ -32,13 +32,22 @@ pub(super) struct Session {
     parked: Option<OwnedFd>,
     /// Who asked for this exec session and waits for the outcome.
     pub(super) client: Option<u64>,
-    pub(super) print_errors: bool,
-    pub(super) rlimits: Option<Vec<Rlimit>>,
+    pub(super) wanted: Wanted,
     /// Somebody has said something on the channel: the program, or what stands in for it.
     spoke: bool,
     /// What init wrote into the pipe, which comes in pieces.
     last_words: Vec<u8>,
     stage: Stage,
+}
+
+/// What whoever opened the session asked for.
+pub(super) struct Wanted {
+    /// Nobody waits for the outcome.
+    pub(super) print_errors: bool,
+    /// The session's own; the policy's where absent.
+    pub(super) rlimits: Option<Vec<Rlimit>>,
+    /// Place of its policy.
+    pub(super) policy: usize,
 }
 
 enum Stage {
@@ -65,28 +74,25 @@ impl Session {
             deadline: None,
             parked: None,
             client: None,
-            print_errors,
-            rlimits: None,
+            wanted: Wanted {
+                print_errors,
+                rlimits: None,
+                policy: 0,
+            },
             spoke: false,
             last_words: Vec::new(),
             stage: Stage::Silent,
         }
     }
 
-    pub(super) fn exec(
-        channel: OwnedFd,
-        client: u64,
-        print_errors: bool,
-        rlimits: Option<Vec<Rlimit>>,
-    ) -> Session {
+    pub(super) fn exec(channel: OwnedFd, client: u64, wanted: Wanted) -> Session {
         Session {
             channel,
             kind: event::Session::Exec,
             deadline: Some(Instant::now() + DEADLINE),
             parked: None,
             client: Some(client),
-            print_errors,
-            rlimits,
+            wanted,
             spoke: false,
             last_words: Vec::new(),
             stage: Stage::Silent,
@@ -113,6 +119,17 @@ fn unseen(pid: i32, error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ESRCH) => ENDED.into(),
         _ => format!("cannot look at mantlet-init, process {pid}: {error}"),
+    }
+}
+
+fn domain(domain: &Domain) -> event::Domain {
+    let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    event::Domain {
+        files: owned(rights::files(domain.handled.files)),
+        tcp: owned(rights::tcp(domain.handled.tcp)),
+        scope: owned(rights::scopes(domain.handled.scopes)),
+        path_rules: domain.paths,
+        port_rules: domain.ports,
     }
 }
 
@@ -200,7 +217,7 @@ impl Supervisor {
                 Err(failed)
             }
             Stage::Attested(peer, attest) if packet.bytes == INSTALLED => {
-                let checked = self.attested(&peer, &attest);
+                let checked = self.attested(&self.policies[session.wanted.policy], &peer, &attest);
                 session.stage = Stage::Attested(peer, attest);
                 let (report, listener) = checked?;
                 self.release(session, report, listener)
@@ -238,8 +255,8 @@ impl Supervisor {
         // Only the supervisor's end may not block: init's one write has to arrive whole.
         let _ = fcntl(&write, FcntlArg::F_SETFL(OFlag::empty()));
         let welcome = Welcome {
-            print_errors: session.print_errors,
-            rlimits: session.rlimits.clone(),
+            print_errors: session.wanted.print_errors,
+            rlimits: session.wanted.rlimits.clone(),
         };
         let end: [RawFd; 1] = [write.as_raw_fd()];
         socket::send(&session.channel, &welcome.encode(), &end)
@@ -249,19 +266,28 @@ impl Supervisor {
     }
 
     /// Compares what init says with what the policy asks and what /proc shows.
-    fn attested(&self, peer: &Peer, attest: &Attest) -> Result<(Report, Option<OwnedFd>), String> {
-        let wanted = self.wanted.layers;
-        if attest.layers != wanted {
+    fn attested(
+        &self,
+        policy: &Sealed,
+        peer: &Peer,
+        attest: &Attest,
+    ) -> Result<(Report, Option<OwnedFd>), String> {
+        let wanted = &policy.domains;
+        if attest.domains.len() != wanted.len() {
+            let (entered, wanted) = (attest.domains.len(), wanted.len());
             return Err(format!(
-                "mantlet-init entered {} of {wanted} landlock domains",
-                attest.layers
+                "mantlet-init entered {entered} of {wanted} landlock domains"
             ));
+        }
+        let handled = attest.domains.iter().map(|domain| domain.handled);
+        if !handled.eq(wanted.iter().copied()) {
+            return Err("mantlet-init's landlock domains are not those of the policy".into());
         }
         let seen = look::status(peer.pid).map_err(|error| unseen(peer.pid, &error))?;
         if !seen.no_new_privs || seen.seccomp_mode != 2 || seen.seccomp_filters == Some(0) {
             return Err("mantlet-init attested a sandbox that /proc does not show".into());
         }
-        let listener = match (self.wanted.listener, attest.slot) {
+        let listener = match (policy.listener, attest.slot) {
             (false, None) => None,
             (true, Some(slot)) => {
                 let fd = pidfd::get_fd(&peer.pidfd, slot as RawFd).map_err(|error| {
@@ -278,14 +304,20 @@ impl Supervisor {
         };
         let report = Report {
             landlock_abi: attest.landlock_abi,
-            landlock_layers: attest.layers,
-            landlock_rules: attest.rules,
+            landlock_layers: attest.domains.len() as u32,
+            landlock_rules: attest.domains.iter().map(|d| d.paths + d.ports).sum(),
+            landlock_domains: attest.domains.iter().map(domain).collect(),
+            landlock_errata: (1..=32)
+                .filter(|number| attest.landlock_errata >> (number - 1) & 1 == 1)
+                .collect(),
             skipped_paths: attest
                 .skipped
                 .iter()
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
-            filter_instructions: self.wanted.instructions,
+            skipped_count: attest.skipped_count,
+            degraded: policy.degraded.clone(),
+            filter_instructions: policy.instructions,
             seccomp_filters: seen.seccomp_filters.unwrap_or(0),
             listener: listener.is_some(),
             no_new_privs: seen.no_new_privs,
@@ -359,7 +391,13 @@ impl Supervisor {
         if session.last_words.is_empty() && matches!(session.stage, Stage::Released(..)) {
             let _ = self.epoll.delete(&session.channel);
             if let Stage::Released(peer, report) = session.stage {
-                self.executed(session.kind, session.client, peer, report);
+                self.executed(
+                    session.kind,
+                    session.client,
+                    session.wanted.policy,
+                    peer,
+                    report,
+                );
             }
             return;
         }
@@ -372,7 +410,14 @@ impl Supervisor {
         self.fail(owner, message);
     }
 
-    fn executed(&mut self, kind: event::Session, client: Option<u64>, peer: Peer, report: Report) {
+    fn executed(
+        &mut self,
+        kind: event::Session,
+        client: Option<u64>,
+        policy: usize,
+        peer: Peer,
+        report: Report,
+    ) {
         let workload = look::process(peer.pid);
         let first = kind == event::Session::Workload;
         if first {
@@ -385,6 +430,7 @@ impl Supervisor {
         self.tell(What::Start {
             process: workload.clone(),
             session: kind,
+            stricter: self.policies[policy].profiles.clone(),
             report,
         });
         // What cannot be written is told by `mantlet ps`, which asks the supervisor itself.

@@ -4,6 +4,7 @@
 //! retry beyond EINTR, no logging. Errors are [`std::io::Error`]; the caller names the object.
 
 pub mod auxv;
+pub mod bound;
 pub mod fds;
 pub mod memfd;
 pub mod pidfd;

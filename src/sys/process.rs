@@ -46,6 +46,25 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Lowers one resource limit of this process to at most `soft` and `hard`, and raises neither.
+///
+/// # Errors
+/// EINVAL for an unknown resource.
+pub fn lower_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let mut old = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let new = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: prlimit64(2) with a null pointer for the new limit only writes `old`.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, new, &raw mut old) })?;
+    let (least_soft, least_hard) = (old.rlim_cur.min(soft).min(hard), old.rlim_max.min(hard));
+    if (least_soft, least_hard) == (old.rlim_cur, old.rlim_max) {
+        return Ok(());
+    }
+    set_rlimit(resource, least_soft, least_hard)
+}
+
 /// A program, its arguments, and pointers to them, made ready while memory may still be asked for.
 #[derive(Debug)]
 pub struct Command {

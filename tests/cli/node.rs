@@ -140,6 +140,8 @@ pub fn record(id: &str, root: PathBuf, bundle: PathBuf, original: PathBuf) -> Re
         policy_digest: state::digest(b"policy"),
         init_digest: state::digest(b"init"),
         exec: ExecRules::default(),
+        host_paths: None,
+        checkpoint: false,
         tripwires: vec![],
         effective: json!({"files": {"read": ["/"]}}),
         created: "2026-01-01T00:00:00Z".into(),
@@ -196,6 +198,7 @@ pub fn start() -> What {
         ..Process::default()
     };
     What::Start {
+        stricter: Vec::new(),
         process,
         session: Session::Workload,
         report: report(),

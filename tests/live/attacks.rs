@@ -280,6 +280,7 @@ fn an_init_without_a_landlock_domain_is_captured_by_its_container() {
         supervised: false,
         layers: Vec::new(),
         rlimits: Vec::new(),
+        bounds: Vec::new(),
         // BPF_RET | BPF_K, SECCOMP_RET_ALLOW.
         filter: Filter {
             program: vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f],

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Container, Containerd, STATIC, World, eventually};
+use crate::harness::{Bundle, Container, Containerd, STATIC, World, eventually};
 
 /// Allows about what `restricted` does, in files less: nothing may be written but below /tmp. Reports
 /// mkdir(2), which `restricted` allows; denies the rest, unshare(2) too, in silence.
@@ -101,6 +101,8 @@ fn assert_held_by_both(container: &Container<'_>) {
     });
     for start in seen.iter().filter(|event| event["type"] == "start") {
         assert_eq!(start["report"]["landlock_layers"], 2, "{start}");
+        let domains = start["report"]["landlock_domains"].as_array();
+        assert_eq!(domains.map(Vec::len), Some(2), "{start}");
         assert_eq!(
             start["profiles"],
             json!(["restricted", "narrow"]),
@@ -276,4 +278,23 @@ fn a_pod_cannot_forge_who_it_is() {
     );
     let passed = &shown["config"]["before"]["annotations"]["forged"];
     assert_eq!(passed, "passes", "or nothing was tried");
+}
+
+/// Rules of the second domain are made from a listing of / and from /proc, which the first one forbids.
+#[test]
+fn the_first_layer_does_not_keep_init_from_making_the_second() {
+    let blind = "{version: 1, name: blind, files: {read_execute: [/bin]}, \
+                 syscalls: {groups: '2026.1', allow: ['@default', '@basic-io', '@file-system', \
+                 '@process', '@signal', ioctl]}}";
+    for world in [World::runc(), World::crun()] {
+        let bundle = Bundle::new(world, "mantlet-restricted").profile("blind", blind);
+        let bundle = bundle.ruled("{namespace: any, profile: restricted}");
+        let bundle = bundle.up();
+        bundle.exec(["harmless", "echo", "seen"]).ok();
+        let listed = bundle.exec(["ls", "/"]);
+        assert_ne!(listed.code, 0, "{}", listed.stdout);
+        let journal = bundle.journal();
+        assert_eq!(journal[0]["report"]["landlock_layers"], 2, "{journal:?}");
+        assert_eq!(journal[0]["profiles"], json!(["blind", "restricted"]));
+    }
 }

@@ -5,26 +5,39 @@
     reason = "the harness offers more than the tests use today"
 )]
 
+mod admission;
 mod attacks;
+mod bound;
 mod broken;
 mod broken_node;
 mod broken_sessions;
 mod bundles;
+mod checkpoints;
 mod ctr;
 mod deadlines;
 mod dropin;
 mod failures;
 mod filters;
 mod harness;
+#[path = "../hostile/mod.rs"]
+mod hostile;
 mod hygiene;
 mod kills;
+mod landlock_abis;
+mod landlock_mounts;
+mod landlock_paths;
+mod landlock_rights;
+mod landlock_site;
 mod layers;
 mod lifecycle;
+mod limits;
 mod listeners;
 mod lossless;
 mod programs;
 mod remains;
 mod scene;
+mod sessions;
+mod special;
 mod table;
 mod trace;
 mod workloads;

@@ -24,6 +24,10 @@ struct attack {
 /* Each table ends with a NULL name. */
 extern const struct attack kernel_attacks[];
 extern const struct attack file_attacks[];
+extern const struct attack mount_attacks[];
+extern const struct attack execute_attacks[];
+extern const struct attack network_attacks[];
+extern const struct attack watching_attacks[];
 extern const struct attack process_attacks[];
 extern const struct attack self_attacks[];
 
@@ -35,6 +39,19 @@ static inline int answer(long result)
 {
 	return result < 0 ? errno : 0;
 }
+
+/* The same where `granted` is what the kernel answers a caller that it would have let. */
+static inline int reached(long result, int granted)
+{
+	return result < 0 && errno != granted ? errno : 0;
+}
+
+/* An attack that is one system call. */
+#define CALL(name, granted, ...)                            \
+	static int name(int argc, char **argv)              \
+	{                                                   \
+		return reached(syscall(__VA_ARGS__), granted); \
+	}
 
 /* The first argument, or what stands in for it. */
 static inline const char *argument(int argc, char **argv, const char *otherwise)

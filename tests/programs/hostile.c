@@ -5,13 +5,16 @@
  *                                  "NAME: signal 31" and 128 + the signal's number
  *     hostile all NAME...          several in turn, each in a child; exit code: how many worked
  *     hostile list                 every name
- *     hostile nothing              exits with 0; euid-zero: with 0 where the effective user is root
+ *     hostile nothing              exits with 0; euid-zero: with 0 where the effective user is root;
+ *                                  holds-chown: where it holds CAP_CHOWN
  *     hostile status|fds|env|argv|limits|mounts|cwd   facts about itself
  */
 #include "attack.h"
+#include <linux/capability.h>
 
 static const struct attack *const tables[] = {
-	kernel_attacks, file_attacks, process_attacks, self_attacks,
+	kernel_attacks, file_attacks, mount_attacks, execute_attacks,
+	process_attacks, network_attacks, watching_attacks, self_attacks,
 };
 
 static const struct attack *find(const char *name)
@@ -63,6 +66,13 @@ static int all(char **names)
 	return worked;
 }
 
+static int holds(int capability)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2];
+	return syscall(SYS_capget, &head, sets) == 0 && sets[0].effective & 1U << capability;
+}
+
 int main(int argc, char **argv)
 {
 	/* Lines leave whole: a child that is killed must not print its parent's. */
@@ -76,6 +86,8 @@ int main(int argc, char **argv)
 		return 0;
 	if (!strcmp(argv[1], "euid-zero"))
 		return geteuid() == 0 ? 0 : EPERM;
+	if (!strcmp(argv[1], "holds-chown"))
+		return holds(CAP_CHOWN) ? 0 : EPERM;
 	const struct attack *attack = find(argv[1]);
 	if (attack)
 		return report(attack, argc - 2, argv + 2);

@@ -4,13 +4,14 @@
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
 #include <linux/keyctl.h>
+#include <asm/ldt.h>
+#include <linux/fanotify.h>
 #include <linux/perf_event.h>
 #include <sys/klog.h>
 #include <sys/personality.h>
-#include <sys/socket.h>
-#include <sys/swap.h>
+#include <sys/quota.h>
 #include <sys/time.h>
-#include <netinet/in.h>
+#include <sys/timex.h>
 
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
@@ -46,8 +47,9 @@ static int attack_add_key(int argc, char **argv)
 
 static int attack_request_key(int argc, char **argv)
 {
-	return answer(syscall(SYS_request_key, "user", "mantlet:test", NULL,
-			      KEY_SPEC_PROCESS_KEYRING));
+	/* ENOKEY: it was looked for. */
+	return reached(syscall(SYS_request_key, "user", "mantlet:test", NULL,
+			       KEY_SPEC_PROCESS_KEYRING), ENOKEY);
 }
 
 static int attack_io_uring(int argc, char **argv)
@@ -56,39 +58,77 @@ static int attack_io_uring(int argc, char **argv)
 	return answer(syscall(SYS_io_uring_setup, 4, &params));
 }
 
-/* Not a module: where loading is permitted the kernel answers ENOEXEC. */
-static int attack_init_module(int argc, char **argv)
-{
-	static char image[64];
-	return answer(syscall(SYS_init_module, image, sizeof image, ""));
-}
+/* Not a module, none of that name, unknown flags, wrong magic, no such file: these answers come
+ * after the permission. */
+CALL(attack_init_module, ENOEXEC, SYS_init_module, "no module at all", 16, "")
+CALL(attack_delete_module, ENOENT, SYS_delete_module, "mantlet_no_such_module", O_NONBLOCK)
+CALL(attack_kexec, EINVAL, SYS_kexec_load, 0UL, 0UL, NULL, 0xdeadUL)
+CALL(attack_kexec_file, EINVAL, SYS_kexec_file_load, -1, -1, 0UL, NULL, 0xdeadUL)
+CALL(attack_reboot, EINVAL, SYS_reboot, 1, 2, 3, NULL)
+CALL(attack_swapon, ENOENT, SYS_swapon, "/mantlet/no/such/file", 0)
+CALL(attack_swapoff, ENOENT, SYS_swapoff, "/mantlet/no/such/file")
+CALL(attack_acct, ENOENT, SYS_acct, "/mantlet/no/such/file")
 
 static int attack_finit_module(int argc, char **argv)
 {
 	int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	return file < 0 ? errno : answer(syscall(SYS_finit_module, file, "", 0));
+	return file < 0 ? errno : reached(syscall(SYS_finit_module, file, "", 0), ENOEXEC);
 }
 
-static int attack_delete_module(int argc, char **argv)
+/* Quotas of the disk that a volume lies on. ESRCH: there are none. */
+static int attack_quota(int argc, char **argv)
 {
-	return answer(syscall(SYS_delete_module, "mantlet_no_such_module", O_NONBLOCK));
+	int dir = open(argument(argc, argv, "/volume"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return errno;
+	return reached(syscall(SYS_quotactl_fd, dir, QCMD(Q_QUOTAOFF, USRQUOTA), 0, NULL), ESRCH);
 }
 
-/* Unknown flags: EINVAL where the capability is there, and nothing is loaded or unloaded. */
-static int attack_kexec(int argc, char **argv)
+/* Asks to change the clock's tick to what it cannot be. */
+static int attack_adjtime(int argc, char **argv)
 {
-	return answer(syscall(SYS_kexec_load, 0UL, 0UL, NULL, 0xdeadUL));
+	struct timex clock = {.modes = ADJ_TICK, .tick = 1};
+	return reached(syscall(SYS_adjtimex, &clock), EINVAL);
 }
 
-/* Wrong magic: EINVAL where the capability is there. */
-static int attack_reboot(int argc, char **argv)
+CALL(attack_iopl, 0, SYS_iopl, 3)
+CALL(attack_ioperm, 0, SYS_ioperm, 0x80, 1, 1)
+CALL(attack_vhangup, 0, SYS_vhangup)
+CALL(attack_fanotify, 0, SYS_fanotify_init, FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY)
+CALL(attack_memfd_secret, 0, SYS_memfd_secret, 0)
+CALL(attack_join_keyring, 0, SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL)
+CALL(attack_ioprio, 0, SYS_ioprio_set, 1, 0, 1 << 13)
+CALL(attack_priority, 0, SYS_setpriority, 0, 0, -20)
+CALL(attack_setdomainname, 0, SYS_setdomainname, "(none)", 6)
+
+/* A segment of 16 bits below user space: espfix and its kind. */
+static int attack_modify_ldt(int argc, char **argv)
 {
-	return answer(syscall(SYS_reboot, 1, 2, 3, NULL));
+	struct user_desc entry = {.entry_number = 0, .base_addr = 0, .limit = 0xfff, .contents = 0};
+	return answer(syscall(SYS_modify_ldt, 1, &entry, sizeof entry));
 }
 
-static int attack_swapon(int argc, char **argv)
+/* Loads a program, not a mere map: the verifier is what was attacked. */
+static int attack_bpf_program(int argc, char **argv)
 {
-	return answer(swapon("/mantlet/no/such/file", 0));
+	struct bpf_insn leave[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insn_cnt = 2,
+		.insns = (unsigned long)leave, .license = (unsigned long)"GPL",
+	};
+	return answer(syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr));
+}
+
+/* Samples the kernel's own addresses. */
+static int attack_perf_kernel(int argc, char **argv)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE, .size = sizeof attr, .config = PERF_COUNT_SW_CPU_CLOCK,
+	};
+	return answer(syscall(SYS_perf_event_open, &attr, -1, 0, -1, 0));
 }
 
 static int attack_userfaultfd(int argc, char **argv)
@@ -122,26 +162,6 @@ static int attack_sethostname(int argc, char **argv)
 	return answer(sethostname(name, strlen(name)));
 }
 
-static int attack_raw_socket(int argc, char **argv)
-{
-	return answer(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP));
-}
-
-static int attack_packet_socket(int argc, char **argv)
-{
-	return answer(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
-}
-
-static int attack_alg_socket(int argc, char **argv)
-{
-	return answer(socket(AF_ALG, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-}
-
-static int attack_vsock(int argc, char **argv)
-{
-	return answer(socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
-}
-
 const struct attack kernel_attacks[] = {
 	{"bpf", attack_bpf, "create a BPF map"},
 	{"perf", attack_perf, "open a performance counter on itself"},
@@ -154,15 +174,28 @@ const struct attack kernel_attacks[] = {
 	{"delete-module", attack_delete_module, "unload a module that is not there"},
 	{"kexec", attack_kexec, "kexec_load with unknown flags"},
 	{"reboot", attack_reboot, "reboot(2) with wrong magic"},
+	{"kexec-file", attack_kexec_file, "kexec_file_load with unknown flags"},
 	{"swapon", attack_swapon, "swap to a file that is not there"},
+	{"swapoff", attack_swapoff, "stop swapping to a file that is not there"},
+	{"acct", attack_acct, "account processes into a file that is not there"},
+	{"quota", attack_quota, "turn off the quotas of the disk of PATH (/volume)"},
+	{"adjtime", attack_adjtime, "set the clock's tick out of bounds"},
+	{"iopl", attack_iopl, "reach all I/O ports"},
+	{"ioperm", attack_ioperm, "reach one I/O port"},
+	{"vhangup", attack_vhangup, "hang up the terminal"},
+	{"fanotify", attack_fanotify, "watch and hold up the file accesses of others"},
+	{"memfd-secret", attack_memfd_secret, "take memory that the kernel itself cannot read"},
+	{"join-keyring", attack_join_keyring, "join a new session keyring"},
+	{"ioprio", attack_ioprio, "take real-time disk priority"},
+	{"priority", attack_priority, "take the highest priority"},
+	{"modify-ldt", attack_modify_ldt, "write a segment of its own"},
+	{"bpf-program", attack_bpf_program, "load a BPF program"},
+	{"perf-kernel", attack_perf_kernel, "open a counter on a processor, the kernel included"},
+	{"setdomainname", attack_setdomainname, "set the domain name"},
 	{"userfaultfd", attack_userfaultfd, "handle its own page faults"},
 	{"personality", attack_personality, "turn address randomisation off"},
 	{"syslog", attack_syslog, "read the kernel's log"},
 	{"settime", attack_settime, "set the clock (to nothing)"},
 	{"sethostname", attack_sethostname, "set the host name (to itself)"},
-	{"raw-socket", attack_raw_socket, "open a raw ICMP socket"},
-	{"packet-socket", attack_packet_socket, "open a packet socket"},
-	{"alg-socket", attack_alg_socket, "open a kernel crypto socket"},
-	{"vsock", attack_vsock, "open a socket to the hypervisor"},
 	{NULL, NULL, NULL},
 };

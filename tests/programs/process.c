@@ -1,15 +1,20 @@
 /* Attacks on other processes and on namespaces. Without a PID they take a child of their own, so
  * that a refusal is the sandbox's and not the target's. */
 #include "attack.h"
-#include <dirent.h>
 #include <limits.h>
 #include <linux/sched.h>
+#include <netinet/in.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <time.h>
 
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
 #ifndef SYS_pidfd_getfd
 #define SYS_pidfd_getfd 438
 #endif
@@ -77,6 +82,66 @@ static int attack_unshare_net(int argc, char **argv)
 	return unshare_in_child(CLONE_NEWNET);
 }
 
+/* A name as in /proc/PID/ns. */
+static int flag_of(const char *name)
+{
+	static const struct { const char *name; int flag; } spaces[] = {
+		{"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS}, {"net", CLONE_NEWNET},
+		{"pid", CLONE_NEWPID}, {"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS},
+		{"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME},
+	};
+	for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
+		if (!strcmp(spaces[i].name, name))
+			return spaces[i].flag;
+	return 0;
+}
+
+static int attack_unshare(int argc, char **argv)
+{
+	return unshare_in_child(flag_of(argument(argc, argv, "user")));
+}
+
+static int attack_clone(int argc, char **argv)
+{
+	int flag = flag_of(argument(argc, argv, "mnt"));
+	long child = syscall(SYS_clone, flag | SIGCHLD, NULL, NULL, NULL, NULL);
+	if (child == 0)
+		_exit(0);
+	return child < 0 ? errno : outcome(child);
+}
+
+/* What most kernel exploits of recent years begin with: all capabilities over a network or a
+ * mount namespace of one's own. */
+static int userns_chain(int flag, int (*use)(void))
+{
+	pid_t child = fork();
+	if (child < 0)
+		return errno;
+	if (child == 0)
+		_exit(unshare(CLONE_NEWUSER | flag) < 0 ? errno : use());
+	return outcome(child);
+}
+
+static int use_mount(void)
+{
+	return answer(mount("none", "/proc", "tmpfs", 0, NULL));
+}
+
+static int use_raw_socket(void)
+{
+	return answer(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
+}
+
+static int attack_userns_mount(int argc, char **argv)
+{
+	return userns_chain(CLONE_NEWNS, use_mount);
+}
+
+static int attack_userns_net(int argc, char **argv)
+{
+	return userns_chain(CLONE_NEWNET, use_raw_socket);
+}
+
 static int attack_clone_user(int argc, char **argv)
 {
 	long child = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
@@ -115,11 +180,52 @@ static int attack_ptrace(int argc, char **argv)
 	return with_target(argc, argv, ptrace_one);
 }
 
+static int seize_one(pid_t pid)
+{
+	return answer(ptrace(PTRACE_SEIZE, pid, NULL, NULL));
+}
+
+/* KCMP_FILE of descriptor 0: tells pointers of the kernel apart. */
+static int kcmp_one(pid_t pid)
+{
+	return answer(syscall(SYS_kcmp, getpid(), pid, 0, 0, 0));
+}
+
 static int vm_write_one(pid_t pid)
 {
 	char byte = 1;
 	struct iovec local = {&byte, 1}, remote = {&shared_byte, 1};
 	return answer(process_vm_writev(pid, &local, 1, &remote, 1, 0));
+}
+
+static int attack_seize(int argc, char **argv)
+{
+	return with_target(argc, argv, seize_one);
+}
+
+/* The child asks to be traced by its parent. */
+static int attack_traceme(int argc, char **argv)
+{
+	pid_t child = fork();
+	if (child == 0)
+		_exit(answer(ptrace(PTRACE_TRACEME, 0, NULL, NULL)));
+	return child < 0 ? errno : outcome(child);
+}
+
+static int attack_kcmp(int argc, char **argv)
+{
+	return with_target(argc, argv, kcmp_one);
+}
+
+static int attack_proc_read(int argc, char **argv)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%s/%s", argument(argc, argv, "self"),
+		 argc > 1 ? argv[1] : "environ");
+	char target[PATH_MAX];
+	if (readlink(path, target, sizeof target) >= 0)
+		return 0;
+	return errno == EINVAL ? answer(open(path, O_RDONLY | O_CLOEXEC)) : errno;
 }
 
 static int attack_vm_write(int argc, char **argv)
@@ -131,7 +237,8 @@ static int vm_read_one(pid_t pid)
 {
 	char byte;
 	struct iovec local = {&byte, 1}, remote = {&shared_byte, 1};
-	return answer(process_vm_readv(pid, &local, 1, &remote, 1, 0));
+	/* EFAULT: permitted, and another program has nothing there. */
+	return reached(process_vm_readv(pid, &local, 1, &remote, 1, 0), EFAULT);
 }
 
 static int attack_vm_read(int argc, char **argv)
@@ -162,6 +269,20 @@ static int attack_pidfd_getfd(int argc, char **argv)
 	return with_target(argc, argv, pidfd_getfd_one);
 }
 
+/* What a raised limit of another would be; asks for none. */
+static int prlimit_one(pid_t pid)
+{
+	struct rlimit limit;
+	if (prlimit(pid, RLIMIT_CORE, NULL, &limit) < 0)
+		return errno;
+	return answer(prlimit(pid, RLIMIT_CORE, &limit, NULL));
+}
+
+static int attack_prlimit(int argc, char **argv)
+{
+	return with_target(argc, argv, prlimit_one);
+}
+
 static int kill_one(pid_t pid)
 {
 	return answer(kill(pid, 0));
@@ -190,101 +311,28 @@ static int attack_forks(int argc, char **argv)
 	return error;
 }
 
-/* exit_group(77), at the end of each slide of nops: wherever the target is, it ends there. The
- * slides are short because the kernel copies from low to high while the target runs on. */
-#define SLIDE 512
-static const unsigned char payload[] = {0xbf, 77, 0, 0, 0, 0xb8, 231, 0, 0, 0, 0x0f, 0x05};
-
-/* Overwrites the code of `pid`, whose executable is a memfd named PATTERN. */
-static int overwrite(int pid, int *opened)
-{
-	char path[64], line[512];
-	unsigned long start = 0, end = 0;
-	snprintf(path, sizeof path, "/proc/%d/mem", pid);
-	int memory = open(path, O_RDWR | O_CLOEXEC);
-	if (memory < 0)
-		return errno;
-	++*opened;
-	snprintf(path, sizeof path, "/proc/%d/maps", pid);
-	FILE *maps = fopen(path, "r");
-	while (maps && fgets(line, sizeof line, maps))
-		if (strstr(line, "r-xp") && strstr(line, "memfd:") &&
-		    sscanf(line, "%lx-%lx", &start, &end) == 2)
-			break;
-	if (maps)
-		fclose(maps);
-	int error = ESRCH;
-	if (end > start) {
-		size_t length = end - start;
-		unsigned char *code = malloc(length);
-		memset(code, 0x90, length);
-		for (size_t at = SLIDE; at <= length; at += SLIDE)
-			memcpy(code + at - sizeof payload, payload, sizeof payload);
-		error = answer(pwrite(memory, code, length, start));
-		free(code);
-	}
-	close(memory);
-	return error;
-}
-
-/* DESIGN §5, second attack: watches /proc for SECONDS and writes into every process that runs a
- * memfd whose name holds PATTERN: the init of an exec session that is just starting. A session
- * that was captured ends with exit code 77. */
-static int attack_capture(int argc, char **argv)
-{
-	double seconds = atof(argument(argc, argv, "5"));
-	const char *pattern = argc > 1 ? argv[1] : "mantlet";
-	int seen = 0, opened = 0, written = 0, error = ESRCH;
-	struct timespec begin, now;
-	char last[32] = "";
-	clock_gettime(CLOCK_MONOTONIC, &begin);
-	do {
-		DIR *dir = opendir("/proc");
-		if (!dir)
-			return errno;
-		for (struct dirent *entry; (entry = readdir(dir));) {
-			char path[PATH_MAX], target[PATH_MAX];
-			if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
-				continue;
-			snprintf(path, sizeof path, "/proc/%s/exe", entry->d_name);
-			ssize_t length = readlink(path, target, sizeof target - 1);
-			if (length < 0)
-				/* A process that hides its executable is worth a try. */
-				strcpy(target, "memfd:?");
-			else
-				target[length] = 0;
-			if (!strstr(target, "memfd:") || (length > 0 && !strstr(target, pattern)))
-				continue;
-			if (strcmp(last, entry->d_name))
-				seen++;
-			snprintf(last, sizeof last, "%.31s", entry->d_name);
-			int tried = overwrite(atoi(entry->d_name), &opened);
-			if (tried == 0)
-				written++;
-			else if (tried != ENOENT && tried != ESRCH)
-				error = tried;
-		}
-		closedir(dir);
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec - begin.tv_sec + (now.tv_nsec - begin.tv_nsec) / 1e9 < seconds);
-	printf("capture: seen %d opened %d written %d\n", seen, opened, written);
-	return written ? 0 : error;
-}
-
 const struct attack process_attacks[] = {
 	{"unshare-user", attack_unshare_user, "enter a new user namespace"},
 	{"unshare-mount", attack_unshare_mount, "enter a new mount namespace"},
 	{"unshare-net", attack_unshare_net, "enter a new network namespace"},
+	{"unshare", attack_unshare, "enter a new namespace KIND, as /proc/PID/ns names it"},
+	{"clone", attack_clone, "clone into a new namespace KIND"},
+	{"userns-mount", attack_userns_mount, "mount in a new user namespace"},
+	{"userns-net", attack_userns_net, "reach raw sockets in a new user namespace"},
 	{"clone-user", attack_clone_user, "clone into a new user namespace"},
 	{"clone3-user", attack_clone3_user, "the same by clone3"},
 	{"setns", attack_setns, "join the namespace PATH (its own uts)"},
 	{"ptrace", attack_ptrace, "attach to PID (a child)"},
+	{"seize", attack_seize, "seize PID (a child)"},
+	{"traceme", attack_traceme, "be traced by its parent"},
+	{"kcmp", attack_kcmp, "compare descriptors with PID (a child)"},
+	{"prlimit", attack_prlimit, "set a limit of PID (a child) to what it is"},
+	{"proc-read", attack_proc_read, "read FILE (environ) or link of /proc/PID (self)"},
 	{"vm-write", attack_vm_write, "write the memory of PID (a child)"},
 	{"vm-read", attack_vm_read, "read the memory of PID (a child)"},
 	{"mem-write", attack_mem_write, "open /proc/PID/mem for writing"},
 	{"pidfd-getfd", attack_pidfd_getfd, "take a descriptor of PID (a child)"},
 	{"kill", attack_kill, "signal PID (a child) with 0"},
 	{"forks", attack_forks, "have COUNT children at once"},
-	{"capture", attack_capture, "for SECONDS, overwrite starting inits: [PATTERN]"},
 	{NULL, NULL, NULL},
 };

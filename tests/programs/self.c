@@ -1,11 +1,13 @@
 /* Attacks by other doors (architectures, terminals) and what the sandbox must leave working. */
 #include "attack.h"
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 #ifndef __X32_SYSCALL_BIT
 #define __X32_SYSCALL_BIT 0x40000000
@@ -36,23 +38,38 @@ static int attack_int80(int argc, char **argv)
 	return outcome(child);
 }
 
+/* A system call that needs a terminal: on standard input, or else on a terminal of its own. */
+static int on_terminal(unsigned long request, char byte)
+{
+	if (isatty(0))
+		return answer(syscall(SYS_ioctl, 0L, request, &byte));
+	pid_t child = fork();
+	if (child < 0)
+		return errno;
+	if (child == 0) {
+		int master = posix_openpt(O_RDWR | O_NOCTTY);
+		if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0 || setsid() < 0)
+			_exit(errno);
+		int terminal = open(ptsname(master), O_RDWR);
+		_exit(terminal < 0 ? errno : answer(syscall(SYS_ioctl, terminal, request, &byte)));
+	}
+	return outcome(child);
+}
+
 static int attack_tiocsti(int argc, char **argv)
 {
-	char key = '\n';
-	return answer(syscall(SYS_ioctl, 0L, (unsigned long)TIOCSTI, &key));
+	return on_terminal(TIOCSTI, '\n');
 }
 
 /* The kernel looks at 32 bits of the request; a filter that looks at 64 is passed by. */
 static int attack_tiocsti_high(int argc, char **argv)
 {
-	char key = '\n';
-	return answer(syscall(SYS_ioctl, 0L, (unsigned long)TIOCSTI | 1UL << 32, &key));
+	return on_terminal(TIOCSTI | 1UL << 32, '\n');
 }
 
 static int attack_tioclinux(int argc, char **argv)
 {
-	char code = 3;
-	return answer(syscall(SYS_ioctl, 0L, (unsigned long)TIOCLINUX, &code));
+	return on_terminal(TIOCLINUX, 3);
 }
 
 static long add_filter(unsigned int flags)
@@ -68,6 +85,60 @@ static long add_filter(unsigned int flags)
 static int attack_listener(int argc, char **argv)
 {
 	return answer(add_filter(SECCOMP_FILTER_FLAG_NEW_LISTENER));
+}
+
+/* For all threads at once, those below included. */
+static int attack_tsync(int argc, char **argv)
+{
+	return answer(add_filter(SECCOMP_FILTER_FLAG_TSYNC));
+}
+
+/* Raises CAP_SYS_ADMIN through the ambient set. */
+static int attack_ambient(int argc, char **argv)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2];
+	if (syscall(SYS_capget, &head, sets) < 0)
+		return errno;
+	sets[0].effective = sets[0].permitted |= 1U << CAP_SYS_ADMIN;
+	sets[0].inheritable |= 1U << CAP_SYS_ADMIN;
+	if (syscall(SYS_capset, &head, sets) < 0)
+		return errno;
+	return answer(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0));
+}
+
+/* Through the i386 gate, what the native table's filter denies: unshare(2) is 310 there. */
+static int attack_int80_unshare(int argc, char **argv)
+{
+	pid_t child = fork();
+	if (child < 0)
+		return errno;
+	if (child == 0) {
+		long result;
+		__asm__ volatile("int $0x80"
+				 : "=a"(result)
+				 : "a"(310L), "b"(0x10000000L)
+				 : "memory");
+		_exit(result < 0 ? (int)-result : 0);
+	}
+	return outcome(child);
+}
+
+/* Looks for a directory among the descriptors it was started with, and leaves through it. */
+static int attack_leaked_directory(int argc, char **argv)
+{
+	const char *file = argument(argc, argv, "etc/hostname");
+	int error = EBADF;
+	for (int number = 3; number < 256; number++) {
+		struct stat found;
+		if (fstat(number, &found) < 0 || !S_ISDIR(found.st_mode))
+			continue;
+		int opened = openat(number, file, O_RDONLY | O_CLOEXEC);
+		if (opened >= 0)
+			return 0;
+		error = errno;
+	}
+	return error;
 }
 
 /* Ordinary: a workload that sandboxes itself further. */
@@ -97,6 +168,10 @@ const struct attack self_attacks[] = {
 	{"tiocsti-high", attack_tiocsti_high, "the same with the request's high bits set"},
 	{"tioclinux", attack_tioclinux, "reach the console's selection"},
 	{"listener", attack_listener, "put a seccomp listener of its own on top"},
+	{"tsync", attack_tsync, "(ordinary) add a filter to all its threads"},
+	{"int80-unshare", attack_int80_unshare, "unshare through the i386 gate"},
+	{"ambient", attack_ambient, "raise SYS_ADMIN"},
+	{"leaked-directory", attack_leaked_directory, "open FILE below a directory it was left"},
 	{"filter", stack_filter, "(ordinary) add a seccomp filter"},
 	{"landlock", stack_landlock, "(ordinary) enter a Landlock domain of its own"},
 	{NULL, NULL, NULL},

@@ -2,11 +2,13 @@
 
 use std::fs;
 
+use landlock::{ABI, BitFlags, Erratum};
+
 use super::Check;
 use crate::host::Kernel;
 
 /// What each Landlock ABI added (landlock(7)): a kernel below it cannot restrict this.
-const ADDED: [(u32, &str, &str); 6] = [
+const ADDED: [(u32, &str, &str); 7] = [
     (2, "5.19", "moving and linking files between folders"),
     (3, "6.2", "truncating files"),
     (4, "6.7", "TCP bind and connect"),
@@ -17,6 +19,7 @@ const ADDED: [(u32, &str, &str); 6] = [
         "signals and abstract unix sockets across the sandbox",
     ),
     (7, "6.15", "(audit records of denials)"),
+    (9, "7.1", "connecting to unix sockets by path"),
 ];
 
 /// All checks of the kernel.
@@ -25,6 +28,7 @@ pub fn checks() -> Vec<Check> {
         Ok(kernel) => {
             vec![
                 landlock(kernel.landlock_abi),
+                errata(kernel.landlock_abi, Erratum::current()),
                 user_notif(&kernel),
                 killable(&kernel),
                 nested(&kernel),
@@ -61,6 +65,32 @@ fn landlock(abi: u32) -> Check {
         name,
         format!("ABI {abi}; cannot restrict: {}", lacks.join(", ")),
         "a newer kernel; profiles that require more are refused here",
+    )
+}
+
+/// Bugs of Landlock itself. They change nothing about what a profile handles: a right that is
+/// enforced with a hole is more than one that is not.
+fn errata(abi: u32, fixed: BitFlags<Erratum>) -> Check {
+    let name = "landlock errata";
+    let known = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
+    let open: Vec<String> = (BitFlags::<Erratum>::from(known) & !fixed)
+        .iter()
+        .map(|erratum| match erratum {
+            Erratum::TcpSocketIdentification => "1 (MPTCP, SMC and SCTP taken for TCP)".into(),
+            Erratum::ScopedSignalHandling => "2 (signals between threads refused)".into(),
+            Erratum::DisconnectedDirectoryHandling => {
+                "3 (rights widened by moving directories out of a bind mount)".into()
+            }
+            other => format!("{}", other as u32),
+        })
+        .collect();
+    if open.is_empty() {
+        return Check::ok(name, "all that are known are fixed");
+    }
+    Check::warn(
+        name,
+        format!("not known to be fixed: {}", open.join(", ")),
+        "the newest release of this kernel's series; kernels before 6.15 do not tell",
     )
 }
 
@@ -145,7 +175,7 @@ fn lsm() -> Check {
         ),
         (_, true) => Check::warn(
             name,
-            "SELinux is enforcing: the policy may forbid to execute mantlet-init from memory",
+            "SELinux is enforcing: labelled containers get mantlet-init by a bind mount, which is not tested there",
             "look for `avc: denied { execute } … memfd` in the audit log if containers fail to start",
         ),
     }
@@ -181,10 +211,21 @@ mod tests {
     #[test]
     fn an_older_kernel_is_told_what_it_cannot_restrict() {
         assert_eq!(landlock(0).level, Level::Fail);
-        assert_eq!(landlock(7).level, Level::Ok);
+        assert_eq!(landlock(9).level, Level::Ok);
+        assert!(landlock(7).finding.contains("unix sockets by path"));
         let three = landlock(3);
         assert_eq!(three.level, Level::Warn);
         assert!(three.finding.contains("TCP bind") && !three.finding.contains("truncating"));
+    }
+
+    #[test]
+    fn open_errata_are_told_as_far_as_they_concern_the_kernels_abi() {
+        let none = BitFlags::empty();
+        assert_eq!(errata(7, BitFlags::all()).level, Level::Ok);
+        assert_eq!(errata(0, none).level, Level::Ok);
+        let three = errata(3, none);
+        assert_eq!(three.level, Level::Warn);
+        assert!(three.finding.contains("bind mount") && !three.finding.contains("MPTCP"));
     }
 
     #[test]

@@ -102,6 +102,8 @@ pub enum Verb {
     Restore {
         /// The container.
         id: String,
+        /// `--bundle`; the current directory where absent.
+        bundle: Option<PathBuf>,
     },
     /// `checkpoint`.
     Checkpoint {

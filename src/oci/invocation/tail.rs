@@ -171,7 +171,10 @@ impl Tail {
                 keep: self.switch("keep").unwrap_or(false),
             }),
             "exec" => Verb::Exec(self.exec(argv, id)?),
-            "restore" => Verb::Restore { id },
+            "restore" => Verb::Restore {
+                bundle: self.path(argv, "bundle"),
+                id,
+            },
             _ => Verb::Start { id },
         })
     }

@@ -9,11 +9,13 @@ mod tcp;
 pub mod verdict;
 
 #[cfg(test)]
-mod interpreter;
+pub(super) mod interpreter;
+#[cfg(test)]
+mod layer_tests;
 #[cfg(test)]
 mod tcp_tests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 

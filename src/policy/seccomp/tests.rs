@@ -13,7 +13,7 @@ use crate::profile::table::{Lookup, lookup};
 mod calls;
 mod cases;
 mod decisions;
-mod generate;
+pub mod generate;
 mod installed;
 mod invariant;
 mod kernel;
@@ -22,7 +22,7 @@ use generate::{NAMES, Random, random_engine, random_profile};
 use invariant::{Counts, check};
 
 /// Rounds that a property makes: `usual` of them unless more are asked for.
-fn rounds(usual: u32) -> u32 {
+pub fn rounds(usual: u32) -> u32 {
     let asked = std::env::var("MANTLET_ROUNDS").ok();
     asked.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }

@@ -57,6 +57,7 @@ fn a_pause_container_loses_them_too() {
         spec: &typed,
         host: &host(7),
         config: &config(),
+        found: None,
         run: false,
     });
     let removal = crate::policy::annotations::removal("run.oci.handler");

@@ -4,7 +4,7 @@ use super::*;
 use crate::profile::Profile;
 
 /// Something narrow, with everything in it that two layers can differ in.
-fn narrow() -> Profile {
+pub fn narrow() -> Profile {
     let text = "{version: 1, name: narrow, extends: [baseline], capabilities: [CHOWN], \
         masked_paths: [/proc/timer_list], readonly_paths: [/proc/irq], scope: [signal], \
         network: {bind_tcp: [8080]}, files: {read: [/], read_execute: [/usr], read_write: [/data]}, \
@@ -17,13 +17,14 @@ fn standalone(name: &str, more: &str) -> Profile {
     Profile::parse(name, &text).unwrap()
 }
 
-fn layered(spec: &Value, profiles: &[&Profile], host: &Host) -> Result<Plan, Refusal> {
+pub fn layered(spec: &Value, profiles: &[&Profile], host: &Host) -> Result<Plan, Refusal> {
     let spec: Spec = serde_json::from_value(spec.clone()).unwrap();
     plan(Input {
         profiles: Layers::new(profiles)?,
         spec: &spec,
         host,
         config: &config(),
+        found: None,
         run: false,
     })
 }

@@ -118,9 +118,16 @@ fn each_refuse_rule_names_the_rule_the_value_and_the_profile() {
     let root: Process =
         serde_json::from_value(json!({"cwd": "/", "args": ["sh"], "user": {"uid": 0}})).unwrap();
     assert!(
-        plan_exec(&root, &plan.exec)
-            .unwrap_err()
-            .to_string()
-            .contains("uid is 0")
+        plan_exec(
+            &root,
+            Streams {
+                terminal: false,
+                input: false
+            },
+            &plan.exec
+        )
+        .unwrap_err()
+        .to_string()
+        .contains("uid is 0")
     );
 }

@@ -51,6 +51,7 @@ pub fn check(data: &[u8]) {
             spec: &spec,
             host,
             config,
+            found: None,
             run: false,
         };
         if let Ok(plan) = plan(input) {

@@ -4,11 +4,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mantlet::oci::document::{Document, Kind};
-use mantlet::policy::plan_exec;
+use mantlet::policy::{Streams, plan_exec};
 use mantlet::state::ExecRules;
 use oci_spec::runtime::{Capabilities, Process};
 
 use super::change;
+
+/// As a probe calls.
+const PROBE: Streams = Streams {
+    terminal: false,
+    input: false,
+};
 
 pub fn check(data: &[u8]) {
     let Some(document) = read(Kind::Process, data) else {
@@ -24,7 +30,7 @@ pub fn check(data: &[u8]) {
             refuse_root,
             ..ExecRules::default()
         };
-        let Ok(plan) = plan_exec(&process, &rules) else {
+        let Ok(plan) = plan_exec(&process, PROBE, &rules) else {
             continue;
         };
         assert!(!(refuse_root && process.user().uid() == 0));
@@ -42,7 +48,7 @@ pub fn check(data: &[u8]) {
             "a limit is lost"
         );
         let again = edited
-            .edited(&plan_exec(&after, &rules).unwrap().edits)
+            .edited(&plan_exec(&after, PROBE, &rules).unwrap().edits)
             .unwrap();
         assert_eq!(again.value(), edited.value(), "twice equals once");
     }

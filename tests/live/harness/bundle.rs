@@ -22,6 +22,8 @@ pub struct Bundle {
     binary: PathBuf,
     /// mantlet's configuration where it is not the world's.
     configuration: Option<PathBuf>,
+    /// Landlock's ABI that its calls see, where it is not the kernel's.
+    abi: Option<u32>,
 }
 
 impl Bundle {
@@ -53,7 +55,14 @@ impl Bundle {
             config,
             binary,
             configuration: None,
+            abi: None,
         }
+    }
+
+    /// Has every call of the runtime see Landlock's ABI `abi`, and so mantlet and the container.
+    pub fn emulating(mut self, abi: u32) -> Bundle {
+        self.abi = Some(abi);
+        self
     }
 
     /// Calls mantlet under a configuration of its own: the world's text, changed by `change`.
@@ -76,6 +85,13 @@ impl Bundle {
                 .replace("profile: restricted", &format!("profile: {name}"));
             format!("{text}profiles_dir: {}\n", folder.display())
         })
+    }
+
+    /// Adds rules to its configuration; no engine tells who a bundle is, so each that is given holds.
+    pub fn ruled(self, rule: &str) -> Bundle {
+        let own = self.configuration.clone().unwrap_or(self.world.config());
+        let text = fs::read_to_string(own).expect("our own file");
+        self.configured(|_| format!("{text}rules: [{rule}]\n"))
     }
 
     /// Sets the workload's arguments.
@@ -148,6 +164,9 @@ impl Bundle {
         let mut call = self.world.command("sh").args(["-c", &script, "sh"]);
         if let Some(path) = &self.configuration {
             call = call.env("MANTLET_CONFIG", path);
+        }
+        if let Some(abi) = self.abi {
+            call = call.emulating(abi);
         }
         call.arg(&self.path)
             .arg(binary)

@@ -116,6 +116,13 @@ impl Run {
         self
     }
 
+    /// Has it see Landlock's ABI `abi` (see [`super::emulate`]). Comes last: [`Run::descriptors`]
+    /// makes another program of it.
+    pub fn emulating(mut self, abi: u32) -> Run {
+        super::emulate::emulate(&mut self.command, abi);
+        self
+    }
+
     /// Feeds it `bytes` and closes its standard input.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Run {
         self.stdin = bytes.into();

@@ -97,6 +97,33 @@ impl<'a> Container<'a> {
         self
     }
 
+    /// Hides and protects of /proc and /sys what the kubelet does (`procMount: Default`); without
+    /// it containerd is asked for none.
+    pub fn default_proc(mut self) -> Container<'a> {
+        let paths = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let security = self.security();
+        security.masked_paths = paths(&[
+            "/proc/asound",
+            "/proc/acpi",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/proc/sched_debug",
+            "/proc/scsi",
+            "/sys/firmware",
+        ]);
+        security.readonly_paths = paths(&[
+            "/proc/bus",
+            "/proc/fs",
+            "/proc/irq",
+            "/proc/sys",
+            "/proc/sysrq-trigger",
+        ]);
+        self
+    }
+
     /// `privileged: true`; the pod must allow it.
     pub fn privileged(mut self) -> Container<'a> {
         let security = self.security();
@@ -123,6 +150,25 @@ impl<'a> Container<'a> {
         capabilities
             .add_capabilities
             .extend(names.iter().map(|name| (*name).to_owned()));
+        self
+    }
+
+    /// Gives it a device of the host, as a device plugin does.
+    pub fn device(mut self, path: &str) -> Container<'a> {
+        self.config.devices.push(Device {
+            container_path: path.into(),
+            host_path: path.into(),
+            permissions: "rw".into(),
+        });
+        self
+    }
+
+    /// Limits memory (bytes) and CPU (microseconds of 100 000); 0 for no limit.
+    pub fn limits(mut self, memory: i64, cpu: i64) -> Container<'a> {
+        let linux = self.config.linux.get_or_insert_default();
+        let resources = linux.resources.get_or_insert_default();
+        resources.memory_limit_in_bytes = memory;
+        (resources.cpu_period, resources.cpu_quota) = (100_000, cpu);
         self
     }
 

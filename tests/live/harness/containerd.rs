@@ -40,6 +40,19 @@ impl Containerd {
         Containerd::configured(world, name, |text| text, &world.config())
     }
 
+    /// The same with mantlet's handlers under the profile `site`, whose text is given.
+    pub fn with_profile(world: &'static World, name: &str, text: &str) -> Containerd {
+        let home = world.folder("containerd", name);
+        fs::write(home.join("site.yaml"), text).expect("our own folder");
+        let own = fs::read_to_string(world.config()).expect("the world has one");
+        let own = own.replace("profile: baseline", "profile: site");
+        let own = own.replace("profile: restricted", "profile: site");
+        let node = home.join("mantlet.yaml");
+        let text = format!("{own}profiles_dir: {}\n", home.display());
+        fs::write(&node, text).expect("our own folder");
+        Containerd::configured(world, name, |text| text, &node)
+    }
+
     /// The same, on the shipped drop-in as `change` leaves it, with `node` as mantlet's configuration.
     pub fn configured(
         world: &'static World,

@@ -122,6 +122,11 @@ impl<'a> Pod<'a> {
         self
     }
 
+    /// The daemon that runs it.
+    pub fn containerd(&self) -> &'a Containerd {
+        self.containerd
+    }
+
     /// Allows privileged containers.
     pub fn privileged(mut self) -> Pod<'a> {
         self.security().privileged = true;

@@ -87,6 +87,12 @@ messages! {
         #[prost(string, tag = "2")] host_path: String,
         #[prost(bool, tag = "3")] readonly: bool,
     }
+    /// A device, as device plugins give it; permissions are letters of `rwm`.
+    Device {
+        #[prost(string, tag = "1")] container_path: String,
+        #[prost(string, tag = "2")] host_path: String,
+        #[prost(string, tag = "3")] permissions: String,
+    }
     /// Limits; memory in bytes, CPU in microseconds of a period and in shares.
     LinuxContainerResources {
         #[prost(int64, tag = "1")] cpu_period: i64,
@@ -110,6 +116,8 @@ messages! {
         #[prost(int64, repeated, tag = "8")] supplemental_groups: Vec<i64>,
         #[prost(bool, tag = "11")] no_new_privs: bool,
         #[prost(message, optional, tag = "12")] run_as_group: Option<Int64Value>,
+        #[prost(string, repeated, tag = "13")] masked_paths: Vec<String>,
+        #[prost(string, repeated, tag = "14")] readonly_paths: Vec<String>,
         #[prost(message, optional, tag = "15")] seccomp: Option<SecurityProfile>,
     }
     /// Linux part of a container.
@@ -126,6 +134,7 @@ messages! {
         #[prost(string, tag = "5")] working_dir: String,
         #[prost(message, repeated, tag = "6")] envs: Vec<KeyValue>,
         #[prost(message, repeated, tag = "7")] mounts: Vec<Mount>,
+        #[prost(message, repeated, tag = "8")] devices: Vec<Device>,
         #[prost(map = "string, string", tag = "9")] labels: HashMap<String, String>,
         #[prost(map = "string, string", tag = "10")] annotations: HashMap<String, String>,
         #[prost(string, tag = "11")] log_path: String,

@@ -16,6 +16,7 @@ mod console;
 mod container;
 mod containerd;
 mod cri;
+mod emulate;
 mod messages;
 mod stream;
 mod world;

@@ -112,6 +112,14 @@ const ERRNOS: [u32; 4] = [0, 1, 38, 4094];
 /// their overlaps (runc would hang on such a filter, with mantlet or without).
 const MOST_CONDITIONAL: u32 = 3;
 
+/// Registers with the values that conditions compare with, and their neighbours.
+pub fn arguments(random: &mut Random) -> [u64; 6] {
+    std::array::from_fn(|_| {
+        let value = *random.pick(&VALUES);
+        value.wrapping_add(random.below(3)).wrapping_sub(1)
+    })
+}
+
 pub fn random_engine(random: &mut Random) -> LinuxSeccomp {
     let ops = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
     let mut rules = Vec::new();

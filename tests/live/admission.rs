@@ -1,0 +1,360 @@
+//! `process.refuse` before real engines and runtimes: the text is what `kubectl describe pod` shows,
+//! and no process of the container ever ran. Then what a pod's author would try against
+//! `host-path`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Bundle, Container, Containerd, Pod, World, eventually};
+use crate::remains;
+
+/// Every rule at once: each test breaks one.
+const SITE: &str = r#"
+version: 1
+name: site
+extends: [baseline]
+process:
+  refuse:
+    - root-user
+    - privileged
+    - host-pid
+    - host-network
+    - host-ipc
+    - writable-rootfs
+    - unconfined-seccomp
+    - missing-limit: [memory, cpu]
+    - capability: ["@added", SYS_PTRACE]
+    - host-path: ["@host-root", "@runtime-sockets", "@kubelet", "/etc/**", "/proc", "/srv/**"]
+"#;
+
+fn site() -> &'static Containerd {
+    static DAEMON: OnceLock<Containerd> = OnceLock::new();
+    DAEMON.get_or_init(|| Containerd::with_profile(World::runc(), "site", SITE))
+}
+
+/// A container that breaks no rule and leaves a trace in its volume as soon as it runs.
+fn modest<'a>(pod: &'a Pod<'a>) -> Container<'a> {
+    pod.container(&site().world().name("modest"))
+        .user(1000)
+        .read_only()
+        .limits(64 << 20, 50_000)
+        .volume("/tmp", 1000)
+        .shell("harmless write /tmp/ran yes; exec harmless stay")
+}
+
+/// StartContainer fails with `words`, and nothing of the container has ever run.
+#[track_caller]
+fn assert_refused(pod: &Pod<'_>, container: Container<'_>, words: &[&str]) {
+    let world = site().world();
+    let trace = container.volume_path("/tmp").join("ran");
+    let container = container.try_create().expect("no runtime is called yet");
+    let refusal = container.try_start().expect_err("the profile refuses it");
+    println!("{refusal}");
+    for word in words.iter().chain(&["profile site refuses"]) {
+        assert!(refusal.contains(word), "{word:?} is not in {refusal:?}");
+    }
+    assert!(!world.inside(&trace).exists(), "it ran");
+    remains::nothing_runs(world, &container.id);
+    assert_eq!(
+        remains::homes(world, &world.state_dir(), &container.id).len(),
+        0
+    );
+    assert!(pod.ready());
+}
+
+#[test]
+fn a_modest_container_is_admitted_with_all_that_pods_have_mounted() {
+    let pod = site().pod("mantlet-baseline").run();
+    let container = modest(&pod);
+    let trace = container.volume_path("/tmp").join("ran");
+    let container = container.run();
+    eventually("it runs", || trace.exists().then_some(()));
+    container.exec(["harmless", "work"]).ok();
+}
+
+#[test]
+fn each_rule_refuses_with_its_name_the_value_and_the_remedy() {
+    let pod = site().pod("mantlet-baseline").run();
+    let mut root = modest(&pod);
+    root.security().run_as_user = None;
+    root.security().run_as_group = None;
+    assert_refused(
+        &pod,
+        root,
+        &["root-user containers", "uid is 0", "runAsUser"],
+    );
+    let mut writable = modest(&pod);
+    writable.security().readonly_rootfs = false;
+    let words = [
+        "writable-rootfs containers",
+        "root.readonly is not true",
+        "readOnlyRootFilesystem",
+    ];
+    assert_refused(&pod, writable, &words);
+    let mut unconfined = modest(&pod);
+    let seccomp = unconfined.security().seccomp.as_mut().expect("the default");
+    seccomp.profile_type = 1;
+    let words = [
+        "unconfined-seccomp containers",
+        "no linux.seccomp",
+        "RuntimeDefault",
+    ];
+    assert_refused(&pod, unconfined, &words);
+    let words = [
+        "`missing-limit: memory`",
+        "memory.limit",
+        "resources.limits.memory",
+    ];
+    assert_refused(&pod, modest(&pod).limits(0, 50_000), &words);
+    let words = ["`missing-limit: cpu`", "cpu.quota", "resources.limits.cpu"];
+    assert_refused(&pod, modest(&pod).limits(64 << 20, 0), &words);
+    let words = [
+        "`capability: @added`",
+        "holds CAP_NET_ADMIN",
+        "capabilities.add",
+    ];
+    assert_refused(&pod, modest(&pod).capabilities(&["NET_ADMIN"]), &words);
+    let words = ["privileged containers", "holds CAP_SYS_ADMIN"];
+    assert_refused(&pod, modest(&pod).capabilities(&["SYS_ADMIN"]), &words);
+    for (source, rule) in [
+        ("/", "@host-root"),
+        ("/var/run", "@runtime-sockets"),
+        ("/var/lib", "@kubelet"),
+        ("/etc/ssl", "/etc/**"),
+        ("/proc", "/proc"),
+    ] {
+        let container = modest(&pod).mount(Path::new(source), "/host", true);
+        let rule = format!("`host-path: {rule}`");
+        assert_refused(
+            &pod,
+            container,
+            &[&rule, "the mount at \"/host\"", "remove that volume"],
+        );
+    }
+}
+
+#[test]
+fn the_hosts_namespaces_are_refused() {
+    for (network, pid, ipc, rule) in [
+        (0, 2, 0, "host-pid"),
+        (2, 1, 0, "host-network"),
+        (0, 1, 2, "host-ipc"),
+    ] {
+        let mut pod = site().pod("mantlet-baseline").namespaces(network, pid, ipc);
+        if network == 2 {
+            // As the kubelet has it: the host's name is nobody's to set.
+            pod.config.hostname.clear();
+        }
+        let pod = pod.run();
+        let mut container = modest(&pod);
+        let options = container
+            .security()
+            .namespace_options
+            .get_or_insert_default();
+        (options.network, options.pid, options.ipc) = (network, pid, ipc);
+        let words = format!("{rule} containers");
+        assert_refused(&pod, container, &[&words, "namespace is the host's"]);
+    }
+}
+
+#[test]
+fn a_privileged_container_is_refused_by_the_site() {
+    let pod = site().pod("mantlet-baseline").privileged().run();
+    let words = [
+        "privileged containers",
+        "process.capabilities holds CAP_SYS_ADMIN",
+    ];
+    assert_refused(&pod, modest(&pod).privileged(), &words);
+}
+
+#[test]
+fn a_link_a_bind_and_a_bind_beneath_are_seen_through() {
+    let world = site().world();
+    let folder = world.folder("volumes", &world.name("names"));
+    symlink("/etc", folder.join("link")).expect("our own folder");
+    for name in ["bound", "above/inner"] {
+        fs::create_dir_all(folder.join(name)).expect("our own folder");
+        let bind = world.command("mount").args(["--bind", "/etc"]);
+        bind.arg(folder.join(name)).run().ok();
+    }
+    let pod = site().pod("mantlet-baseline").run();
+    // The engine follows a link at the end itself, and so knows no other name.
+    for (name, words) in [
+        ("link", "the mount at \"/host\" is \"/etc\""),
+        ("link/ssl", "another name of \"/etc/ssl\""),
+        ("bound", "another name of \"/etc\""),
+        ("above", "a part of the mount at \"/host\""),
+    ] {
+        let container = modest(&pod).mount(&folder.join(name), "/host", true);
+        assert_refused(&pod, container, &["`host-path: /etc/**`", words]);
+    }
+}
+
+/// A bundle under a profile that refuses host paths.
+fn bundle(world: &'static World, patterns: &str) -> Bundle {
+    let text = format!(
+        "version: 1\nname: site\nextends: [baseline]\nprocess: {{refuse: [{{host-path: [{patterns}]}}]}}\n"
+    );
+    Bundle::new(world, "mantlet-baseline").profile("site", &text)
+}
+
+fn bind(source: &Path) -> impl FnOnce(&mut Value) + use<> {
+    let mount = json!({"destination": "/host", "type": "bind", "source": source,
+                       "options": ["rbind", "ro"]});
+    move |config| config["mounts"].as_array_mut().expect("mounts").push(mount)
+}
+
+fn worlds() -> [&'static World; 2] {
+    [World::runc(), World::crun()]
+}
+
+#[test]
+fn a_bundle_is_refused_without_an_engine_too() {
+    for world in worlds() {
+        for (source, pattern) in [
+            ("/etc", "/etc/**"),
+            ("/", "/etc/**"),
+            ("/var/../run", "'@runtime-sockets'"),
+        ] {
+            let bundle = bundle(world, pattern).edit(bind(Path::new(source)));
+            bundle.write();
+            let before = bundle.on_disk();
+            assert_ne!(bundle.create(), 0, "{source}");
+            let errors = bundle.errors();
+            let pattern = pattern.trim_matches('\'');
+            let words = format!("profile site refuses containers by `host-path: {pattern}`");
+            assert!(
+                errors.len() == 1 && errors[0].contains(&words),
+                "{errors:?}"
+            );
+            assert_eq!(bundle.on_disk(), before, "config.json was changed");
+            assert!(!remains::runtime_knows(&bundle));
+            remains::nothing_runs(world, &bundle.id);
+        }
+        let folder = world.folder("volumes", &world.name("plain"));
+        let plain = bundle(world, "/etc/**").edit(bind(&folder)).up();
+        plain.exec(["harmless", "work"]).ok();
+    }
+}
+
+#[test]
+fn a_link_that_is_turned_round_after_the_check_is_seen_at_start() {
+    for world in worlds() {
+        let folder = world.folder("volumes", &world.name("swap"));
+        fs::create_dir(folder.join("harmless")).expect("our own folder");
+        symlink("harmless", folder.join("link")).expect("our own folder");
+        let bundle = bundle(world, "/etc/**").edit(bind(&folder.join("link")));
+        let bundle = bundle.args(["sh", "-c", "echo begun; exec harmless stay"]);
+        bundle.write();
+        // The runtime that the front door becomes turns the link before it mounts.
+        let runtime = folder.join(world.runtime());
+        let script = format!(
+            "#!/bin/sh\ncase \" $* \" in *\" create \"*) ln -sfn /etc {}/link ;; esac\nexec {} \"$@\"\n",
+            folder.display(),
+            world.runtime()
+        );
+        fs::write(&runtime, script).expect("our own folder");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&runtime, mode).expect("our own file");
+        let name = format!("runtime: {}", world.runtime());
+        let path = format!("runtime: {}", runtime.display());
+        let bundle = {
+            let text = fs::read_to_string(bundle.path.join("mantlet.yaml")).expect("ours");
+            bundle.configured(|_| text.replace(&name, &path))
+        };
+        assert_eq!(bundle.create(), 0, "{:?}", bundle.errors());
+        let started = bundle.start().refused();
+        let words =
+            "profile site refuses containers by `host-path: /etc/**`: the mount at \"/host\"";
+        assert!(started.stderr.contains(words), "{}", started.stderr);
+        assert!(!bundle.output().contains("begun"), "it ran");
+        eventually("the parked container is gone", || {
+            let state = bundle.state();
+            state
+                .is_none_or(|state| state["status"] == "stopped")
+                .then_some(())
+        });
+    }
+}
+
+#[test]
+fn restricted_itself_keeps_the_runtimes_sockets_out() {
+    let containerd = Containerd::shared();
+    let pod = containerd.pod("mantlet-restricted").run();
+    for source in ["/run", "/var/run", "/"] {
+        let name = containerd.world().name("socket");
+        let container = pod.container(&name).mount(Path::new(source), "/host", true);
+        let container = container.try_create().expect("no runtime is called yet");
+        let refusal = container.try_start().expect_err("restricted refuses it");
+        let words = "profile restricted refuses containers by `host-path: @";
+        assert!(refusal.contains(words), "{refusal}");
+        remains::nothing_runs(containerd.world(), &container.id);
+    }
+}
+
+/// The kubelet's directory as it is on a node, over the world's own /var/lib: an emptyDir, and what
+/// the kubelet binds for a `subPath` of it and for one of a hostPath volume.
+fn kubelet(world: &World) -> &'static Path {
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let script = r#"
+            mkdir "$1/upper" "$1/work"
+            mount -t overlay -o "lowerdir=/var/lib,upperdir=$1/upper,workdir=$1/work" overlay /var/lib
+            cd /var/lib && mkdir -p kubelet/pods/own kubelet/pods/other/volumes/kubernetes.io~secret/s
+            cd kubelet/pods/own
+            mkdir -p volumes/kubernetes.io~empty-dir/data/sub volume-subpaths/data/main/0
+            mkdir -p volume-subpaths/host/main/0 volume-subpaths/stolen/main/0
+            mount --bind volumes/kubernetes.io~empty-dir/data/sub volume-subpaths/data/main/0
+            mount --bind /etc volume-subpaths/host/main/0
+            mount --bind ../other/volumes/kubernetes.io~secret/s volume-subpaths/stolen/main/0
+        "#;
+        let folder = world.folder("kubelet", "var-lib");
+        let call = world.command("sh").args(["-euc", script, "sh"]);
+        call.arg(folder).run().ok();
+    });
+    Path::new("/var/lib/kubelet/pods")
+}
+
+#[test]
+fn a_pods_own_volumes_are_told_from_the_hosts_and_other_pods_through_every_bind() {
+    let world = World::runc();
+    let pods = kubelet(world);
+    for (source, admitted) in [
+        ("own/volumes/kubernetes.io~empty-dir/data", true),
+        ("own/volume-subpaths/data/main/0", true),
+        ("own/volume-subpaths/host/main/0", false),
+        ("own/volume-subpaths/stolen/main/0", false),
+        ("own", false),
+        ("other/volumes/kubernetes.io~secret/s", false),
+        (
+            "own/volumes/../../other/volumes/kubernetes.io~secret/s",
+            false,
+        ),
+    ] {
+        let bundle = bundle(world, "'@kubelet', /etc/**").edit(bind(&pods.join(source)));
+        let bundle = bundle.edit(|config| {
+            config["annotations"] = json!({"io.kubernetes.cri.sandbox-uid": "own"});
+        });
+        bundle.write();
+        assert_eq!(
+            bundle.create() == 0,
+            admitted,
+            "{source}: {:?}",
+            bundle.errors()
+        );
+        if admitted {
+            bundle.start().ok();
+            bundle.exec(["harmless", "work"]).ok();
+        } else {
+            let errors = bundle.errors();
+            assert!(
+                errors[0].contains("refuses containers by `host-path"),
+                "{errors:?}"
+            );
+        }
+    }
+}
