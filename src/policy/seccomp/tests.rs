@@ -68,7 +68,7 @@ fn no_pair_of_engine_and_profile_is_ever_weaker_than_either() {
     let names = NAMES.map(|name| (name, number(name)));
     let mut random = Random::new(1);
     let mut counts = Counts::default();
-    for _ in 0..rounds(120) {
+    for _ in 0..rounds(200) {
         let filter = random_engine(&mut random);
         let (one, other) = (random_profile(&mut random), random_profile(&mut random));
         let profiles = [&one, &other];
