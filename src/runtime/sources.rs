@@ -18,8 +18,12 @@ use crate::state::HostPathRules;
 
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// Looks at the host: at its namespaces, and at its paths where a profile has rules on them.
-pub(super) fn find(profiles: &[&Profile], spec: &Spec, bundle: &Path) -> Result<Found, Failure> {
+/// Looks at the host: at its namespaces, and at its paths where a profile of the container or of its
+/// sessions has rules on them.
+pub(super) fn find(layers: &[&Profile], spec: &Spec, bundle: &Path) -> Result<Found, Failure> {
+    let of_sessions = layers.iter().filter_map(|layer| layer.exec.as_ref());
+    let of_sessions = of_sessions.flat_map(|exec| exec.profiles.values());
+    let profiles: Vec<&Profile> = layers.iter().copied().chain(of_sessions).collect();
     let namespaces = own_namespaces(spec);
     let asks = |rule: &Refuse| matches!(rule, Refuse::HostPath(_));
     if !profiles
@@ -36,7 +40,7 @@ pub(super) fn find(profiles: &[&Profile], spec: &Spec, bundle: &Path) -> Result<
     let sources = asked.flat_map(|(what, path)| all_of(&mounts, &what, &bundle.join(path)));
     Ok(Found {
         sources: sources.collect(),
-        links: links(profiles),
+        links: links(&profiles),
         namespaces,
     })
 }
@@ -74,7 +78,7 @@ fn file(typ: LinuxNamespaceType) -> &'static str {
     }
 }
 
-/// Judges the mounts of a parked container, whose mountinfo is `text`.
+/// Judges the mounts of a container, whose mountinfo is `text`.
 pub(super) fn check(text: &str, rules: Option<&HostPathRules>) -> Result<(), Failure> {
     if rules.is_none() {
         return Ok(());
