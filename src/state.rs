@@ -207,6 +207,9 @@ pub struct HostPathRules {
     pub rules: Vec<HostPathRule>,
     /// Globs of what was made for the container's own pod, which no rule refuses.
     pub own: Vec<String>,
+    /// Where config.json has the kernel's own filesystems mounted, other than by a bind.
+    #[serde(default)]
+    pub kernels: Vec<String>,
 }
 
 /// One entry of `host-path`.

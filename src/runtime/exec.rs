@@ -56,7 +56,7 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
     let mut held_to = record.exec.sub_policies();
     let held_to = held_to.find(|sub| sub.number == policy);
     for rules in held_to.into_iter().flat_map(|sub| &sub.host_paths) {
-        sources::check(&mounts, Some(rules))?;
+        sources::check(pid, &mounts, Some(rules))?;
     }
     // 3. Init's program, the policy and a channel, all from the supervisor.
     let supervisor = connect(&home, &exec.id, VERB)?;
