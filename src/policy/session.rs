@@ -15,7 +15,7 @@ use oci_spec::runtime::Spec;
 
 use super::compose::{Composed, Scene, compose};
 use super::refuse::Refusal;
-use super::{Input, Layers, admission, process};
+use super::{Input, Layers, admission};
 use crate::profile::{Degrade, Interactive, Profile, Refuse, Sessions, covers_command};
 use crate::seal;
 use crate::state::{ExecRules, HostPathRules, SessionRule, SubPolicy, Tripwire, digest};
@@ -102,9 +102,9 @@ pub(super) fn plan(
         let sub = SubPolicy {
             degraded,
             number: planned.policies.len() as u32 + 1,
-            fewer_capabilities: process.into_iter().flat_map(process::named).any(|name| {
-                workload.capabilities.contains(&name) && !composed.capabilities.contains(&name)
-            }),
+            fewer_capabilities: held
+                .iter()
+                .any(|name| !composed.capabilities.contains(name)),
             profiles: more.iter().map(|profile| profile.name.clone()).collect(),
             refuse_root: more.iter().any(|profile| refuses_root(profile)) && !mapped,
             digest: digest(&policy.encode()),
@@ -142,6 +142,8 @@ fn extra(layers: Layers<'_>, interactive: bool) -> Vec<&Profile> {
 fn judge(profile: &Profile, input: &Input<'_>) -> Result<Option<HostPathRules>, String> {
     let mut judged = profile.clone();
     judged.refuse.remove(&Refuse::RootUser);
+    // Sessions count in the container's cgroup, which the layers limit.
+    judged.max_tasks = input.profiles.max_tasks();
     let only = &judged;
     let input = Input {
         profiles: Layers::from(&only),
