@@ -111,3 +111,81 @@ pub fn wake_synchronously(listener: impl AsFd) -> io::Result<()> {
     check(unsafe { libc::ioctl(fd, IOCTL_SET_FLAGS, FD_SYNC_WAKE_UP) }.into())?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A filter that notifies one call and allows all others.
+    fn notifying(number: libc::c_long) -> [libc::sock_filter; 4] {
+        let step = |code: u32, jf, k| libc::sock_filter {
+            code: code as u16,
+            jt: 0,
+            jf,
+            k,
+        };
+        [
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            step(
+                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+                1,
+                number as u32,
+            ),
+            step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_USER_NOTIF),
+            step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        ]
+    }
+
+    /// Why the exact filter refuses a listener of the workload's: nobody else does, once the
+    /// supervisor's is closed, and the newer one alone is asked.
+    #[test]
+    fn a_listener_that_was_closed_makes_room_for_one_that_lets_calls_continue() {
+        let program = notifying(libc::SYS_getppid);
+        let (tell, told) = std::sync::mpsc::channel();
+        // Filters belong to a thread; this one ends with its own.
+        let caller = std::thread::spawn(move || {
+            // SAFETY: prctl takes numbers.
+            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            let first = match install(&program, 0, true) {
+                Ok(first) => first,
+                Err(error) => {
+                    eprintln!("skipped: no listener can be installed here ({error})");
+                    return None;
+                }
+            };
+            let busy = install(&program, 0, true).unwrap_err();
+            assert_eq!(busy.raw_os_error(), Some(libc::EBUSY), "while it is held");
+            drop(first);
+            // SAFETY: getppid has no preconditions.
+            let ask = || check(unsafe { libc::syscall(libc::SYS_getppid) });
+            let orphaned = ask().unwrap_err();
+            assert_eq!(
+                orphaned.raw_os_error(),
+                Some(libc::ENOSYS),
+                "still a denial"
+            );
+            let second = install(&program, 0, true).expect("the place is free");
+            tell.send(second.expect("it was asked for")).unwrap();
+            Some(ask())
+        });
+        if let Ok(listener) = told.recv() {
+            let call = receive(&listener).unwrap();
+            let mut answer = libc::seccomp_notif_resp {
+                id: call.id,
+                val: 0,
+                error: 0,
+                flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+            };
+            // SAFETY: the ioctl reads the 24 bytes its number encodes, which `answer` has.
+            let sent = unsafe { libc::ioctl(listener.as_raw_fd(), IOCTL_SEND, &raw mut answer) };
+            assert_eq!(sent, 0);
+            let answered = caller.join().unwrap().expect("it sent a listener");
+            assert!(
+                answered.is_ok_and(|parent| parent > 0),
+                "the older filter is not asked"
+            );
+        } else {
+            assert!(caller.join().unwrap().is_none());
+        }
+    }
+}

@@ -17,6 +17,7 @@ mod ctr;
 mod deadlines;
 mod dropin;
 mod failures;
+mod filters;
 mod harness;
 #[path = "../hostile/mod.rs"]
 mod hostile;
@@ -30,6 +31,7 @@ mod landlock_site;
 mod layers;
 mod lifecycle;
 mod limits;
+mod listeners;
 mod lossless;
 mod programs;
 mod remains;

@@ -51,7 +51,7 @@ fn assert_held(way: &str, output: &str) {
 
 /// `create` answers one line with `words`, nothing is there afterwards, the bundle is as it was.
 #[track_caller]
-fn assert_create_refused(bundle: &Bundle, words: &str) {
+pub fn assert_create_refused(bundle: &Bundle, words: &str) {
     bundle.write();
     let before = bundle.on_disk();
     assert_ne!(bundle.create(), 0, "created in spite of {words:?}");

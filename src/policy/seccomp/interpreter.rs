@@ -3,6 +3,9 @@
 use super::bpf::{AND, AT_LEAST, EQUAL, GREATER, Instruction, JUMP, LOAD, RETURN};
 use super::verdict::Action;
 
+/// BPF_JMP | BPF_JSET | BPF_K, which runc uses and nothing here does.
+pub const ANY_SET: u16 = 0x45;
+
 /// `struct seccomp_data`.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
@@ -52,6 +55,7 @@ pub fn run(program: &[Instruction], call: &Call) -> u32 {
             EQUAL => accumulator == i.k,
             GREATER => accumulator > i.k,
             AT_LEAST => accumulator >= i.k,
+            ANY_SET => accumulator & i.k != 0,
             other => panic!("instruction {other:#x}"),
         };
         at += usize::from(if hit { i.jt } else { i.jf });

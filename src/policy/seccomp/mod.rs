@@ -11,8 +11,6 @@ pub mod verdict;
 #[cfg(test)]
 pub(super) mod interpreter;
 #[cfg(test)]
-mod kernel_tests;
-#[cfg(test)]
 mod layer_tests;
 #[cfg(test)]
 mod tcp_tests;

@@ -128,7 +128,19 @@ impl<'a> Container<'a> {
     pub fn privileged(mut self) -> Container<'a> {
         let security = self.security();
         security.privileged = true;
-        security.seccomp = Some(SecurityProfile { profile_type: 1 });
+        security.seccomp = Some(SecurityProfile {
+            profile_type: 1,
+            ..Default::default()
+        });
+        self
+    }
+
+    /// `seccompProfile: {type: Localhost}`, the file being on the node already.
+    pub fn localhost(mut self, profile: &Path) -> Container<'a> {
+        self.security().seccomp = Some(SecurityProfile {
+            profile_type: 2,
+            localhost_ref: profile.to_string_lossy().into_owned(),
+        });
         self
     }
 

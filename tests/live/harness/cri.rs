@@ -97,7 +97,10 @@ impl<'a> Pod<'a> {
             linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent: world.cgroup(),
                 security_context: Some(LinuxSandboxSecurityContext {
-                    seccomp: Some(SecurityProfile { profile_type: 0 }),
+                    seccomp: Some(SecurityProfile {
+                        profile_type: 0,
+                        ..Default::default()
+                    }),
                     ..Default::default()
                 }),
             }),
@@ -209,7 +212,10 @@ impl<'a> Pod<'a> {
                     ..Default::default()
                 }),
                 security_context: Some(LinuxContainerSecurityContext {
-                    seccomp: Some(SecurityProfile { profile_type: 0 }),
+                    seccomp: Some(SecurityProfile {
+                        profile_type: 0,
+                        ..Default::default()
+                    }),
                     namespace_options: Some(NamespaceOption {
                         pid: 1,
                         ..Default::default()

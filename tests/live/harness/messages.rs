@@ -39,7 +39,10 @@ messages! {
         #[prost(int32, tag = "3")] ipc: i32,
     }
     /// 0 RuntimeDefault, 1 Unconfined.
-    SecurityProfile { #[prost(int32, tag = "1")] profile_type: i32, }
+    SecurityProfile {
+        #[prost(int32, tag = "1")] profile_type: i32,
+        #[prost(string, tag = "2")] localhost_ref: String,
+    }
     /// Of the pause container.
     LinuxSandboxSecurityContext {
         #[prost(message, optional, tag = "1")] namespace_options: Option<NamespaceOption>,

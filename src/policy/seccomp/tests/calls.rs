@@ -14,7 +14,7 @@ use super::verdict::{Action, Decision};
 
 /// AUDIT_ARCH_I386 and AUDIT_ARCH_AARCH64 (linux/audit.h).
 pub const I386: u32 = 0x4000_0003;
-const AARCH64: u32 = 0xc000_00b7;
+pub const AARCH64: u32 = 0xc000_00b7;
 const X32: u32 = 0x4000_0000;
 
 /// Every value next to which a condition on `name` changes its mind, for each argument.

@@ -9,9 +9,10 @@ use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction as Oci, LinuxSeccompArg, LinuxSeccompOperator as Cmp,
 };
 
-use super::bpf::{self, AT_LEAST, EQUAL, GREATER, Instruction, LOAD, RETURN};
+use super::bpf::{self, EQUAL, GREATER, Instruction, LOAD, RETURN};
+use super::calls::{AARCH64, I386};
 use super::engine;
-use super::interpreter::{self, Call, parse};
+use super::interpreter::{self, ANY_SET, Call, parse};
 use super::verdict::Action;
 
 /// A filter as the kernel gets it.
@@ -20,10 +21,16 @@ pub struct Installed {
 }
 
 const X32: u32 = 0x4000_0000;
+const ENOSYS: Action = Action::Errno(libc::ENOSYS as u16);
 
 impl Installed {
     pub fn new(filter: &LinuxSeccomp) -> Installed {
-        let mut program = newest(filter).map_or_else(Vec::new, |(most, x32)| younger(most, x32));
+        let mut program = Vec::new();
+        if dates(filter) {
+            for arch in filter.architectures().iter().flatten() {
+                program.extend(younger(filter, *arch));
+            }
+        }
         program.extend(parse(&compile(filter)));
         Installed { program }
     }
@@ -34,42 +41,55 @@ impl Installed {
     }
 }
 
-/// ENOSYS for native numbers above `most` and x32 numbers above `x32`; all else goes on.
-fn younger(most: u32, x32: Option<u32>) -> Vec<Instruction> {
-    let step = |code, jt, jf, k| Instruction { code, jt, jf, k };
-    vec![
-        step(LOAD, 0, 0, 4),
-        step(EQUAL, 0, 5, bpf::NATIVE),
-        step(LOAD, 0, 0, 0),
-        step(AT_LEAST, 0, 1, X32),
-        // Without x32 in the list every such number is above the largest one.
-        step(GREATER, 1, 2, x32.unwrap_or(0)),
-        step(GREATER, 0, 1, most),
-        step(RETURN, 0, 0, Action::Errno(libc::ENOSYS as u16).value()),
-    ]
-}
-
 /// A filter that denies what it does not list was written before calls with larger numbers existed,
 /// so runc answers those as a kernel without them would (runc 1.0.0-rc93 and later).
-fn newest(filter: &LinuxSeccomp) -> Option<(u32, Option<u32>)> {
+fn dates(filter: &LinuxSeccomp) -> bool {
     let default = engine::default(filter);
-    if default.permits() || default == Action::Errno(libc::ENOSYS as u16) {
-        return None;
-    }
-    let names = || {
-        filter
-            .syscalls()
-            .iter()
-            .flatten()
-            .flat_map(|rule| rule.names())
+    !default.permits() && default != ENOSYS
+}
+
+/// ENOSYS for the numbers of one architecture above the largest listed one; all else goes on.
+fn younger(filter: &LinuxSeccomp, arch: Arch) -> Vec<Instruction> {
+    let step = |code, jt, jf, k| Instruction { code, jt, jf, k };
+    let rules = || filter.syscalls().iter().flatten();
+    let most = |arch: Arch| {
+        let names = rules().flat_map(|rule| rule.names());
+        let numbers = names.filter_map(|name| number(name, architecture(arch)));
+        numbers.max().unwrap_or(0)
     };
-    let most = |arch: ScmpArch| names().filter_map(|name| number(name, arch)).max();
-    let listed = |arch| filter.architectures().iter().flatten().any(|a| *a == arch);
-    if !listed(Arch::ScmpArchX86_64) {
-        return None;
+    let audit = match arch {
+        Arch::ScmpArchX86_64 => bpf::NATIVE,
+        Arch::ScmpArchX86 => I386,
+        Arch::ScmpArchAarch64 => AARCH64,
+        // Its numbers are x86_64's: they are looked at there.
+        _ => return Vec::new(),
+    };
+    let deny = step(RETURN, 0, 0, ENOSYS.value());
+    if audit != bpf::NATIVE {
+        return vec![
+            step(LOAD, 0, 0, 4),
+            step(EQUAL, 0, 3, audit),
+            step(LOAD, 0, 0, 0),
+            step(GREATER, 0, 1, most(arch)),
+            deny,
+        ];
     }
-    let x32 = listed(Arch::ScmpArchX32).then(|| most(ScmpArch::X32).unwrap_or(X32));
-    Some((most(ScmpArch::X8664).unwrap_or(0), x32))
+    let listed = |arch| filter.architectures().iter().flatten().any(|a| *a == arch);
+    // Without x32 in the list libseccomp's own answer to its numbers stands.
+    let x32 = if listed(Arch::ScmpArchX32) {
+        most(Arch::ScmpArchX32)
+    } else {
+        u32::MAX
+    };
+    vec![
+        step(LOAD, 0, 0, 4),
+        step(EQUAL, 0, 5, audit),
+        step(LOAD, 0, 0, 0),
+        step(ANY_SET, 0, 1, X32),
+        step(GREATER, 1, 2, x32),
+        step(GREATER, 0, 1, most(arch)),
+        deny,
+    ]
 }
 
 /// The number of a call, where the architecture has it.

@@ -1,8 +1,10 @@
-//! The same answers from the kernel: both programs installed in a thread, calls made, and what became
-//! of each compared with the interpreter's word.
+//! The same answers from the kernel: both programs are installed in a thread, calls are made, and what
+//! became of each is compared with the interpreter's word.
 
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
@@ -31,30 +33,23 @@ enum Outcome {
 /// What kernel.c's supervisor answers.
 const ANSWER: i64 = -(libc::ENOANO as i64);
 
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/policy/seccomp/tests");
+/// kernel.c, built; it has no name any more, so nothing is left of it.
+static PROGRAM: LazyLock<File> = LazyLock::new(|| {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/policy/seccomp/tests/kernel.c");
     let program = std::env::temp_dir().join(format!("mantlet-kernel-{}", std::process::id()));
-    let built = Command::new("cc")
+    let mut compiler = Command::new("cc");
+    compiler
         .args(["-O1", "-pthread", "-o"])
         .arg(&program)
-        .arg(folder.join("kernel.c"))
-        .status();
-    assert!(
-        built
-            .expect("a C compiler, which Rust links with")
-            .success()
-    );
-    program
+        .arg(source);
+    let built = compiler
+        .status()
+        .expect("a C compiler, which Rust links with");
+    assert!(built.success());
+    let file = File::open(&program).expect("the program that was just built");
+    std::fs::remove_file(program).expect("a file of our own");
+    file
 });
-
-/// Removes the program when the test that made it ends.
-struct Tidy;
-
-impl Drop for Tidy {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&*PROGRAM);
-    }
-}
 
 /// Asks the kernel; `older` is installed first, `newer` with a listener where it notifies.
 fn ask(older: &[bpf::Instruction], newer: &[bpf::Instruction], calls: &[Call]) -> Vec<Outcome> {
@@ -72,7 +67,7 @@ fn ask(older: &[bpf::Instruction], newer: &[bpf::Instruction], calls: &[Call]) -
             input.extend(word.to_ne_bytes());
         }
     }
-    let mut child = Command::new(&*PROGRAM)
+    let mut child = Command::new(format!("/proc/self/fd/{}", PROGRAM.as_raw_fd()))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -194,7 +189,6 @@ static INT80: LazyLock<bool> =
 
 #[test]
 fn the_kernel_answers_random_pairs_as_the_interpreter_does_at_both_moments() {
-    let _tidy = Tidy;
     let names: Vec<(&str, u32)> = NAMES
         .iter()
         .chain(&HARMLESS)
@@ -219,5 +213,49 @@ fn the_kernel_answers_random_pairs_as_the_interpreter_does_at_both_moments() {
     for (_, filter) in fixtures() {
         let counts = compare(Some(&filter), &restricted, &known, 1, &mut random);
         assert!(counts.0 > 200 && counts.1 > 20, "{counts:?}");
+    }
+}
+
+#[test]
+fn the_kernel_answers_as_restricted_says_for_calls_that_people_know() {
+    let [(_, filter), ..] = &fixtures();
+    let profile = Profile::builtin("restricted").unwrap();
+    let layer = &profile;
+    // Without notification, tripwires answer their errno by themselves.
+    let planned = plan(Layers::from(&layer), Some(filter), false).unwrap();
+    use libc::{EAFNOSUPPORT, EBADF, ENOSYS, EPERM};
+    let nobody = u64::from(u32::MAX);
+    let table: [(u32, &[u64], i32); 15] = [
+        (number("getppid"), &[], 0),
+        (number("clone3"), &[], ENOSYS),
+        (number("keyctl"), &[], EPERM),
+        (number("io_uring_setup"), &[1], ENOSYS),
+        // AF_ALG.
+        (number("socket"), &[38, 5], EAFNOSUPPORT),
+        // TIOCSTI, with and without a dirty upper half; TCGETS.
+        (number("ioctl"), &[nobody, 0x5412], EPERM),
+        (number("ioctl"), &[nobody, 0xdead_0000_5412], EPERM),
+        (number("ioctl"), &[nobody, 0x5401], EBADF),
+        (number("memfd_create"), &[], EPERM),
+        (999, &[], ENOSYS),
+        (number("unshare"), &[], EPERM),
+        // CLONE_NEWUSER.
+        (number("clone"), &[0x1000_0000], EPERM),
+        (number("personality"), &[nobody], 0),
+        (number("personality"), &[8], EPERM),
+        (u32::MAX, &[], ENOSYS),
+    ];
+    let calls = table.map(|(number, given, _)| {
+        let args = std::array::from_fn(|at| given.get(at).copied().unwrap_or(0));
+        let arch = bpf::NATIVE;
+        Call { number, arch, args }
+    });
+    let found = ask(&[], &parse(&planned.filter.program), &calls);
+    for ((number, args, errno), found) in table.iter().zip(found) {
+        let value = match found {
+            Outcome::Returned(value) => value.min(0),
+            other => panic!("{number} {args:x?}: {other:?}"),
+        };
+        assert_eq!(value, -i64::from(*errno), "{number} {args:x?}");
     }
 }
