@@ -170,6 +170,10 @@ pub struct SubPolicy {
     /// There are no such sessions, for this reason: one of those profiles refuses the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Those profiles' rules on the host's paths: each such session is refused where what was really
+    /// mounted breaks one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_paths: Vec<HostPathRules>,
 }
 
 /// How init gets into a container.
@@ -195,13 +199,17 @@ pub struct SessionRule {
     pub commands: Option<Vec<String>>,
 }
 
-/// The profile's rules on paths of the host, by which `start` judges what was really mounted.
+/// The profiles' rules on paths of the host, by which is judged what was really mounted: at `start`, and
+/// before a session that is held to more profiles than its container.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HostPathRules {
     /// The rules.
     pub rules: Vec<HostPathRule>,
     /// Globs of what was made for the container's own pod, which no rule refuses.
     pub own: Vec<String>,
+    /// Where config.json has the kernel's own filesystems mounted, other than by a bind.
+    #[serde(default)]
+    pub kernels: Vec<String>,
 }
 
 /// One entry of `host-path`.

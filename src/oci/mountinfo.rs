@@ -18,6 +18,8 @@ pub struct Mount {
     pub root: PathBuf,
     /// Where, below the process's root.
     pub point: PathBuf,
+    /// Mounted read-only, whatever the file system itself is.
+    pub read_only: bool,
     /// Type of the file system.
     pub fstype: String,
 }
@@ -59,7 +61,7 @@ fn parse(line: &str) -> Option<Mount> {
     let device = fields.next()?.to_owned();
     let root = unescape(fields.next()?)?;
     let point = unescape(fields.next()?)?;
-    fields.next()?;
+    let read_only = fields.next()?.split(',').any(|option| option == "ro");
     let fstype = tail
         .split(' ')
         .next()
@@ -71,6 +73,7 @@ fn parse(line: &str) -> Option<Mount> {
         device,
         root,
         point,
+        read_only,
         fstype,
     })
 }

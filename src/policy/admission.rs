@@ -136,9 +136,15 @@ fn root_user(input: &Input<'_>) -> Option<String> {
     is_root.then(|| "process.user.uid is 0".to_owned())
 }
 
-/// Whether uid 0 of the container is somebody else on the host.
+/// Whether uid 0 of the container is somebody else on the host, as far as config.json tells.
 pub(super) fn has_user_namespace(input: &Input<'_>) -> bool {
-    host_namespace(input, LinuxNamespaceType::User).is_none()
+    let linux = input.spec.linux().as_ref();
+    let maps = linux.and_then(|linux| linux.uid_mappings().as_ref());
+    let itself = maps
+        .into_iter()
+        .flatten()
+        .any(|map| map.size() > 0 && (map.container_id(), map.host_id()) == (0, 0));
+    !itself && host_namespace(input, LinuxNamespaceType::User).is_none()
 }
 
 /// The namespace of this type as config.json has it.

@@ -71,7 +71,16 @@ pub fn rules(
         .iter()
         .flat_map(|pattern| real(pattern, links))
         .collect();
-    (!rules.is_empty()).then_some(HostPathRules { rules, own })
+    let kernels = spec.mounts().iter().flatten();
+    let kernels = kernels
+        .filter(|mount| !mounts::is_bind(mount) && mounts::is_kernels(mount))
+        .filter_map(|mount| mounts::normal(mount.destination()).ok())
+        .collect();
+    (!rules.is_empty()).then_some(HostPathRules {
+        rules,
+        own,
+        kernels,
+    })
 }
 
 fn written(profile: &Profile) -> impl Iterator<Item = &HostPath> {

@@ -207,7 +207,8 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     edits.extend(composed.filters.edits.iter().cloned());
 
     // 3. What exec sessions are held to, and what people see.
-    let held: Vec<String> = process::bounding(Some(process))
+    // In any set: uid 0 keeps what it inherits, whatever bounds it (capabilities(7)).
+    let held: Vec<String> = process::held(Some(process))
         .into_iter()
         .filter(|name| composed.capabilities.contains(name))
         .collect();

@@ -143,29 +143,6 @@ fn prefixed(name: &str) -> String {
     }
 }
 
-/// Every capability that the engine names in any set, `CAP_` names.
-pub fn named(process: &Process) -> impl Iterator<Item = String> {
-    let held = process.capabilities().as_ref();
-    let sets = held.map(|c| {
-        [
-            c.bounding(),
-            c.effective(),
-            c.inheritable(),
-            c.permitted(),
-            c.ambient(),
-        ]
-    });
-    let names = sets.into_iter().flatten().flatten().flatten();
-    names.map(|name| prefixed(&name.to_string()))
-}
-
-/// The engine's bounding set, `CAP_` names, sorted.
-#[must_use]
-pub fn bounding(process: Option<&Process>) -> Vec<String> {
-    let [bounding, ..] = sets(process);
-    bounding
-}
-
 /// Below this, a limit is lowered by init as its last act instead of by the runtime, which has to
 /// live under it first: runc is a Go program (threads, an address space in gigabytes, tens of
 /// descriptors), and init needs a few descriptors and pages of its own.

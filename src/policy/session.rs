@@ -15,10 +15,10 @@ use oci_spec::runtime::Spec;
 
 use super::compose::{Composed, Scene, compose};
 use super::refuse::Refusal;
-use super::{Input, Layers, admission, process};
+use super::{Input, Layers, admission};
 use crate::profile::{Degrade, Interactive, Profile, Refuse, Sessions, covers_command};
 use crate::seal;
-use crate::state::{ExecRules, SessionRule, SubPolicy, Tripwire, digest};
+use crate::state::{ExecRules, HostPathRules, SessionRule, SubPolicy, Tripwire, digest};
 
 /// Most entries of a list that a refusal names.
 const TOLD: usize = 8;
@@ -92,19 +92,24 @@ pub(super) fn plan(
         let all = Layers::new(&all)?;
         let composed = compose(all, scene)?;
         let policy = composed.policy(true, rlimits.to_vec());
-        let offends = more.iter().find_map(|profile| offence(profile, input));
+        let judged: Result<Vec<_>, String> = more.iter().map(|own| judge(own, input)).collect();
+        let (host_paths, offends) = match judged {
+            Ok(rules) => (rules.into_iter().flatten().collect(), None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
         let mut degraded = composed.degraded.clone();
         degraded.extend(more.iter().flat_map(|p| shared(p, layers, input.spec)));
         let sub = SubPolicy {
             degraded,
             number: planned.policies.len() as u32 + 1,
-            fewer_capabilities: process.into_iter().flat_map(process::named).any(|name| {
-                workload.capabilities.contains(&name) && !composed.capabilities.contains(&name)
-            }),
+            fewer_capabilities: held
+                .iter()
+                .any(|name| !composed.capabilities.contains(name)),
             profiles: more.iter().map(|profile| profile.name.clone()).collect(),
             refuse_root: more.iter().any(|profile| refuses_root(profile)) && !mapped,
             digest: digest(&policy.encode()),
             refused: capture(all, &composed, held).or(offends),
+            host_paths,
             capabilities: composed.capabilities.clone(),
         };
         planned.tripwires.extend(composed.filters.tripwires);
@@ -132,18 +137,19 @@ fn extra(layers: Layers<'_>, interactive: bool) -> Vec<&Profile> {
     all
 }
 
-/// `process.refuse` of a profile that is none of the container's. uid 0 is judged by each session's
-/// own.
-fn offence(profile: &Profile, input: &Input<'_>) -> Option<String> {
+/// `process.refuse` of a profile that is none of the container's: its rules on what was mounted, or why it
+/// refuses. uid 0 is judged by each session's own.
+fn judge(profile: &Profile, input: &Input<'_>) -> Result<Option<HostPathRules>, String> {
     let mut judged = profile.clone();
     judged.refuse.remove(&Refuse::RootUser);
+    // Sessions count in the container's cgroup, which the layers limit.
+    judged.max_tasks = input.profiles.max_tasks();
     let only = &judged;
     let input = Input {
         profiles: Layers::from(&only),
         ..*input
     };
-    let refusal = admission::rules(&input).err()?;
-    Some(refusal.to_string())
+    admission::rules(&input).map_err(|refusal| refusal.to_string())
 }
 
 /// A session shares the container's mounts and its cgroup: what only its own profile says of them has no

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::handover::{self, Handover};
 use super::start::{check_inside, code_of, connect, hear, hear_outcome, record, runtime, say};
-use super::{Door, Failure, forward};
+use super::{Door, Failure, forward, sources};
 use crate::control::{Answer, Ask};
 use crate::oci::document::{Document, Kind};
 use crate::oci::invocation::{Changes, Exec};
@@ -51,13 +51,13 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
         }
     };
     // 2. The filesystem may have changed since the last session, and who may mount is not asked.
-    check_inside(
-        VERB,
-        &exec.id,
-        running_pid(&home, &exec.id)?,
-        &home,
-        &record,
-    )?;
+    let pid = running_pid(&home, &exec.id)?;
+    let mounts = check_inside(VERB, &exec.id, pid, &home, &record)?;
+    let mut held_to = record.exec.sub_policies();
+    let held_to = held_to.find(|sub| sub.number == policy);
+    for rules in held_to.into_iter().flat_map(|sub| &sub.host_paths) {
+        sources::check(pid, &mounts, Some(rules))?;
+    }
     // 3. Init's program, the policy and a channel, all from the supervisor.
     let supervisor = connect(&home, &exec.id, VERB)?;
     let rlimits = process.as_ref().map(|(_, plan)| plan.rlimits.as_slice());

@@ -18,8 +18,12 @@ use crate::state::HostPathRules;
 
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// Looks at the host: at its namespaces, and at its paths where a profile has rules on them.
-pub(super) fn find(profiles: &[&Profile], spec: &Spec, bundle: &Path) -> Result<Found, Failure> {
+/// Looks at the host: at its namespaces, and at its paths where a profile of the container or of its
+/// sessions has rules on them.
+pub(super) fn find(layers: &[&Profile], spec: &Spec, bundle: &Path) -> Result<Found, Failure> {
+    let of_sessions = layers.iter().filter_map(|layer| layer.exec.as_ref());
+    let of_sessions = of_sessions.flat_map(|exec| exec.profiles.values());
+    let profiles: Vec<&Profile> = layers.iter().copied().chain(of_sessions).collect();
     let namespaces = own_namespaces(spec);
     let asks = |rule: &Refuse| matches!(rule, Refuse::HostPath(_));
     if !profiles
@@ -36,7 +40,7 @@ pub(super) fn find(profiles: &[&Profile], spec: &Spec, bundle: &Path) -> Result<
     let sources = asked.flat_map(|(what, path)| all_of(&mounts, &what, &bundle.join(path)));
     Ok(Found {
         sources: sources.collect(),
-        links: links(profiles),
+        links: links(&profiles),
         namespaces,
     })
 }
@@ -74,19 +78,24 @@ fn file(typ: LinuxNamespaceType) -> &'static str {
     }
 }
 
-/// Judges the mounts of a parked container, whose mountinfo is `text`.
-pub(super) fn check(text: &str, rules: Option<&HostPathRules>) -> Result<(), Failure> {
-    if rules.is_none() {
+/// Judges the mounts of a container whose first process is `pid` and whose mountinfo is `text`.
+pub(super) fn check(pid: i32, text: &str, rules: Option<&HostPathRules>) -> Result<(), Failure> {
+    let Some(rules) = rules else {
         return Ok(());
-    }
+    };
     let (own, host) = (read(text)?, table()?);
     let root = own.iter().find(|mount| mount.point == Path::new("/"));
     let from_image = |mount: &Mount| {
         root.is_some_and(|root| root.device == mount.device && mount.root.starts_with(&root.root))
     };
+    let usual = Usual {
+        mounts: &own,
+        kernels: &rules.kernels,
+        cgroups: cgroups(pid)?,
+    };
     for mount in own
         .iter()
-        .filter(|mount| !from_image(mount) && !is_usual(mount))
+        .filter(|mount| !from_image(mount) && !usual.has(mount))
     {
         let names = mountinfo::names(&host, &mount.device, &mount.root);
         let source = host_path::Source {
@@ -95,30 +104,80 @@ pub(super) fn check(text: &str, rules: Option<&HostPathRules>) -> Result<(), Fai
             names: names.iter().map(|path| shown(path)).collect(),
             root: false,
         };
-        policy::mounted(rules, &source)?;
+        policy::mounted(Some(rules), &source)?;
     }
     Ok(())
 }
 
-/// Mounts that runtimes make of the kernel's own trees, in their usual places: some of these the
-/// container shares with the host, and no pod has asked for them.
-fn is_usual(mount: &Mount) -> bool {
-    let in_place = |top: &str| {
-        let inside = mount.point.strip_prefix(top);
-        inside.is_ok_and(|inside| mount.root.strip_prefix("/") == Ok(inside))
-    };
-    match mount.fstype.as_str() {
-        "proc" => in_place("/proc"),
-        "sysfs" => in_place("/sys"),
-        "cgroup" | "cgroup2" => mount.point.starts_with("/sys/fs/cgroup"),
-        "mqueue" => mount.point == Path::new("/dev/mqueue"),
-        "devpts" => mount.point.starts_with("/dev"),
-        // Masks, and single devices where a user namespace forbids mknod(2).
-        "devtmpfs" => {
-            mount.root == Path::new("/null")
-                || (mount.point.starts_with("/dev") && mount.root != Path::new("/"))
+/// The cgroups of a process (cgroups(7)), as mountinfo names them to the same reader. Not the root of a
+/// hierarchy in which it was given none: whoever has that mounted has all cgroups.
+fn cgroups(pid: i32) -> Result<Vec<PathBuf>, Failure> {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = fs::read_to_string(&path).map_err(|error| Failure::system("read", path, error))?;
+    let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    Ok(paths
+        .filter(|path| *path != "/")
+        .map(PathBuf::from)
+        .collect())
+}
+
+/// Mounts that runtimes make of the kernel's own trees: some of these the container shares with the
+/// host, and no pod has asked for them.
+///
+/// A place alone tells nothing, since a pod may mount a volume there, and a link of the image's may
+/// lead one there. Whatever lies on, or under, something else at the same point is judged as any
+/// mount.
+struct Usual<'a> {
+    mounts: &'a [Mount],
+    /// Where config.json has them, other than by a bind.
+    kernels: &'a [String],
+    /// The container's own.
+    cgroups: Vec<PathBuf>,
+}
+
+impl Usual<'_> {
+    fn has(&self, mount: &Mount) -> bool {
+        if !self.is_alone(mount) {
+            return false;
         }
-        _ => false,
+        match mount.fstype.as_str() {
+            // In cgroup v1 one mount for each controller, below the one that config.json has.
+            "cgroup" | "cgroup2" => {
+                let below = |top: &String| mount.point.starts_with(top);
+                self.is_listed(mount)
+                    || (self.kernels.iter().any(below) && self.cgroups.contains(&mount.root))
+            }
+            "proc" | "sysfs" | "mqueue" | "devpts" => {
+                (self.is_listed(mount) && mount.root == Path::new("/"))
+                    || self.mounts.iter().any(|top| self.is_part(mount, top))
+            }
+            // Masks, and single devices where a user namespace forbids mknod(2).
+            "devtmpfs" => {
+                mount.root == Path::new("/null")
+                    || (mount.point.starts_with("/dev") && mount.root != Path::new("/"))
+            }
+            _ => false,
+        }
+    }
+
+    fn is_alone(&self, mount: &Mount) -> bool {
+        let mut others = self.mounts.iter().filter(|other| other.id != mount.id);
+        others.all(|other| other.point != mount.point)
+    }
+
+    fn is_listed(&self, mount: &Mount) -> bool {
+        let mut all = self.kernels.iter();
+        all.any(|point| mount.point == Path::new(point))
+    }
+
+    /// A part of the container's own tree at `top`: laid read-only over itself (`readonlyPaths`), or a
+    /// terminal as /dev/console.
+    fn is_part(&self, mount: &Mount, top: &Mount) -> bool {
+        let same = top.device == mount.device && self.is_listed(top) && self.is_alone(top);
+        let inside = mount.point.strip_prefix(&top.point);
+        let in_place = inside.is_ok_and(|inside| mount.root.strip_prefix("/") == Ok(inside));
+        let terminal = mount.fstype == "devpts" && mount.point == Path::new("/dev/console");
+        same && (terminal || (in_place && mount.read_only))
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn container(door: &Door<'_>, id: &str) -> Result<i32, Failure> {
     // 1. Nothing of the image has run yet: what is mounted at /proc now is what init will see.
     let pid = parked_pid(&record, id)?;
     let mounts = check_inside("start", id, pid, &home, &record)?;
-    if let Err(failure) = sources::check(&mounts, record.host_paths.as_ref()) {
+    if let Err(failure) = sources::check(pid, &mounts, record.host_paths.as_ref()) {
         kill(&record, id);
         return Err(failure);
     }

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ process:
     - unconfined-seccomp
     - missing-limit: [memory, cpu]
     - capability: ["@added", SYS_PTRACE]
-    - host-path: ["@host-root", "@runtime-sockets", "@kubelet", "/etc/**", "/proc", "/srv/**"]
+    - host-path: ["@host-root", "@runtime-sockets", "@kubelet", "/etc/**", "/proc", "/sys/**", "/srv/**"]
 "#;
 
 fn site() -> &'static Containerd {
@@ -241,43 +241,118 @@ fn a_bundle_is_refused_without_an_engine_too() {
     }
 }
 
+/// A link to something harmless in a folder of its own.
+fn link(world: &'static World) -> PathBuf {
+    let folder = world.folder("volumes", &world.name("swap"));
+    fs::create_dir(folder.join("harmless")).expect("our own folder");
+    symlink("harmless", folder.join("link")).expect("our own folder");
+    folder.join("link")
+}
+
+/// The runtime that the front door becomes turns the link before it mounts.
+fn turning(bundle: Bundle, link: &Path, target: &str) -> Bundle {
+    let real = bundle.world().runtime();
+    let runtime = link.with_file_name(real);
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *\" create \"*) ln -sfn {target} {} ;; esac\nexec {real} \"$@\"\n",
+        link.display(),
+    );
+    fs::write(&runtime, script).expect("our own folder");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&runtime, mode).expect("our own file");
+    let text = fs::read_to_string(bundle.path.join("mantlet.yaml")).expect("ours");
+    let path = format!("runtime: {}", runtime.display());
+    bundle.configured(|_| text.replace(&format!("runtime: {real}"), &path))
+}
+
 #[test]
 fn a_link_that_is_turned_round_after_the_check_is_seen_at_start() {
     for world in worlds() {
-        let folder = world.folder("volumes", &world.name("swap"));
-        fs::create_dir(folder.join("harmless")).expect("our own folder");
-        symlink("harmless", folder.join("link")).expect("our own folder");
-        let bundle = bundle(world, "/etc/**").edit(bind(&folder.join("link")));
-        let bundle = bundle.args(["sh", "-c", "echo begun; exec harmless stay"]);
-        bundle.write();
-        // The runtime that the front door becomes turns the link before it mounts.
-        let runtime = folder.join(world.runtime());
-        let script = format!(
-            "#!/bin/sh\ncase \" $* \" in *\" create \"*) ln -sfn /etc {}/link ;; esac\nexec {} \"$@\"\n",
-            folder.display(),
-            world.runtime()
-        );
-        fs::write(&runtime, script).expect("our own folder");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&runtime, mode).expect("our own file");
-        let name = format!("runtime: {}", world.runtime());
-        let path = format!("runtime: {}", runtime.display());
-        let bundle = {
-            let text = fs::read_to_string(bundle.path.join("mantlet.yaml")).expect("ours");
-            bundle.configured(|_| text.replace(&name, &path))
-        };
-        assert_eq!(bundle.create(), 0, "{:?}", bundle.errors());
-        let started = bundle.start().refused();
+        for (target, destination, pattern) in [
+            ("/etc", "/host", "/etc/**"),
+            // Where the kernel's own trees are usual, the host's are not.
+            ("/sys", "/sys", "'@kernel'"),
+            ("/sys/kernel", "/sys/kernel", "'@kernel'"),
+            ("/sys/fs/cgroup", "/sys/fs/cgroup", "'@kernel'"),
+            (
+                "/sys/fs/cgroup/memory",
+                "/sys/fs/cgroup/memory",
+                "'@kernel'",
+            ),
+            ("/dev/pts", "/dev/pts", "/dev/**"),
+        ] {
+            let link = link(world);
+            let mut mount = json!({"destination": destination, "type": "bind", "source": link});
+            mount["options"] = json!(["bind", "rw"]);
+            let bundle = bundle(world, pattern).edit(move |config| {
+                config["mounts"].as_array_mut().expect("mounts").push(mount);
+            });
+            let bundle = bundle.args(["sh", "-c", "echo begun; exec harmless stay"]);
+            let bundle = turning(bundle, &link, target);
+            bundle.write();
+            assert_eq!(bundle.create(), 0, "{target}: {:?}", bundle.errors());
+            let started = bundle.start().refused();
+            let words = format!(
+                "profile site refuses containers by `host-path: {}`: the mount at \"",
+                pattern.trim_matches('\'')
+            );
+            assert!(started.stderr.contains(&words), "{}", started.stderr);
+            assert!(!bundle.output().contains("begun"), "it ran");
+            eventually("the parked container is gone", || {
+                let state = bundle.state();
+                state
+                    .is_none_or(|state| state["status"] == "stopped")
+                    .then_some(())
+            });
+        }
+    }
+}
+
+#[test]
+fn what_runtimes_mount_of_the_kernels_is_usual_with_every_namespace_of_the_hosts() {
+    for world in worlds() {
+        for (gone, more) in [
+            ("none", None),
+            ("network", None),
+            ("pid", None),
+            ("ipc", None),
+            ("none", Some("cgroup")),
+            ("cgroup", None),
+        ] {
+            let bundle = bundle(world, "'@kernel', '/dev/**'").edit(|config| {
+                let all = config["linux"]["namespaces"].as_array_mut();
+                let all = all.expect("a list");
+                all.retain(|namespace| namespace["type"] != gone);
+                if let Some(more) = more.filter(|more| all.iter().all(|ns| ns["type"] != *more)) {
+                    all.push(json!({"type": more}));
+                }
+                let cgroup = json!({"destination": "/sys/fs/cgroup", "type": "cgroup",
+                    "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]});
+                let mounts = config["mounts"].as_array_mut().expect("mounts");
+                if mounts.iter().all(|mount| mount["destination"] != "/sys/fs/cgroup") {
+                    mounts.push(cgroup);
+                }
+            });
+            bundle.up().exec(["harmless", "work"]).ok();
+        }
+    }
+}
+
+#[test]
+fn a_link_that_is_turned_round_is_seen_by_a_profile_for_sessions_too() {
+    for world in worlds() {
+        let link = link(world);
+        let bundle = bundle(world, "/etc/**")
+            .profile(
+                "outer",
+                "version: 1\nname: outer\nextends: [baseline]\nexec: {profile: site}\n",
+            )
+            .edit(bind(&link));
+        let bundle = turning(bundle, &link, "/etc").up();
+        let refused = bundle.exec(["harmless", "work"]).expect(255);
         let words =
             "profile site refuses containers by `host-path: /etc/**`: the mount at \"/host\"";
-        assert!(started.stderr.contains(words), "{}", started.stderr);
-        assert!(!bundle.output().contains("begun"), "it ran");
-        eventually("the parked container is gone", || {
-            let state = bundle.state();
-            state
-                .is_none_or(|state| state["status"] == "stopped")
-                .then_some(())
-        });
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
     }
 }
 

@@ -336,6 +336,34 @@ fn containerd() -> Containerd {
 }
 
 #[test]
+fn a_profile_for_sessions_judges_the_hosts_paths_though_the_containers_own_does_not() {
+    for world in worlds() {
+        let folder = world.folder("volumes", &world.name("shared"));
+        std::os::unix::fs::symlink("/etc", folder.join("link")).expect("our own folder");
+        for (source, refused) in [(folder.join("link"), true), (folder.clone(), false)] {
+            let bundle = Bundle::new(world, "mantlet-baseline")
+                .profile("ops", "version: 1\nname: ops\nextends: [baseline]\nprocess: {refuse: [{host-path: [/etc/**]}]}\n")
+                .profile("site", "version: 1\nname: site\nextends: [baseline]\nexec: {profile: ops}\n")
+                .edit(|config| {
+                    let mount = json!({"destination": "/host", "type": "bind", "source": source,
+                                       "options": ["rbind", "ro"]});
+                    config["mounts"].as_array_mut().expect("mounts").push(mount);
+                })
+                .up();
+            let done = bundle.exec(["harmless", "work"]);
+            if refused {
+                assert_eq!(done.code, 255, "{}: {}", world.runtime(), done.stderr);
+                let words = "profile ops refuses containers by `host-path: /etc/**`";
+                let errors = bundle.errors();
+                assert!(errors[0].contains(words), "{errors:?}");
+            } else {
+                done.ok();
+            }
+        }
+    }
+}
+
+#[test]
 fn the_kubelets_probes_pass_and_kubectl_shows_why_a_session_does_not() {
     let containerd = containerd();
     let pod = containerd.pod("mantlet-restricted").run();

@@ -408,3 +408,18 @@ fn a_namespace_that_is_joined_counts_by_what_it_is() {
         assert!(error.contains("is the host's (joined by"), "{error}");
     }
 }
+
+#[test]
+fn uid_0_is_root_in_a_user_namespace_that_maps_it_to_the_hosts_root() {
+    for (host_id, refused) in [(0, true), (100_000, false)] {
+        let spec = with(|spec| {
+            spec["process"]["user"]["uid"] = json!(0);
+            let all = spec["linux"]["namespaces"].as_array_mut().unwrap();
+            all.push(json!({"type": "user"}));
+            let map = json!([{"containerID": 0, "hostID": host_id, "size": 65536}]);
+            spec["linux"]["uidMappings"] = map;
+        });
+        let found = verdict("root-user", &spec);
+        assert_eq!(found.is_err(), refused, "{host_id}");
+    }
+}

@@ -220,6 +220,47 @@ fn sessions_get_policies_of_the_workloads_layers_and_more() {
 }
 
 #[test]
+fn a_limit_that_does_not_hold_sessions_is_missing_and_one_of_the_layers_is_not() {
+    let unlimited = with(|spec| {
+        let resources = spec["linux"]["resources"].as_object_mut().unwrap();
+        resources.remove("pids");
+    });
+    for (layer, own, refused) in [("", "max: 64, ", true), ("max: 64, ", "", false)] {
+        let site = format!(
+            "{{version: 1, name: site, extends: [baseline], exec: {{profile: ops}}, process: {{{layer}}}}}"
+        );
+        let ops = format!(
+            "{{version: 1, name: ops, extends: [baseline], process: {{{own}refuse: [missing-limit: [pids]]}}}}"
+        );
+        let load = &mut |name: &str| {
+            Ok(match name {
+                "site" => Some(site.clone()),
+                "ops" => Some(ops.clone()),
+                _ => None,
+            })
+        };
+        let profile = Profile::resolve("site", load).unwrap();
+        let plan = attempt(&unlimited, &profile, &host(7), &config()).unwrap();
+        let found = session::admit(None, PROBE, &plan.exec);
+        assert_eq!(found.is_err(), refused, "{layer:?} {own:?}: {found:?}");
+    }
+}
+
+#[test]
+fn a_capability_outside_the_bounding_set_can_capture_sessions_too() {
+    // uid 0 keeps what it inherits across execve (capabilities(7)).
+    let spec = with(|spec| {
+        let sets = json!({"inheritable": ["CAP_DAC_OVERRIDE"], "permitted": ["CAP_DAC_OVERRIDE"]});
+        spec["process"]["capabilities"] = sets;
+    });
+    let text = "{version: 1, name: old, extends: [baseline], requires: {degrade: [landlock]}}";
+    let profile = Profile::parse("old", text).unwrap();
+    let plan = attempt(&spec, &profile, &host(0), &config()).unwrap();
+    let found = session::admit(None, PROBE, &plan.exec).unwrap_err();
+    assert!(found.to_string().contains("CAP_DAC_OVERRIDE"), "{found}");
+}
+
+#[test]
 fn one_profile_named_twice_or_in_force_already_makes_no_second_policy() {
     let twice = "{profile: restricted, interactive: {profile: restricted}}";
     let plan = held(twice, &cri()).unwrap();
