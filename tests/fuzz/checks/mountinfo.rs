@@ -68,7 +68,7 @@ pub fn check(data: &[u8]) {
     assert!(judge(&format!("{base}\n{second}"), &more).is_err());
 }
 
-/// A line's fields, the kernel's octal escapes undone.
+/// A line's fields, the kernel's octal escapes undone in both paths.
 fn fields(line: &str) -> Vec<String> {
     let plain = |field: &str| {
         let mut parts = field.split('\\');
@@ -80,5 +80,9 @@ fn fields(line: &str) -> Vec<String> {
         }
         plain
     };
-    line.split(' ').map(plain).collect()
+    let mut fields: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    for path in [3, 4] {
+        fields[path] = plain(&fields[path]);
+    }
+    fields
 }
