@@ -12,10 +12,11 @@ use super::verdict::{Action, Compare, Condition, Decision};
 
 /// What the engine's filter answers for `name`, at least as strict as any runtime would make it.
 ///
-/// libseccomp chains overlapping rules of several conditions so that one which holds may never be
-/// reached, and the default answers (seen with 2.5.4 by the property test). Only rules of one
-/// condition with one action, or a lone rule, mean what they say; of anything else the strictest
-/// action stands, whatever the arguments.
+/// libseccomp chains overlapping rules of a call so that one which holds may never be reached, and the
+/// default answers (seen with 2.5.4 by the property test, for several conditions in a rule and for
+/// several inequalities on one argument). Only a lone rule, and rules that list values of one argument
+/// with one action, mean what they say; of anything else the strictest action stands, whatever the
+/// arguments.
 #[must_use]
 pub fn decision(filter: &LinuxSeccomp, name: &str) -> Decision {
     let mut rules = Vec::new();
@@ -26,9 +27,15 @@ pub fn decision(filter: &LinuxSeccomp, name: &str) -> Decision {
         }
     }
     let default = default(filter);
-    let plain = rules
-        .iter()
-        .all(|(conditions, action)| conditions.len() <= 1 && *action == rules[0].1);
+    let plain = rules.iter().all(|(conditions, action)| {
+        let value = match conditions.as_slice() {
+            [one] => {
+                (one.compare, one.mask, one.index) == (Compare::Eq, u64::MAX, first_index(&rules))
+            }
+            several => several.is_empty(),
+        };
+        value && *action == rules[0].1
+    });
     if rules.len() > 1 && !plain {
         let strictest = rules
             .iter()
@@ -36,6 +43,12 @@ pub fn decision(filter: &LinuxSeccomp, name: &str) -> Decision {
         return Decision::always(strictest);
     }
     Decision::strictest(rules, default)
+}
+
+/// The argument that the first condition is on.
+fn first_index(rules: &[(Vec<Condition>, Action)]) -> u8 {
+    let mut conditions = rules.iter().flat_map(|(conditions, _)| conditions);
+    conditions.next().map_or(0, |condition| condition.index)
 }
 
 /// Every action whose rule holds for these arguments, else the default: what a correct compiler may

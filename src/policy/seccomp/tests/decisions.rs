@@ -1,9 +1,13 @@
 //! The algebra of decisions, and that a compiled decision answers as the algebra does.
 
+use oci_spec::runtime::LinuxSeccomp;
+use serde_json::json;
+
 use super::generate::{Random, VALUES, random_engine};
+use super::installed::Installed;
 use super::interpreter::{Call, parse, run};
 use super::verdict::{Action, Compare, Condition, Decision};
-use super::{bpf, engine, exact};
+use super::{bpf, engine, exact, number};
 
 /// Every value's neighbours as often as itself.
 fn arguments(random: &mut Random) -> [u64; 6] {
@@ -93,6 +97,34 @@ fn the_meet_of_two_decisions_is_the_stricter_answer_for_all_arguments() {
             let want = a.verdict(&args).meet(b.verdict(&args)).rank();
             assert_eq!(ab.verdict(&args).rank(), want);
             assert_eq!(ba.verdict(&args).rank(), want, "commutative");
+        }
+    }
+}
+
+/// Found by the fuzzer: with these two inequalities libseccomp 2.5.4 never comes to the first.
+#[test]
+fn inequalities_that_overlap_are_read_at_least_as_strictly_as_libseccomp_compiles_them() {
+    for (action, default) in [("ALLOW", "ERRNO"), ("TRAP", "KILL")] {
+        let filter: LinuxSeccomp = serde_json::from_value(json!({
+            "defaultAction": format!("SCMP_ACT_{default}"),
+            "syscalls": [{"names": ["openat"], "action": format!("SCMP_ACT_{action}"), "args": [
+                {"index": 2, "value": 0x1_0000_0001_u64, "op": "SCMP_CMP_LT"},
+                {"index": 2, "value": 0xffff_ffff_u64, "op": "SCMP_CMP_LT"},
+            ]}],
+        }))
+        .unwrap();
+        let (program, read) = (Installed::new(&filter), engine::decision(&filter, "openat"));
+        for value in [0, 0xffff_fffe, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0001] {
+            let call = Call {
+                number: number("openat"),
+                arch: bpf::NATIVE,
+                args: [0, 0, value, 0, 0, 0],
+            };
+            let (compiled, read) = (program.answer(&call), read.verdict(&call.args));
+            assert!(
+                read.rank() <= compiled.rank(),
+                "{value:x}: {compiled:?}, {read:?}"
+            );
         }
     }
 }
