@@ -13,7 +13,8 @@
 //! ```yaml
 //! version: 1
 //! state_dir: /run/mantlet              # records of living containers; root only
-//! log_dir: /var/log/mantlet            # journals
+//! log_dir: /var/log/mantlet            # journals and archives of evidence
+//! log_total_mib: 1024                  # what all of them together may take, MiB; 0: no bound
 //! profiles_dir: /etc/mantlet/profiles  # searched before the embedded profiles
 //! libexec_dir: null                    # mantlet-init, mantlet-supervisor; null: beside the front door
 //! default_handler: baseline            # where the program is called mantlet-runtime
@@ -69,6 +70,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Journals; default `/var/log/mantlet`.
     pub log_dir: PathBuf,
+    /// What journals and evidence together may take, MiB; 0: no bound. Default 1024.
+    pub log_total_mib: u64,
     /// Site profiles, searched before the embedded ones; default `/etc/mantlet/profiles`.
     pub profiles_dir: PathBuf,
     /// Folder of `mantlet-init` and `mantlet-supervisor`; default: the front door's own.
@@ -189,6 +192,7 @@ struct Written {
     version: Option<u32>,
     state_dir: Option<PathBuf>,
     log_dir: Option<PathBuf>,
+    log_total_mib: Option<u64>,
     profiles_dir: Option<PathBuf>,
     libexec_dir: Option<PathBuf>,
     default_handler: Option<String>,
@@ -368,6 +372,7 @@ impl Written {
             version: self.version.unwrap_or(VERSION),
             state_dir: or(self.state_dir, "/run/mantlet"),
             log_dir: or(self.log_dir, "/var/log/mantlet"),
+            log_total_mib: self.log_total_mib.unwrap_or(1024),
             profiles_dir: or(self.profiles_dir, "/etc/mantlet/profiles"),
             libexec_dir: self.libexec_dir,
             default_handler: self.default_handler.unwrap_or_else(|| "baseline".into()),

@@ -6,8 +6,11 @@
 //! keeps for the container's life: a session is held to the very bytes the workload is, or to those
 //! that were sealed for sessions beside them.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
+use crate::detect::Freeze;
 use crate::state::Status;
 
 /// Version of these messages; a message with another one is refused.
@@ -61,6 +64,21 @@ pub enum Ask {
     Status,
     /// Processes of the container now, by cgroup.
     Processes,
+    /// Stops every process of the container; answered once they are, or could not be.
+    Freeze {
+        /// How long, milliseconds; then `then`. Absent: until somebody asks for `Thaw` or `Kill`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        freeze: Option<Freeze>,
+        /// Collect evidence once they are stopped.
+        #[serde(default)]
+        evidence: bool,
+    },
+    /// Lets them go on.
+    Thaw,
+    /// Ends every process of the container, frozen or not.
+    Kill,
+    /// Collects evidence as the container is, frozen or not; answered with the archive's path.
+    Evidence,
 }
 
 /// Left out of the packet, so that a supervisor of before there were others understands it; one that
@@ -92,7 +110,13 @@ pub enum Answer {
         /// Host pids.
         pids: Vec<i32>,
     },
-    /// The request could not be read.
+    /// What was asked for was done.
+    Done {
+        /// The archive of evidence, where one was made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<PathBuf>,
+    },
+    /// The request could not be read, or what it asks could not be done.
     Refused {
         /// Why.
         message: String,

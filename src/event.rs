@@ -1,16 +1,20 @@
-//! The event schema, version 1: one JSON object a line, in the order of `seq`.
+//! The event schema, version 2: one JSON object a line, in the order of `seq`.
 //!
-//! A container's events carry numbers without holes, so a reader sees a loss as a gap. Text that
+//! A container's events carry numbers without holes, so a reader sees a loss as a gap. Version 1
+//! (mantlet 0.1) had fewer kinds and fields; its lines are read as they are. Text that
 //! comes from the container (names, paths, arguments) is untrusted: it is escaped by JSON here and
 //! for terminals where it is shown.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::detect::{Response, Sensor, Severity};
+
 /// Version of this schema. A reader refuses a line with a larger one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// [`VERSION`].
     pub version: u32,
@@ -24,13 +28,16 @@ pub struct Event {
     pub handler: String,
     /// Names of the profiles in force, outermost layer first.
     pub profiles: Vec<String>,
+    /// SHA-256 of the sealed policy in force, hexadecimal; empty in lines of version 1.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub policy: String,
     /// What happened.
     #[serde(flatten)]
     pub what: What,
 }
 
 /// Who a container is, as far as its annotations tell.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     /// The runtime's container id.
     pub id: String,
@@ -49,7 +56,7 @@ pub struct Identity {
 }
 
 /// What happened, tagged by `type`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum What {
     /// Init applied the sandbox and the workload (or an exec session) was let go.
@@ -68,6 +75,9 @@ pub enum What {
     Tripwire {
         /// The caller, as the kernel and /proc tell.
         process: Process,
+        /// Its parents, nearest first, up to the container's first process; at most 16.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ancestors: Vec<Ancestor>,
         /// System call name, `syscall_<nr>` where unknown.
         syscall: String,
         /// System call number on `arch`.
@@ -83,6 +93,72 @@ pub enum What {
         profile: String,
         /// The line of that profile that would allow it.
         fix: String,
+    },
+    /// A rule of `detect` saw what it is about.
+    Detection {
+        /// The rule's name within its profile.
+        rule: String,
+        /// The profile.
+        profile: String,
+        /// The sensor.
+        on: Sensor,
+        /// How bad it is.
+        severity: Severity,
+        /// The rule's tags, MITRE ATT&CK's ids among them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tags: Vec<String>,
+        /// The process; of one that has ended, its pid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        process: Option<Process>,
+        /// Its parents, nearest first, up to the container's first process; at most 16.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ancestors: Vec<Ancestor>,
+        /// What was executed or opened, for the sensors that see files.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<File>,
+        /// What was seen, in words.
+        why: String,
+        /// How often it was seen within the rule's window, this time included.
+        hits: u32,
+        /// What the rule does about it from `after` times on.
+        respond: Response,
+        /// Whether that was due, and so asked for: a `response` follows where it is more than `deny`.
+        due: bool,
+    },
+    /// What became of a response, whether a rule or a person asked for it.
+    Response {
+        /// What was done.
+        action: Action,
+        /// `PROFILE/RULE`, or `mantlet` for a person's.
+        by: String,
+        /// The process meant; absent: the container.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pid: Option<i32>,
+        /// Why it could not be done; absent: it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failed: Option<String>,
+        /// The archive of evidence, where one was made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<String>,
+    },
+    /// The watcher ended and another one took over. The call that it had in hand was denied.
+    Watcher {
+        /// How it ended: `signal 9`, `exit code 101`.
+        ended: String,
+        /// How many have ended so far.
+        restarts: u64,
+    },
+    /// Lines that could not be written: their numbers are missing before this one.
+    Lost {
+        /// How many.
+        count: u64,
+        /// The last cause.
+        cause: String,
+    },
+    /// The kernel's queue of executions and openings was full: it let those pass unseen.
+    Overflow {
+        /// How often that was seen.
+        count: u64,
     },
     /// Events that a container caused faster than the journal takes them.
     Suppressed {
@@ -114,8 +190,60 @@ pub enum What {
     },
 }
 
+/// What can be done to a container or a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// SIGKILL to one process.
+    KillProcess,
+    /// SIGKILL to every process.
+    KillContainer,
+    /// Every process is stopped. Engines do not show it.
+    Freeze,
+    /// They go on.
+    Thaw,
+    /// Evidence was collected.
+    Evidence,
+}
+
+/// A process above another one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Ancestor {
+    /// Pid in the host's namespace.
+    pub pid: i32,
+    /// `comm`, untrusted.
+    pub comm: String,
+    /// Target of `/proc/PID/exe`, untrusted path inside the container.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub exe: String,
+}
+
+/// A file that was executed or opened: what the kernel opened, not what memory claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct File {
+    /// Its path inside the container, untrusted; with ` (deleted)` where it has none any more.
+    pub path: String,
+    /// Device, `MAJOR:MINOR`.
+    pub device: String,
+    /// Inode.
+    pub inode: u64,
+    /// Permission bits and file type, octal as in stat(2).
+    pub mode: String,
+    /// Owner, in the host's namespace.
+    pub uid: u32,
+    /// Last change of the inode, RFC 3339.
+    pub changed: String,
+    /// Arguments of the new program, untrusted: what its memory held when it was looked at, once it
+    /// ran; the first 4 KiB. Absent where it ended or was refused before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv: Option<Vec<String>>,
+    /// Its controlling terminal, `MAJOR:MINOR`, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<String>,
+}
+
 /// Which kind of process init became.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Session {
     /// The container's own first process.
@@ -125,7 +253,7 @@ pub enum Session {
 }
 
 /// A process as seen from the host at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// Pid in the host's namespace.
     pub pid: i32,
@@ -144,7 +272,7 @@ pub struct Process {
 }
 
 /// What took effect in one session, as init attested it and the supervisor saw it in /proc.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// Landlock ABI of the kernel, 0 where it has none.
     pub landlock_abi: u32,
@@ -181,7 +309,7 @@ pub struct Report {
 
 /// One Landlock domain as the kernel took it. Rights by their names in linux/landlock.h, lower case,
 /// with hyphens.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Domain {
     /// Rights on files that are denied unless a rule allows them.
     pub files: Vec<String>,

@@ -14,7 +14,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 0 | [`sys`]: raw kernel interfaces; the only `unsafe` |
-//! | 1 | [`oci`], [`profile`], [`event`], [`seal`], [`channel`], [`control`], [`state`], [`config`], [`host`] |
+//! | 1 | [`oci`], [`profile`], [`event`], [`detect`], [`seal`], [`channel`], [`control`], [`state`], [`config`], [`host`] |
 //! | 2 | [`policy`] (pure), [`init`] (imports `sys`, `seal` and `channel` only) |
 //! | 3 | [`supervisor`], [`runtime`], [`cli`] |
 //! | top | `src/bin`: one thin `main` per program |
@@ -24,6 +24,7 @@ pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod detect;
 pub mod event;
 pub mod host;
 pub mod init;

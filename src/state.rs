@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::detect;
 use crate::event::{Identity, Report};
 use crate::profile::Condition;
 
@@ -81,6 +82,18 @@ pub struct Record {
     pub checkpoint: bool,
     /// Calls that the supervisor answers, by name, with the errno's number.
     pub tripwires: Vec<Tripwire>,
+    /// Rules of detection, all layers together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detect: Vec<detect::Rule>,
+    /// What becomes of the container without its supervisor.
+    #[serde(default)]
+    pub on_supervisor_loss: detect::OnLoss,
+    /// The front door passed a fanotify group for the sensors, as the descriptor before the policies.
+    #[serde(default)]
+    pub fanotify: bool,
+    /// Bytes that all journals together may take; 0: no bound.
+    #[serde(default)]
+    pub log_total: u64,
     /// The effective policy, for people (`mantlet inspect`).
     pub effective: serde_json::Value,
     /// RFC 3339, UTC.
@@ -266,6 +279,45 @@ pub struct Status {
     pub tripwires: u64,
     /// Exec sessions let go so far.
     pub sessions: u64,
+    /// The watcher's pid; 0 where none runs or the supervisor is of before there were watchers.
+    #[serde(default)]
+    pub watcher: i32,
+    /// Watchers that ended before their time.
+    #[serde(default)]
+    pub watcher_restarts: u64,
+    /// Detections so far, those suppressed included.
+    #[serde(default)]
+    pub detections: u64,
+    /// Events left out because the container caused them too fast; told by `suppressed` events.
+    #[serde(default)]
+    pub suppressed: u64,
+    /// Lines of the journal that could not be written.
+    #[serde(default)]
+    pub lost: u64,
+    /// Why the last one could not; absent: the last one could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal_error: Option<String>,
+    /// The container is frozen, by mantlet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Frozen>,
+    /// The last archive of evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<PathBuf>,
+}
+
+/// A freeze in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// RFC 3339, UTC.
+    pub since: String,
+    /// `PROFILE/RULE`, or `mantlet` where a person asked for it.
+    pub by: String,
+    /// When it ends, RFC 3339, UTC; absent: when somebody ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// What happens then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<detect::Then>,
 }
 
 impl Status {

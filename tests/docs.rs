@@ -162,6 +162,11 @@ fn tag(what: &What) -> &'static str {
         What::Failed { .. } => "failed",
         What::Exit { .. } => "exit",
         What::End { .. } => "end",
+        What::Detection { .. } => "detection",
+        What::Response { .. } => "response",
+        What::Watcher { .. } => "watcher",
+        What::Lost { .. } => "lost",
+        What::Overflow { .. } => "overflow",
     }
 }
 

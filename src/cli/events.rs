@@ -283,6 +283,27 @@ fn human(event: &Event) -> String {
             );
             (what, None)
         }
+        What::Detection {
+            rule,
+            profile,
+            process,
+            why,
+            ..
+        } => (
+            format!(
+                "{} {}/{}: {}  by {}",
+                ink("detected", Ink::Bad),
+                escape(profile),
+                escape(rule),
+                escape(why),
+                process.as_ref().map_or_else(|| "the container".into(), who)
+            ),
+            None,
+        ),
+        What::Response { action, by, .. } => (format!("{action:?} by {}", escape(by)), None),
+        What::Watcher { ended, .. } => (format!("watcher ended: {}", escape(ended)), None),
+        What::Lost { count, cause } => (format!("{count} lines lost: {}", escape(cause)), None),
+        What::Overflow { count } => (format!("queue overflow, {count} times"), None),
         What::Suppressed { count, of } => (
             format!(
                 "{} {count} more of: {}",

@@ -148,6 +148,7 @@ mod tests {
             },
             handler: "h".into(),
             profiles: vec![],
+            policy: String::new(),
             what: What::End { tripwires: 3 },
         };
         serde_json::to_string(&event).unwrap() + "\n"
@@ -207,12 +208,12 @@ mod tests {
     #[test]
     fn what_is_no_event_is_told_and_not_skipped() {
         assert!(parse(b"{").is_err());
-        assert!(parse(b"{\"version\":1}").is_err());
-        let newer = line(1).replace("\"version\":1", "\"version\":2");
+        assert!(parse(b"{\"version\":2}").is_err());
+        let newer = line(1).replace("\"version\":2", "\"version\":3");
         assert!(
             parse(newer.trim().as_bytes())
                 .unwrap_err()
-                .contains("version 2")
+                .contains("version 3")
         );
     }
 }

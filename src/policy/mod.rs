@@ -35,6 +35,7 @@ use std::collections::BTreeSet;
 use oci_spec::runtime::{Process, Spec};
 
 use crate::config::Config;
+use crate::detect;
 use crate::host::Host;
 use crate::oci::patch::Edit;
 use crate::profile::{Checkpoint, Profile, Restore};
@@ -73,6 +74,10 @@ pub struct Plan {
     pub policy: seal::Policy,
     /// What the supervisor answers.
     pub tripwires: Vec<Tripwire>,
+    /// Rules of detection, all layers together.
+    pub detect: Vec<detect::Rule>,
+    /// What becomes of the container without its supervisor: `kill` where any layer says so.
+    pub on_supervisor_loss: detect::OnLoss,
     /// What exec sessions are held to.
     pub exec: ExecRules,
     /// What `start` judges the mounts by that were made.
@@ -235,6 +240,8 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         edits,
         policy: composed.policy(supervised, rlimits),
         tripwires,
+        detect: Vec::new(),
+        on_supervisor_loss: detect::OnLoss::Keep,
         host_paths: None,
         exec: sessions.rules,
         init_label,

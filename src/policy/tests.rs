@@ -27,6 +27,7 @@ fn host(abi: u32) -> Host {
 
 fn config() -> Config {
     Config {
+        log_total_mib: 0,
         version: 1,
         state_dir: "/run/mantlet".into(),
         log_dir: "/var/log/mantlet".into(),

@@ -267,6 +267,10 @@ fn assemble(
         host_paths: plan.host_paths.clone(),
         checkpoint: plan.checkpoint,
         tripwires: plan.tripwires.clone(),
+        detect: plan.detect.clone(),
+        on_supervisor_loss: plan.on_supervisor_loss,
+        fanotify: false,
+        log_total: door.config.log_total_mib << 20,
         effective: plan.effective.clone(),
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
     };

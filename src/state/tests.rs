@@ -60,6 +60,10 @@ fn record(root: &Path) -> Record {
             rules: Vec::new(),
             unless: Vec::new(),
         }],
+        detect: Vec::new(),
+        on_supervisor_loss: crate::detect::OnLoss::Keep,
+        fanotify: false,
+        log_total: 0,
         effective: serde_json::json!({"z": 18446744073709551615u64, "a": 1}),
         created: "2026-01-01T00:00:00Z".into(),
     }
@@ -113,6 +117,14 @@ pub(crate) fn empty_status() -> Status {
         events: 0,
         tripwires: 0,
         sessions: 0,
+        watcher: 0,
+        watcher_restarts: 0,
+        detections: 0,
+        suppressed: 0,
+        lost: 0,
+        journal_error: None,
+        frozen: None,
+        evidence: None,
     }
 }
 

@@ -75,6 +75,10 @@ impl Supervisor {
                 let pids = look::members(self.cgroup.as_deref());
                 self.send(token, &Answer::Processes { pids }, &[]);
             }
+            Ask::Freeze { .. } | Ask::Thaw | Ask::Kill | Ask::Evidence => {
+                let message = "this supervisor cannot respond yet".into();
+                self.send(token, &Answer::Refused { message }, &[]);
+            }
             Ask::Exec {
                 print_errors,
                 rlimits,

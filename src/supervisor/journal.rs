@@ -48,10 +48,11 @@ impl Journal {
             size: 0,
             failed_at: None,
             whose: format!(
-                "\"container\":{},\"handler\":{},\"profiles\":{}",
+                "\"container\":{},\"handler\":{},\"profiles\":{},\"policy\":{}",
                 json!(record.container),
                 json!(record.handler),
-                json!(record.profiles)
+                json!(record.profiles),
+                json!(record.policy_digest)
             ),
             line: Vec::new(),
             seq: 0,

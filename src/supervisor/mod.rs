@@ -170,6 +170,14 @@ impl Supervisor {
             events: 0,
             tripwires: 0,
             sessions: 0,
+            watcher: 0,
+            watcher_restarts: 0,
+            detections: 0,
+            suppressed: 0,
+            lost: 0,
+            journal_error: None,
+            frozen: None,
+            evidence: None,
         };
         home.write_status(&status)?;
         let mut supervisor = Supervisor {

@@ -186,6 +186,7 @@ impl Supervisor {
         let (arch, _) = arch_of(call);
         self.tell(What::Tripwire {
             process,
+            ancestors: Vec::new(),
             fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
             syscall: wire.syscall.clone(),
             profile: wire.profile.clone(),

@@ -176,6 +176,14 @@ pub fn status(pid: u32, journal: &Path) -> Status {
         events: 4,
         tripwires: 2,
         sessions: 1,
+        watcher: 0,
+        watcher_restarts: 0,
+        detections: 0,
+        suppressed: 0,
+        lost: 0,
+        journal_error: None,
+        frozen: None,
+        evidence: None,
     }
 }
 
@@ -187,6 +195,7 @@ pub fn event(id: &str, seq: u64, what: What) -> Event {
         container: identity(id),
         handler: "restricted".into(),
         profiles: vec!["restricted".into()],
+        policy: String::new(),
         what,
     }
 }
@@ -214,6 +223,7 @@ pub fn tripwire(exe: &str) -> What {
             comm: "x".into(),
             exe: exe.into(),
         },
+        ancestors: Vec::new(),
         syscall: "mount".into(),
         number: 165,
         arch: "x86_64".into(),
