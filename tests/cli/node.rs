@@ -143,6 +143,10 @@ pub fn record(id: &str, root: PathBuf, bundle: PathBuf, original: PathBuf) -> Re
         host_paths: None,
         checkpoint: false,
         tripwires: vec![],
+        detect: Vec::new(),
+        on_supervisor_loss: mantlet::detect::OnLoss::Keep,
+        fanotify: false,
+        log_total: 0,
         effective: json!({"files": {"read": ["/"]}}),
         created: "2026-01-01T00:00:00Z".into(),
     }
