@@ -6,6 +6,7 @@
 
 pub mod auxv;
 pub mod bound;
+pub mod fanotify;
 pub mod fds;
 #[cfg(test)]
 pub(crate) mod forked;
