@@ -1,11 +1,12 @@
 //! Raw kernel interfaces that no crate offers, or offers without the flag that matters here.
 //!
 //! The only floor with `unsafe`. Each function is a thin, typed cover over one call: no policy, no
-//! retry beyond EINTR, no logging. Errors are
+//! retry beyond EINTR, no logging; [`confine`] alone is a sequence of them. Errors are
 //! [`std::io::Error`]; the caller names the object.
 
 pub mod auxv;
 pub mod bound;
+pub mod confine;
 pub mod fanotify;
 pub mod fds;
 #[cfg(test)]
