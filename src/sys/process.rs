@@ -146,6 +146,33 @@ pub fn stat(fd: impl std::os::fd::AsFd) -> io::Result<libc::stat> {
     Ok(out)
 }
 
+/// The mount that an open file was reached through (statx(2), STATX_MNT_ID, 5.8): the number that
+/// /proc/PID/mountinfo has for it.
+///
+/// # Errors
+/// Those of statx(2); ENOSYS where the kernel does not tell.
+pub fn mount_of(fd: impl std::os::fd::AsFd) -> io::Result<u64> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the structure is plain integers, for which zero is a value.
+    let mut out: libc::statx = unsafe { std::mem::zeroed() };
+    let (raw, empty) = (fd.as_fd().as_raw_fd(), c"".as_ptr());
+    let (flags, mask) = (libc::AT_EMPTY_PATH, libc::STATX_MNT_ID);
+    // SAFETY: statx(2) reads an empty string and writes one `struct statx`, which `out` is.
+    check(unsafe { libc::statx(raw, empty, flags, mask, &raw mut out) }.into())?;
+    if out.stx_mask & mask == 0 {
+        return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+    }
+    Ok(out.stx_mnt_id)
+}
+
+/// Whether a file has capabilities of its own (xattr(7), security.capability).
+pub fn has_capabilities(fd: impl std::os::fd::AsFd) -> bool {
+    use std::os::fd::AsRawFd;
+    let (raw, name) = (fd.as_fd().as_raw_fd(), c"security.capability".as_ptr());
+    // SAFETY: fgetxattr(2) with size 0 reads the name and writes nothing.
+    unsafe { libc::fgetxattr(raw, name, std::ptr::null_mut(), 0) > 0 }
+}
+
 /// Gives back what a program that will sleep for long does not need: freed memory, which the C
 /// library would keep, and the pages of its own code, which come back from the page cache as they
 /// are executed.
