@@ -1,5 +1,7 @@
 use super::*;
 
+mod detection;
+
 fn error(text: &str) -> String {
     Profile::parse("web.yaml", text).unwrap_err().to_string()
 }
