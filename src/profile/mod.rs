@@ -32,13 +32,14 @@ pub use model::{Checkpoint, Degrade, Document, Files, Mode, Network, Requires, R
 pub use programs::covers_program;
 pub use resolve::{Profile, Rule, Syscalls};
 
-/// The text of a profile that is built into the programs: `baseline`, `restricted`, and `pause`,
-/// which [`crate::policy::plan_pause`] uses.
+/// The text of a profile that is built into the programs: `baseline`, `restricted`, `watched`,
+/// and `pause`, which [`crate::policy::plan_pause`] uses.
 #[must_use]
 pub fn embedded(name: &str) -> Option<&'static str> {
     match name {
         "baseline" => Some(include_str!("../../profiles/baseline.yaml")),
         "restricted" => Some(include_str!("../../profiles/restricted.yaml")),
+        "watched" => Some(include_str!("../../profiles/watched.yaml")),
         "pause" => Some(include_str!("../../profiles/pause.yaml")),
         _ => None,
     }

@@ -1,7 +1,7 @@
 //! `detect` and `on_supervisor_loss`: what may be written, and what it comes to.
 
 use super::*;
-use crate::detect::{Freeze, OnLoss, Response, Rule, Sensor, Severity, Then};
+use crate::detect::{Freeze, MOST_RULES, OnLoss, Response, Rule, Sensor, Severity, Then};
 
 const TRIPS: &str = "syscalls: {groups: '2026.1', allow: ['@default', '@memfd'], \
     tripwire: ['@mount', bpf], deny: [keyctl]}\n";
@@ -484,4 +484,47 @@ fn a_rule_on_fileless_executions_makes_executable_memory_a_tripwire() {
             .iter()
             .any(|rule| rule.args == implied)
     );
+}
+
+#[test]
+fn the_watched_profile_ends_only_what_no_service_does_by_mistake() {
+    let watched = Profile::builtin("watched").unwrap();
+    assert!(
+        watched.detect.len() < MOST_RULES / 2,
+        "room for a site's own"
+    );
+    let named = |name: &str| {
+        watched
+            .detect
+            .iter()
+            .find(|rule| rule.name == name)
+            .unwrap()
+    };
+    let escape = named("escape");
+    assert_eq!((escape.after, escape.within_ms), (3, 10_000));
+    for innocent in [
+        "memfd_create",
+        "io_uring_setup",
+        "ptrace",
+        "keyctl",
+        "socket",
+        "clone",
+        "ioctl",
+    ] {
+        assert!(
+            escape.calls.iter().all(|call| call != innocent),
+            "{innocent}"
+        );
+    }
+    let ends: Vec<&str> = watched
+        .detect
+        .iter()
+        .filter(|rule| rule.respond > Response::Deny)
+        .map(|rule| &*rule.name)
+        .collect();
+    assert_eq!(ends, ["escape", "reverse-shell", "drift"]);
+    let restricted = Profile::builtin("restricted").unwrap();
+    assert!(restricted.detect.is_empty());
+    assert_eq!(watched.syscalls.allow, restricted.syscalls.allow);
+    assert_eq!(watched.files, restricted.files);
 }
