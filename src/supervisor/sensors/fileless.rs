@@ -4,11 +4,15 @@
 
 use super::Seen;
 
+/// memfd_create(2), 6.3.
+const MFD_NOEXEC_SEAL: u64 = 8;
+
 pub(super) fn sees(seen: &Seen<'_>) -> Option<String> {
     match seen {
         Seen::Call {
             name: "memfd_create",
-        } => Some("asked for memory that can be executed (memfd_create)".into()),
+            args,
+        } if args[1] & MFD_NOEXEC_SEAL == 0 => Some("asked for memory that can be executed (memfd_create)".into()),
         Seen::Execution(execution) if execution.deleted => {
             Some(format!("executes {}, which has no name any more", execution.file.path))
         }

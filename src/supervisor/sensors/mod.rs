@@ -28,6 +28,7 @@ pub(super) enum Seen<'a> {
     /// A notified call, which is denied in any case.
     Call {
         name: &'a str,
+        args: &'a [u64; 6],
     },
     Execution(&'a Execution),
     /// A file below a service account's token mount.
@@ -92,8 +93,6 @@ pub(super) use reverse_shell::is_shell;
 
 /// Whether any pattern covers the program's path.
 pub(super) fn listed(patterns: &[String], path: &str) -> bool {
-    // The kernel's addition is no part of the name.
-    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
     patterns.iter().any(|pattern| covers_program(pattern, path))
 }
 

@@ -11,7 +11,7 @@ const CALLS: [&str; 7] = [
 
 pub(super) fn sees(seen: &Seen<'_>) -> Option<String> {
     match seen {
-        Seen::Call { name } if CALLS.contains(name) => Some(format!("called {name}")),
+        Seen::Call { name, .. } if CALLS.contains(name) => Some(format!("called {name}")),
         Seen::Execution(execution) => {
             let path = &execution.file.path;
             if let Some(gains) = execution.gains {

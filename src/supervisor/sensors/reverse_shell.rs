@@ -4,19 +4,9 @@
 use super::{Seen, listed};
 use crate::detect::Rule;
 
-/// Where the rule names no programs.
-const SHELLS: [&str; 12] = [
-    "sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish", "busybox", "rbash",
-];
-
 /// Whether the rule takes it for a shell.
 pub(in crate::supervisor) fn is_shell(rule: &Rule, path: &str) -> bool {
-    if !rule.programs.is_empty() {
-        return listed(&rule.programs, path);
-    }
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let name = name.strip_suffix(" (deleted)").unwrap_or(name);
-    SHELLS.contains(&name)
+    listed(&rule.programs, path)
 }
 
 pub(super) fn sees(rule: &Rule, seen: &Seen<'_>) -> Option<String> {

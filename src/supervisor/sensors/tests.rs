@@ -29,6 +29,13 @@ fn execution(path: &str) -> Execution {
     }
 }
 
+fn call(name: &str) -> Seen<'_> {
+    Seen::Call {
+        name,
+        args: &[0; 6],
+    }
+}
+
 #[track_caller]
 fn saw(rule: &Rule, seen: &Seen<'_>, wanted: bool) {
     assert_eq!(sees(rule, seen).is_some(), wanted, "{:?} {:?}", rule.on, sees(rule, seen));
@@ -37,10 +44,10 @@ fn saw(rule: &Rule, seen: &Seen<'_>, wanted: bool) {
 #[test]
 fn a_rule_on_calls_is_about_its_calls_and_without_any_about_all() {
     let mut some = rule(Sensor::Tripwire);
-    saw(&some, &Seen::Call { name: "bpf" }, true);
+    saw(&some, &call("bpf"), true);
     some.calls = vec!["mount".into()];
-    saw(&some, &Seen::Call { name: "mount" }, true);
-    saw(&some, &Seen::Call { name: "bpf" }, false);
+    saw(&some, &call("mount"), true);
+    saw(&some, &call("bpf"), false);
     saw(&some, &Seen::OomKill { count: 1 }, false);
 }
 
@@ -81,8 +88,13 @@ fn fileless_is_what_has_no_name_or_lies_in_memory() {
     memory.shared_memory = true;
     saw(&of, &Seen::Execution(&deleted), true);
     saw(&of, &Seen::Execution(&memory), true);
-    saw(&of, &Seen::Call { name: "memfd_create" }, true);
-    saw(&of, &Seen::Call { name: "mount" }, false);
+    saw(&of, &call("memfd_create"), true);
+    let sealed = Seen::Call {
+        name: "memfd_create",
+        args: &[0, 0x8, 0, 0, 0, 0],
+    };
+    saw(&of, &sealed, false);
+    saw(&of, &call("mount"), false);
 }
 
 #[test]
@@ -103,12 +115,13 @@ fn privileges_are_a_file_s_own_or_a_user_s_change() {
         (user.uid, user.parent_uid) = (uid, parent);
         saw(&of, &Seen::Execution(&user), wanted);
     }
-    saw(&of, &Seen::Call { name: "setresuid" }, true);
+    saw(&of, &call("setresuid"), true);
 }
 
 #[test]
 fn a_reverse_shell_is_a_shell_with_a_socket() {
     let mut of = rule(Sensor::ReverseShell);
+    of.programs = vec!["sh".into(), "bash".into()];
     let mut shell = execution("/usr/bin/bash");
     saw(&of, &Seen::Execution(&shell), false);
     shell.network_streams = 0b101;

@@ -4,7 +4,7 @@ use super::Seen;
 use crate::detect::Rule;
 
 pub(super) fn sees(rule: &Rule, seen: &Seen<'_>) -> Option<String> {
-    let Seen::Call { name } = seen else {
+    let Seen::Call { name, .. } = seen else {
         return None;
     };
     let about = rule.calls.is_empty() || rule.calls.iter().any(|call| call == name);

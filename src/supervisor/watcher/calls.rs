@@ -53,6 +53,7 @@ impl Watcher<'_> {
         let tid = call.tid as i32;
         let seen = Seen::Call {
             name: &wire.syscall,
+            args: &call.args,
         };
         let told = self.allowance.calls.admits();
         let judged = !self.rules.is_empty();
