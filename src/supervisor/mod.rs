@@ -10,6 +10,7 @@
 //! program, the sealed policy, and one more for each of the record's sub-policies.
 
 mod control;
+mod evidence;
 mod journal;
 mod look;
 mod session;

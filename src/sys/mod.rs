@@ -13,6 +13,7 @@ pub mod process;
 pub mod seccomp;
 pub mod socket;
 pub mod spawn;
+pub mod statx;
 
 use std::io;
 
