@@ -8,18 +8,19 @@
 //!
 //! Hierarchies are where every distribution mounts them, below `/sys/fs/cgroup`.
 
+mod watch;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::epoll::EpollFlags;
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::sys::pidfd;
+pub use watch::Watch;
+use watch::number;
 
 /// Where hierarchies are mounted.
 const MOUNTS: &str = "/sys/fs/cgroup";
@@ -73,6 +74,15 @@ impl Group {
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
+    fn open(&self, file: &str) -> io::Result<File> {
+        let path = self.directory.join(file);
+        File::open(&path).map_err(|cause| named("open", &path, &cause))
+    }
+
+    fn watch(&self, file: &str, key: &'static str) -> io::Result<Watch> {
+        Watch::of_file(self.open(file)?, key)
+    }
+
     fn read(&self, file: &str) -> io::Result<String> {
         let path = self.directory.join(file);
         fs::read_to_string(&path).map_err(|cause| named("read", &path, &cause))
@@ -102,68 +112,6 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
         let mut fields = line.splitn(3, ':').skip(1);
         Some((fields.next()?, fields.next()?))
     })
-}
-
-/// Whether a process with that text in /proc/PID/cgroup is in the group of [`Cgroup::line`], or below.
-pub fn is_told_by(line: &str, text: &str) -> bool {
-    let own = |rest: &str| rest.is_empty() || rest.starts_with('/');
-    !line.is_empty()
-        && text.lines().any(|found| {
-            let rest = found.split_once(':').and_then(|(_, rest)| rest.strip_prefix(line));
-            rest.is_some_and(own)
-        })
-}
-
-/// A descriptor that becomes ready when a number of the kernel's may have changed, and the number.
-/// Works in a process that can no longer reach the hierarchy.
-#[derive(Debug)]
-pub struct Watch {
-    /// For epoll_ctl(2).
-    pub fd: OwnedFd,
-    /// What to ask epoll for: EPOLLPRI of a file, which is always readable, or EPOLLIN of an
-    /// eventfd(2).
-    pub flags: EpollFlags,
-    /// The file that has the number, where it is not `fd` itself.
-    file: Option<File>,
-    /// The number's name in the file.
-    key: &'static str,
-}
-
-impl Watch {
-    /// The number now; from here on the descriptor waits for the next change.
-    ///
-    /// With v1 the kernel tells of memory that ran out *before* it kills for it, so the number may
-    /// be the old one; and it tells, once, of a group that is removed.
-    ///
-    /// # Errors
-    /// ENODEV where the group is gone; [`io::ErrorKind::InvalidData`] where the number is not there.
-    pub fn take(&self) -> io::Result<u64> {
-        let text = match &self.file {
-            None => contents(&File::from(self.fd.try_clone()?))?,
-            Some(file) => {
-                let mut count = [0; 8];
-                match nix::unistd::read(&self.fd, &mut count) {
-                    Ok(_) | Err(nix::errno::Errno::EAGAIN) => contents(file)?,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        };
-        number(&text, self.key).ok_or_else(|| io::ErrorKind::InvalidData.into())
-    }
-}
-
-/// A small file of the hierarchy, from its start: only that makes the kernel look anew.
-fn contents(file: &File) -> io::Result<String> {
-    let mut bytes = [0; 1024];
-    let count = file.read_at(&mut bytes, 0)?;
-    Ok(String::from_utf8_lossy(&bytes[..count]).into_owned())
-}
-
-/// The number of that name in a file of `name number` lines.
-fn number(text: &str, name: &str) -> Option<u64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
-        .and_then(|rest| rest.trim().parse().ok())
 }
 
 impl Cgroup {
@@ -288,13 +236,27 @@ impl Cgroup {
         number(&group.read(oom_file(group)).ok()?, "oom_kill")
     }
 
-    /// Tells of changes of [`Cgroup::refused_tasks`].
+    /// Tells of changes of [`Cgroup::refused_tasks`]. With v2 only: with v1 the kernel counts, and
+    /// from 6.11 on wakes nobody (it notifies a file that v1 does not have; seen with 6.18).
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] where nobody counts; those of open(2).
+    /// [`io::ErrorKind::Unsupported`] with v1, or where nobody counts; those of open(2).
     pub fn watch_tasks(&self) -> io::Result<Watch> {
-        let group = self.accounting("pids").ok_or(io::ErrorKind::Unsupported)?;
-        watch_file(&group.directory.join("pids.events"), "max")
+        let group = self.accounting("pids").filter(|group| group.is_v2());
+        group
+            .ok_or(io::ErrorKind::Unsupported)?
+            .watch("pids.events", "max")
+    }
+
+    /// Tells of changes of [`Cgroup::is_frozen`], as 0 and 1. With v2 only.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] with v1; those of open(2).
+    pub fn watch_frozen(&self) -> io::Result<Watch> {
+        let group = Some(self.freezer()?).filter(|group| group.is_v2());
+        group
+            .ok_or(io::ErrorKind::Unsupported)?
+            .watch("cgroup.events", "frozen")
     }
 
     /// Tells of changes of [`Cgroup::oom_kills`].
@@ -303,24 +265,15 @@ impl Cgroup {
     /// [`io::ErrorKind::Unsupported`] where nobody counts; those of open(2) and, with v1, of
     /// eventfd(2) and of writing `cgroup.event_control`.
     pub fn watch_oom(&self) -> io::Result<Watch> {
-        let group = self
-            .accounting("memory")
-            .ok_or(io::ErrorKind::Unsupported)?;
-        let path = group.directory.join(oom_file(group));
+        let group = self.accounting("memory");
+        let group = group.ok_or(io::ErrorKind::Unsupported)?;
         if group.is_v2() {
-            return watch_file(&path, "oom_kill");
+            return group.watch(oom_file(group), "oom_kill");
         }
-        let file = File::open(&path).map_err(|cause| named("open", &path, &cause))?;
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let event = OwnedFd::from(EventFd::from_flags(flags)?);
-        let [to, of] = [event.as_fd(), file.as_fd()].map(|fd| std::os::fd::AsRawFd::as_raw_fd(&fd));
+        let (counter, file) = (Watch::counter()?, group.open(oom_file(group))?);
+        let (to, of) = (counter.as_raw_fd(), file.as_raw_fd());
         group.write("cgroup.event_control", &format!("{to} {of}"))?;
-        Ok(Watch {
-            fd: event,
-            flags: EpollFlags::EPOLLIN,
-            file: Some(file),
-            key: "oom_kill",
-        })
+        Ok(Watch::of_counter(counter, file, "oom_kill"))
     }
 
     /// Asks the kernel to stop every process in it, which takes a moment: see
@@ -404,6 +357,10 @@ impl Cgroup {
             if killed.is_empty() && self.members().is_empty() {
                 return Ok(());
             }
+            if killed.is_empty() {
+                // Somebody is on the way in or out.
+                std::thread::sleep(Duration::from_millis(1));
+            }
             for pidfd in &killed {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
@@ -443,18 +400,17 @@ fn oom_file(group: &Group) -> &'static str {
     }
 }
 
-/// A file that the kernel wakes the readers of. It compares with what was last read through this
-/// very descriptor, so it is read once.
-fn watch_file(path: &Path, key: &'static str) -> io::Result<Watch> {
-    let file = File::open(path).map_err(|cause| named("open", path, &cause))?;
-    let watch = Watch {
-        fd: file.into(),
-        flags: EpollFlags::EPOLLPRI,
-        file: None,
-        key,
-    };
-    watch.take()?;
-    Ok(watch)
+/// Whether a process with that text in /proc/PID/cgroup is in the group of [`Cgroup::line`], or below.
+#[must_use]
+pub fn is_told_by(line: &str, text: &str) -> bool {
+    let own = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    !line.is_empty()
+        && text.lines().any(|found| {
+            let rest = found
+                .split_once(':')
+                .and_then(|(_, rest)| rest.strip_prefix(line));
+            rest.is_some_and(own)
+        })
 }
 
 #[cfg(test)]

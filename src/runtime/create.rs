@@ -298,10 +298,12 @@ fn file_group(plan: &Plan) -> Result<Option<OwnedFd>, Failure> {
     if profiles.is_empty() {
         return Ok(None);
     }
-    fanotify::init().map(Some).map_err(|cause| Failure::Fanotify {
-        profiles: Vec::from_iter(profiles).join(" + "),
-        cause,
-    })
+    fanotify::init()
+        .map(Some)
+        .map_err(|cause| Failure::Fanotify {
+            profiles: Vec::from_iter(profiles).join(" + "),
+            cause,
+        })
 }
 
 /// In the order that [`crate::supervisor`] expects. Returns once its program runs; its socket

@@ -94,7 +94,8 @@ pub enum Failure {
     },
     /// The kernel gives no fanotify group, and the profile's rules need one.
     #[error(
-        "cannot watch executions, which the rules of {profiles} need: {}", group(cause)
+        "cannot watch executions, which the rules of {profiles} need: {}",
+        group(cause)
     )]
     Fanotify {
         /// The profiles with such rules.

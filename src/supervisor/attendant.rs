@@ -78,10 +78,13 @@ impl Keeper {
         if process::die_with_parent(parent as i32).is_err() {
             process::exit_now(watcher::BROKEN);
         }
-        let listeners = self.sources.iter().filter_map(|(token, source)| match source {
-            Source::Listener(fd) => Some((*token, fd.as_raw_fd())),
-            _ => None,
-        });
+        let listeners = self
+            .sources
+            .iter()
+            .filter_map(|(token, source)| match source {
+                Source::Listener(fd) => Some((*token, fd.as_raw_fd())),
+                _ => None,
+            });
         let listeners: Vec<(u64, RawFd)> = listeners.collect();
         let files = self.files.as_ref().map(AsRawFd::as_raw_fd);
         let tasks = self.tasks.as_ref().map(AsRawFd::as_raw_fd);
@@ -112,13 +115,17 @@ impl Keeper {
             scene: self.scene.clone(),
             began: began.collect(),
             root: self.home.path.clone(),
+            keeper: parent as i32,
         };
         watcher::run(tools, &self.shared, &self.rules, &self.wires)
     }
 
     /// Sends an order. A watcher that does not read is ended: another one begins with everything.
     pub(super) fn order(&mut self, order: &Order, passed: &[RawFd]) {
-        let Some(Source::Link(link)) = self.attendant.link.and_then(|token| self.sources.get(&token))
+        let Some(Source::Link(link)) = self
+            .attendant
+            .link
+            .and_then(|token| self.sources.get(&token))
         else {
             return;
         };
@@ -137,7 +144,11 @@ impl Keeper {
 
     /// Ends the watcher, as far as there is one.
     pub(super) fn end_attendant(&mut self) {
-        if let Some(Source::Attendant(end)) = self.attendant.end.and_then(|token| self.sources.get(&token)) {
+        if let Some(Source::Attendant(end)) = self
+            .attendant
+            .end
+            .and_then(|token| self.sources.get(&token))
+        {
             // ESRCH: it has ended.
             let _ = pidfd::send_signal(end, libc::SIGKILL);
         }
@@ -189,9 +200,7 @@ impl Keeper {
             return 0;
         }
         (0..3)
-            .filter(|number| {
-                pidfd::get_fd(&held, *number).is_ok_and(|fd| socket::is_network(&fd))
-            })
+            .filter(|number| pidfd::get_fd(&held, *number).is_ok_and(|fd| socket::is_network(&fd)))
             .fold(0, |bits, number| bits | 1 << number)
     }
 
@@ -299,13 +308,22 @@ impl Keeper {
             return;
         }
         self.attendant.alone = alone;
-        let flags = if alone { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+        let flags = if alone {
+            EpollFlags::EPOLLIN
+        } else {
+            EpollFlags::empty()
+        };
         for (token, source) in &self.sources {
             if let Source::Listener(listener) = source {
-                let _ = self.epoll.modify(listener, &mut EpollEvent::new(flags, *token));
+                let _ = self
+                    .epoll
+                    .modify(listener, &mut EpollEvent::new(flags, *token));
             }
         }
-        let former = self.sources.iter().find(|(_, source)| matches!(source, Source::Files(_)));
+        let former = self
+            .sources
+            .iter()
+            .find(|(_, source)| matches!(source, Source::Files(_)));
         if let Some(token) = former.map(|(token, _)| *token) {
             self.remove(token);
         }
@@ -318,7 +336,11 @@ impl Keeper {
     /// A listener, and how its calls are waited for.
     pub(super) fn add_listener(&mut self, listener: OwnedFd) {
         let number = listener.as_raw_fd();
-        let flags = if self.attendant.alone { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+        let flags = if self.attendant.alone {
+            EpollFlags::EPOLLIN
+        } else {
+            EpollFlags::empty()
+        };
         let token = self.add(Source::Listener(listener), flags);
         self.order(&Order::Listener { token }, &[number]);
     }

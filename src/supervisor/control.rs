@@ -7,9 +7,9 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use nix::sys::epoll::EpollFlags;
 
-use super::session::{Session, Wanted, prepare};
 use super::keeper::{Keeper, Source, Workload};
 use super::respond::PersonAsks;
+use super::session::{Session, Wanted, prepare};
 use crate::cgroup::Cgroup;
 use crate::control::{Answer, Ask, LARGEST, Request, VERSION};
 use crate::seal::Rlimit;
@@ -49,7 +49,8 @@ impl Keeper {
 
     /// Whether the client waits for an answer that comes later.
     fn is_owed(&self, client: u64) -> bool {
-        let started = matches!(&self.workload, Workload::Awaited { clients } if clients.contains(&client));
+        let started =
+            matches!(&self.workload, Workload::Awaited { clients } if clients.contains(&client));
         started
             || self.sources.values().any(
                 |source| matches!(source, Source::Session(session) if session.client == Some(client)),

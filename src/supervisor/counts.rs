@@ -66,18 +66,24 @@ impl Keeper {
             return Ok(());
         };
         let failed = |what: &str, error: std::io::Error| {
-            format!("its profile asks for {what}, which the container's control groups do not tell ({error}); give it such a group, or remove the rule")
+            format!(
+                "its profile asks for {what}, which the container's control groups do not tell ({error}); give it such a group, or remove the rule"
+            )
         };
         let mut sources = Vec::new();
         if self.wants(Sensor::ProcessCount) {
             self.counts.refused = cgroup.refused_tasks().unwrap_or(0);
-            let watch = cgroup.watch_tasks().map_err(|error| failed("process-count", error))?;
+            let watch = cgroup
+                .watch_tasks()
+                .map_err(|error| failed("process-count", error))?;
             self.tasks = cgroup.tasks_file().ok().map(OwnedFd::from);
             sources.push(Source::Tasks(watch));
         }
         if self.wants(Sensor::OomKill) {
             self.counts.oom_kills = cgroup.oom_kills().unwrap_or(0);
-            let watch = cgroup.watch_oom().map_err(|error| failed("oom-kill", error))?;
+            let watch = cgroup
+                .watch_oom()
+                .map_err(|error| failed("oom-kill", error))?;
             sources.push(Source::Oom(watch));
         }
         for source in sources {
@@ -95,7 +101,10 @@ impl Keeper {
         let Some(cgroup) = &self.cgroup else {
             return;
         };
-        let (total, now) = (cgroup.refused_tasks().unwrap_or(0), cgroup.tasks().unwrap_or(0));
+        let (total, now) = (
+            cgroup.refused_tasks().unwrap_or(0),
+            cgroup.tasks().unwrap_or(0),
+        );
         let refused = total.saturating_sub(self.counts.refused);
         self.counts.refused = total;
         if refused > 0 {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::json;
 
 use crate::event::{Identity, VERSION, What};
-use crate::state::Record;
+use crate::state::{self, Record};
 
 /// A journal of this size is put aside as `….jsonl.1`, over the one before: a container has twice as
 /// much at the most. Bytes.
@@ -37,6 +37,9 @@ pub(super) struct Journal {
     /// Who the container is, for evidence.
     identity: Identity,
     policy: String,
+    init: String,
+    /// Where living containers are known.
+    state_dir: PathBuf,
     profiles: Vec<String>,
     /// What every line says of the container, ready made.
     whose: String,
@@ -46,7 +49,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(record: &Record) -> Journal {
+    pub(super) fn new(record: &Record, state_dir: &Path) -> Journal {
         Journal {
             path: record.journal.clone(),
             file: None,
@@ -59,6 +62,8 @@ impl Journal {
             total: record.log_total,
             identity: record.container.clone(),
             policy: record.policy_digest.clone(),
+            init: record.init_digest.clone(),
+            state_dir: state_dir.to_owned(),
             profiles: record.profiles.clone(),
             whose: format!(
                 "\"container\":{},\"handler\":{},\"profiles\":{},\"policy\":{}",
@@ -82,6 +87,10 @@ impl Journal {
 
     pub(super) fn policy(&self) -> &str {
         &self.policy
+    }
+
+    pub(super) fn init(&self) -> &str {
+        &self.init
     }
 
     pub(super) fn profiles(&self) -> &[String] {
@@ -162,7 +171,10 @@ impl Journal {
         }
         let what = What::Lost {
             count: self.unwritten,
-            cause: self.error.clone().unwrap_or_else(|| self.last_cause.clone()),
+            cause: self
+                .error
+                .clone()
+                .unwrap_or_else(|| self.last_cause.clone()),
         };
         let Ok(body) = serde_json::to_vec(&what) else {
             return;
@@ -227,7 +239,10 @@ impl Journal {
     /// much.
     pub(super) fn make_room(&self) {
         if let (Some(folder), 1..) = (self.path.parent(), self.total) {
-            super::evidence::prune(folder, self.total, &self.path);
+            // A journal may be the one of a container that has just begun to live.
+            let living = |name: &str| state::has_home(&self.state_dir, name);
+            // What cannot be removed is tried again with the next journal that is full.
+            let _ = state::prune(folder, self.total, living);
         }
     }
 
@@ -294,6 +309,8 @@ mod tests {
             total: 0,
             identity: Identity::default(),
             policy: String::new(),
+            init: String::new(),
+            state_dir: PathBuf::new(),
             profiles: Vec::new(),
             whose: "\"container\":{\"id\":\"c\"},\"handler\":\"h\",\"profiles\":[]".into(),
             line: Vec::new(),
@@ -340,7 +357,9 @@ mod tests {
     fn events(path: &Path) -> Vec<Event> {
         let text = std::fs::read_to_string(path).unwrap();
         let lines = text.lines();
-        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     #[test]
@@ -385,7 +404,12 @@ mod tests {
         let folder = Folder::new("broken");
         let path = folder.0.join("a.jsonl");
         let mut journal = empty(path.clone());
-        for body in [&b"{}"[..], b"{\"type\":\"end\",\n\"tripwires\":1}", b"", b"x"] {
+        for body in [
+            &b"{}"[..],
+            b"{\"type\":\"end\",\n\"tripwires\":1}",
+            b"",
+            b"x",
+        ] {
             journal.write_body(body);
         }
         journal.write(&What::End { tripwires: 1 });

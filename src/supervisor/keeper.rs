@@ -143,7 +143,7 @@ impl Keeper {
         home.write_status(&status)?;
         let mut keeper = Keeper {
             wires: Tripwires::new(record),
-            journal: Journal::new(record),
+            journal: Journal::new(record, home.state_dir()),
             shared: Shared::new(&record.detect).map_err(system("make shared memory"))?,
             rules: record.detect.clone(),
             on_loss: record.on_supervisor_loss,
@@ -175,11 +175,15 @@ impl Keeper {
         };
         session::prepare(&passed.channel).map_err(system("prepare the channel"))?;
         let bell = keeper.bell.as_fd().try_clone_to_owned();
-        keeper.add(Source::Bell(bell.map_err(system("copy an eventfd"))?), EpollFlags::EPOLLIN);
+        keeper.add(
+            Source::Bell(bell.map_err(system("copy an eventfd"))?),
+            EpollFlags::EPOLLIN,
+        );
         keeper.add(Source::Control(passed.control), EpollFlags::EPOLLIN);
         let session = Session::workload(passed.channel, !record.parked);
         keeper.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
         keeper.attend();
+        keeper.journal.make_room();
         Ok(keeper)
     }
 
@@ -373,7 +377,10 @@ impl Keeper {
             told.push((count, format!("detection {}", rule.unwrap_or_default())));
         }
         told.push((self.shared.take_left_ends(), "exit".to_owned()));
-        told.push((std::mem::take(&mut self.counts.responses_left_out), "response".to_owned()));
+        told.push((
+            std::mem::take(&mut self.counts.responses_left_out),
+            "response".to_owned(),
+        ));
         for (count, of) in told.into_iter().filter(|(count, _)| *count > 0) {
             self.status.suppressed += count;
             self.tell(&What::Suppressed { count, of });

@@ -115,7 +115,11 @@ pub(super) fn ancestor(pid: i32) -> (Ancestor, i32) {
 /// `Uid:` of /proc/PID/status, the second number.
 pub(super) fn effective_uid(pid: i32) -> Option<u32> {
     let status = text(&format!("/proc/{pid}/status")).ok()?;
-    field(&status, "Uid")?.split_whitespace().nth(1)?.parse().ok()
+    field(&status, "Uid")?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 /// Its controlling terminal (proc_pid_stat(5), field 7), `MAJOR:MINOR`; none where it has none.
@@ -159,7 +163,10 @@ const LONGEST_ARGUMENTS: usize = 4096;
 pub(super) fn arguments(pid: i32) -> Option<Vec<String>> {
     let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
     let mut bytes = vec![0; LONGEST_ARGUMENTS];
-    let length = file.read_at(&mut bytes, 0).ok().filter(|length| *length > 0)?;
+    let length = file
+        .read_at(&mut bytes, 0)
+        .ok()
+        .filter(|length| *length > 0)?;
     bytes.truncate(length);
     let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
     let mut room = LONGEST_ARGUMENTS;
@@ -168,7 +175,11 @@ pub(super) fn arguments(pid: i32) -> Option<Vec<String>> {
         // A control character takes six bytes.
         let mut text = String::new();
         for letter in String::from_utf8_lossy(word).chars() {
-            let size = if letter.is_control() { 6 } else { letter.len_utf8() };
+            let size = if letter.is_control() {
+                6
+            } else {
+                letter.len_utf8()
+            };
             let Some(rest) = room.checked_sub(size) else {
                 told.push(text + "…");
                 return Some(told);

@@ -22,7 +22,13 @@ use crate::sys::{fanotify, process};
 
 /// File systems that hold no programs.
 const WITHOUT_PROGRAMS: [&str; 7] = [
-    "proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "securityfs",
+    "proc",
+    "sysfs",
+    "cgroup",
+    "cgroup2",
+    "devpts",
+    "mqueue",
+    "securityfs",
 ];
 
 /// Where the kubelet mounts a service account's token.
@@ -101,7 +107,9 @@ impl Keeper {
                 let done = match place(root, &mount.point) {
                     // Something is mounted over it, and cannot be reached: nor can it.
                     Err(error) if is_hidden(&error) => continue,
-                    placed => placed.and_then(|place| fanotify::mark(group, what, mask, &place.path())),
+                    placed => {
+                        placed.and_then(|place| fanotify::mark(group, what, mask, &place.path()))
+                    }
                 };
                 done.map_err(|error| failed(&mount.point, error))?;
             }
@@ -126,7 +134,11 @@ impl Keeper {
 /// than tell.
 fn executions(rules: &[Rule]) -> Option<u64> {
     let about = |rule: &&Rule| rule.on.needs_fanotify() && rule.on != Sensor::TokenAccess;
-    mask(rules.iter().filter(about), fanotify::OPEN_EXEC, fanotify::OPEN_EXEC_PERM)
+    mask(
+        rules.iter().filter(about),
+        fanotify::OPEN_EXEC,
+        fanotify::OPEN_EXEC_PERM,
+    )
 }
 
 fn openings(rules: &[Rule]) -> Option<u64> {
@@ -142,13 +154,21 @@ fn mask<'a>(rules: impl Iterator<Item = &'a Rule>, told: u64, asked: u64) -> Opt
             _ => rule.respond,
         })
         .max()?;
-    Some(if strongest == Response::Log { told } else { asked })
+    Some(if strongest == Response::Log {
+        told
+    } else {
+        asked
+    })
 }
 
 fn open_root(pid: i32) -> std::io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let path = format!("/proc/{pid}/root");
-    Ok(nix::fcntl::open(path.as_str(), flags, nix::sys::stat::Mode::empty())?)
+    Ok(nix::fcntl::open(
+        path.as_str(),
+        flags,
+        nix::sys::stat::Mode::empty(),
+    )?)
 }
 
 /// A place in the container, held.
@@ -163,7 +183,11 @@ impl Place {
 /// What the kernel tells of mounts are paths without links; none is followed.
 fn place(root: &OwnedFd, point: &Path) -> std::io::Result<Place> {
     let inside = point.strip_prefix("/").unwrap_or(point);
-    let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+    let inside = if inside.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        inside
+    };
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);

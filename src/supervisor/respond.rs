@@ -5,10 +5,9 @@
 //! be frozen (cgroup v1). It has a deadline; a container that does not freeze by then is ended. Engines
 //! do not see it: their probes and sessions fail, and the kubelet restarts the container.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use caps::Capability;
 use nix::sys::epoll::EpollFlags;
@@ -16,10 +15,11 @@ use nix::sys::epoll::EpollFlags;
 use super::evidence;
 use super::keeper::{Keeper, Source, Timer};
 use super::rules;
+use crate::cgroup::Cgroup;
 use crate::control::Answer;
 use crate::detect::{Freeze, Then};
 use crate::event::{Action, What};
-use crate::state::Frozen;
+use crate::state::{Archives, Frozen};
 use crate::sys::{confine, pidfd, process, spawn};
 
 /// A container that is not frozen by then is ended.
@@ -28,12 +28,11 @@ const FREEZES_WITHIN: Duration = Duration::from_secs(2);
 const FREEZES_AFTER: Duration = Duration::from_millis(1);
 /// Evidence that takes longer is given up.
 const COLLECTS_WITHIN: Duration = Duration::from_secs(60);
+/// And what is not there by then is left out.
+const COLLECTS_UNTIL: Duration = Duration::from_secs(40);
 
 /// What the collector may: see processes of any user, and read what belongs to them.
-const COLLECTORS: [Capability; 2] = [
-    Capability::CAP_SYS_PTRACE,
-    Capability::CAP_DAC_READ_SEARCH,
-];
+const COLLECTORS: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
 
 /// Who asks, in events.
 const PERSON: &str = "mantlet";
@@ -114,7 +113,7 @@ impl Keeper {
         };
         if self.freezing.take().is_some() {
             // Ended tasks of a frozen group end when it thaws.
-            let _ = self.cgroup.as_ref().map(crate::cgroup::Cgroup::thaw);
+            let _ = self.cgroup.as_ref().map(Cgroup::thaw);
             self.not_frozen();
         }
         self.responded(Action::KillContainer, by, None, failed);
@@ -259,7 +258,11 @@ impl Keeper {
     /// Why no session can be added now, where it is frozen.
     pub(super) fn frozen_because(&self) -> Option<String> {
         let freezing = self.freezing.as_ref()?;
-        let end = self.status.frozen.as_ref().and_then(|frozen| frozen.until.as_ref());
+        let end = self
+            .status
+            .frozen
+            .as_ref()
+            .and_then(|frozen| frozen.until.as_ref());
         let end = end.map_or_else(String::new, |until| format!(" until {until}"));
         Some(format!(
             "the container is frozen by {}{end}; `mantlet thaw` lets it go on, `mantlet kill` ends it",
@@ -299,7 +302,13 @@ impl Keeper {
     }
 
     /// Has evidence collected, by a process of its own that can read and write nothing else.
-    fn collect(&mut self, by: String, cause: Option<i32>, file: Option<OwnedFd>, clients: Vec<u64>) {
+    fn collect(
+        &mut self,
+        by: String,
+        cause: Option<i32>,
+        file: Option<OwnedFd>,
+        clients: Vec<u64>,
+    ) {
         if let Err(failed) = self.start_collector(&by, cause, file, &clients) {
             self.collector_failed(by, failed, clients);
         }
@@ -326,14 +335,23 @@ impl Keeper {
         file: Option<OwnedFd>,
         clients: &[u64],
     ) -> Result<(), String> {
-        let busy = self.sources.values().any(|source| matches!(source, Source::Collector(_)));
+        let busy = self
+            .sources
+            .values()
+            .any(|source| matches!(source, Source::Collector(_)));
         if busy {
             return Err("evidence is being collected already; ask again in a minute".into());
         }
-        let cgroup = self.cgroup.as_ref().ok_or("its control group is not known yet")?;
+        let cgroup = self
+            .cgroup
+            .as_ref()
+            .ok_or("its control group is not known yet")?;
         let pids = cgroup.members();
-        let (path, out) = evidence::create(self.journal.path()).map_err(|error| error.to_string())?;
-        let scene = self.scene.clone().unwrap_or_default();
+        let archives = Archives::of(self.journal.path()).map_err(|error| error.to_string())?;
+        let (out, path) = archives
+            .create(SystemTime::now())
+            .map_err(|error| error.to_string())?;
+        self.journal.make_room();
         let parent = std::process::id() as i32;
         match spawn::fork().map_err(|error| error.to_string())? {
             spawn::Fork::Parent { pidfd, .. } => {
@@ -350,17 +368,19 @@ impl Keeper {
             }
             spawn::Fork::Child => {
                 let _ = process::set_name(c"mantlet-evidenc");
-                let prepared = process::die_with_parent(parent).and_then(|()| {
-                    confine::drop_privileges(0, 0, &COLLECTORS)
-                });
+                let prepared = process::die_with_parent(parent)
+                    .and_then(|()| confine::drop_privileges(0, 0, &COLLECTORS));
                 let collect = || {
                     prepared?;
-                    evidence::collect(&self.evidence_scene(pids, by, cause, file, &scene), out)
+                    evidence::collect(&self.evidence_scene(pids, by, cause, file), out)
                 };
                 let collected = std::panic::catch_unwind(std::panic::AssertUnwindSafe(collect));
                 let code = match collected {
                     Ok(Ok(_)) => 0,
-                    Ok(Err(error)) => error.raw_os_error().filter(|errno| *errno < 128).unwrap_or(1),
+                    Ok(Err(error)) => error
+                        .raw_os_error()
+                        .filter(|errno| *errno < 128)
+                        .unwrap_or(1),
                     Err(_) => 1,
                 };
                 process::exit_now(code)
@@ -373,19 +393,30 @@ impl Keeper {
         pids: Vec<i32>,
         by: &'a str,
         cause: Option<i32>,
-        file: Option<OwnedFd>,
-        scene: &super::link::Scene,
+        refused: Option<OwnedFd>,
     ) -> evidence::Scene<'a> {
+        let (seconds, nanoseconds) = self.scene.as_ref().map_or((0, 0), |scene| scene.since);
         evidence::Scene {
             pids,
+            cgroup: self
+                .scene
+                .as_ref()
+                .map(|scene| scene.cgroup.as_str())
+                .filter(|line| !line.is_empty()),
+            frozen: self
+                .freezing
+                .as_ref()
+                .is_some_and(|freezing| freezing.frozen),
             container: self.journal.identity(),
             policy: self.journal.policy(),
             profiles: self.journal.profiles(),
+            init: self.journal.init(),
             by,
             journal: self.journal.path(),
             drifted: cause,
-            file: file.map(File::from),
-            started: scene.since.0,
+            refused,
+            started: UNIX_EPOCH + Duration::new(seconds, nanoseconds),
+            until: Instant::now() + COLLECTS_UNTIL,
         }
     }
 
@@ -443,7 +474,7 @@ pub(super) enum PersonAsks {
 }
 
 fn cgroup_thaw(keeper: &Keeper) -> std::io::Result<()> {
-    keeper.cgroup.as_ref().map_or(Ok(()), crate::cgroup::Cgroup::thaw)
+    keeper.cgroup.as_ref().map_or(Ok(()), Cgroup::thaw)
 }
 
 fn gone(error: &std::io::Error) -> String {

@@ -22,7 +22,9 @@ pub(super) struct Finding {
 /// Milliseconds of a clock that nobody sets, the same in every process.
 pub(super) fn now() -> u64 {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
-    time.map_or(0, |time| time.tv_sec() as u64 * 1000 + time.tv_nsec() as u64 / 1_000_000)
+    time.map_or(0, |time| {
+        time.tv_sec() as u64 * 1000 + time.tv_nsec() as u64 / 1_000_000
+    })
 }
 
 /// The rules that are met by what was seen and that `which` asks for. `program` is the executable that

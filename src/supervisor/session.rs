@@ -11,11 +11,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::EpollFlags;
 
 use super::keeper::{Keeper, Source, Workload, is_listener};
+use super::link::Order;
 use super::{Sealed, look};
 use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
 use crate::control::Answer;
 use crate::event::{self, Report, What};
-use super::link::Order;
 use crate::seal::{Rlimit, rights};
 use crate::sys::{pidfd, process, seccomp, socket};
 
@@ -389,9 +389,7 @@ impl Keeper {
     /// There can be no watcher for now: nothing starts without one.
     pub(super) fn fail_those_who_wait(&mut self) {
         let why = self.attendant.failed.clone().unwrap_or_default();
-        let waits = |source: &Source| {
-            matches!(source, Source::Session(session) if matches!(session.stage, Stage::Checked(..)))
-        };
+        let waits = |source: &Source| matches!(source, Source::Session(session) if matches!(session.stage, Stage::Checked(..)));
         let waiting: Vec<u64> = self
             .sources
             .iter()
@@ -405,9 +403,7 @@ impl Keeper {
 
     /// Hears what became of those that have their word.
     pub(super) fn hear_pipes(&mut self) {
-        let released = |source: &Source| {
-            matches!(source, Source::Session(session) if matches!(session.stage, Stage::Released(..)))
-        };
+        let released = |source: &Source| matches!(source, Source::Session(session) if matches!(session.stage, Stage::Released(..)));
         if !self.sources.values().any(released) {
             return;
         }

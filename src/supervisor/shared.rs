@@ -97,7 +97,11 @@ impl Shared {
     }
 
     /// Takes the next call of a listener into the shared slot.
-    pub(super) fn receive(&self, listener: &impl std::os::fd::AsFd, token: u64) -> io::Result<Notification> {
+    pub(super) fn receive(
+        &self,
+        listener: &impl std::os::fd::AsFd,
+        token: u64,
+    ) -> io::Result<Notification> {
         self.set(CALL_OF, token);
         self.set(CALL_ANSWERED, 0);
         seccomp::receive_into(listener, &self.region, CALL)
@@ -119,7 +123,10 @@ impl Shared {
     }
 
     /// Takes the next file event; none where there is none.
-    pub(super) fn read_file(&self, group: &impl std::os::fd::AsFd) -> io::Result<Option<fanotify::Event>> {
+    pub(super) fn read_file(
+        &self,
+        group: &impl std::os::fd::AsFd,
+    ) -> io::Result<Option<fanotify::Event>> {
         fanotify::read_one(group, &self.region, FILE)
     }
 
@@ -135,14 +142,20 @@ impl Shared {
 
     /// Counts a call whose event is left out.
     pub(super) fn leave_out_call(&self, number: i32) {
-        let number = usize::try_from(number).unwrap_or(MOST_CALLS).min(MOST_CALLS - 1);
-        self.region.u64_at(LEFT_CALLS + number * 8).fetch_add(1, Relaxed);
+        let number = usize::try_from(number)
+            .unwrap_or(MOST_CALLS)
+            .min(MOST_CALLS - 1);
+        self.region
+            .u64_at(LEFT_CALLS + number * 8)
+            .fetch_add(1, Relaxed);
         self.set(LEFT_ANY, 1);
     }
 
     /// The same for a rule.
     pub(super) fn leave_out_rule(&self, rule: usize) {
-        self.region.u64_at(LEFT_RULES + rule * 8).fetch_add(1, Relaxed);
+        self.region
+            .u64_at(LEFT_RULES + rule * 8)
+            .fetch_add(1, Relaxed);
         self.set(LEFT_ANY, 1);
     }
 
@@ -263,7 +276,14 @@ impl Shared {
         }
         let mut entry = [0; ENTRY];
         self.take_from(tail, &mut entry);
-        let word = |from: usize| u32::from_le_bytes([entry[from], entry[from + 1], entry[from + 2], entry[from + 3]]);
+        let word = |from: usize| {
+            u32::from_le_bytes([
+                entry[from],
+                entry[from + 1],
+                entry[from + 2],
+                entry[from + 3],
+            ])
+        };
         let length = word(0) as usize;
         let size = ENTRY + length.next_multiple_of(8);
         if length > LARGEST || size > used as usize {
@@ -384,10 +404,26 @@ mod tests {
     fn a_window_counts_what_lies_within_it() {
         let rules = [rule(3, 10_000), rule(2, 0), rule(1, 0)];
         let shared = Shared::new(&rules).unwrap();
-        let hits = |at: &[u64]| at.iter().map(|now| shared.hit(0, &rules[0], *now)).collect::<Vec<_>>();
-        assert_eq!(hits(&[20_000, 21_000, 35_000, 36_000, 37_000, 37_001]), [1, 2, 1, 2, 3, 3]);
-        assert_eq!((0..3).map(|now| shared.hit(1, &rules[1], now)).collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(shared.hit(2, &rules[2], 0), 1, "the rules' windows do not touch");
+        let hits = |at: &[u64]| {
+            at.iter()
+                .map(|now| shared.hit(0, &rules[0], *now))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            hits(&[20_000, 21_000, 35_000, 36_000, 37_000, 37_001]),
+            [1, 2, 1, 2, 3, 3]
+        );
+        assert_eq!(
+            (0..3)
+                .map(|now| shared.hit(1, &rules[1], now))
+                .collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
+        assert_eq!(
+            shared.hit(2, &rules[2], 0),
+            1,
+            "the rules' windows do not touch"
+        );
     }
 
     #[test]

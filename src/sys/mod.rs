@@ -19,6 +19,7 @@ pub mod seccomp;
 pub mod shared;
 pub mod socket;
 pub mod spawn;
+pub mod statx;
 
 use std::io;
 

@@ -81,7 +81,8 @@ pub fn is_network(fd: impl AsFd) -> bool {
     let mut size = size_of::<libc::c_int>() as libc::socklen_t;
     let (raw, value) = (fd.as_fd().as_raw_fd(), (&raw mut domain).cast());
     // SAFETY: getsockopt(2) writes at most `size` bytes, which `domain` has, and the size.
-    let told = unsafe { libc::getsockopt(raw, libc::SOL_SOCKET, libc::SO_DOMAIN, value, &raw mut size) };
+    let told =
+        unsafe { libc::getsockopt(raw, libc::SOL_SOCKET, libc::SO_DOMAIN, value, &raw mut size) };
     told == 0 && matches!(domain, libc::AF_INET | libc::AF_INET6)
 }
 

@@ -12,7 +12,9 @@ pub(super) fn sees(seen: &Seen<'_>) -> Option<String> {
     };
     let path = &execution.file.path;
     if execution.changed {
-        return Some(format!("executes {path}, which changed after the container's start"));
+        return Some(format!(
+            "executes {path}, which changed after the container's start"
+        ));
     }
     execution
         .writable_mount

@@ -12,13 +12,17 @@ pub(super) fn sees(seen: &Seen<'_>) -> Option<String> {
         Seen::Call {
             name: "memfd_create",
             args,
-        } if args[1] & MFD_NOEXEC_SEAL == 0 => Some("asked for memory that can be executed (memfd_create)".into()),
-        Seen::Execution(execution) if execution.deleted => {
-            Some(format!("executes {}, which has no name any more", execution.file.path))
+        } if args[1] & MFD_NOEXEC_SEAL == 0 => {
+            Some("asked for memory that can be executed (memfd_create)".into())
         }
-        Seen::Execution(execution) if execution.shared_memory => {
-            Some(format!("executes {}, which lies in shared memory", execution.file.path))
-        }
+        Seen::Execution(execution) if execution.deleted => Some(format!(
+            "executes {}, which has no name any more",
+            execution.file.path
+        )),
+        Seen::Execution(execution) if execution.shared_memory => Some(format!(
+            "executes {}, which lies in shared memory",
+            execution.file.path
+        )),
         _ => None,
     }
 }

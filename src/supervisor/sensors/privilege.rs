@@ -6,7 +6,13 @@ use super::Seen;
 
 /// Calls by which a process changes its user. They are seen where the profile has them as tripwires.
 const CALLS: [&str; 7] = [
-    "setuid", "setreuid", "setresuid", "setgid", "setregid", "setresgid", "setfsuid",
+    "setuid",
+    "setreuid",
+    "setresuid",
+    "setgid",
+    "setregid",
+    "setresgid",
+    "setfsuid",
 ];
 
 pub(super) fn sees(seen: &Seen<'_>) -> Option<String> {
@@ -18,9 +24,9 @@ pub(super) fn sees(seen: &Seen<'_>) -> Option<String> {
                 return Some(format!("executes {path}, which has {gains}"));
             }
             match (execution.uid, execution.parent_uid) {
-                (Some(0), Some(parent)) if parent != 0 => {
-                    Some(format!("executes {path} as uid 0, and its parent is uid {parent}"))
-                }
+                (Some(0), Some(parent)) if parent != 0 => Some(format!(
+                    "executes {path} as uid 0, and its parent is uid {parent}"
+                )),
                 _ => None,
             }
         }

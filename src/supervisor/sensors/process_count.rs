@@ -11,7 +11,9 @@ pub(super) fn sees(rule: &Rule, seen: &Seen<'_>) -> Option<String> {
         return None;
     };
     if *refused > 0 {
-        return Some(format!("its limit refused a process {refused} times; it has {now} tasks"));
+        return Some(format!(
+            "its limit refused a process {refused} times; it has {now} tasks"
+        ));
     }
     let above = rule.above?;
     (*now > above).then(|| format!("it has {now} tasks, more than {above}"))

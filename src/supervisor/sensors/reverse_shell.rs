@@ -18,7 +18,12 @@ pub(super) fn sees(rule: &Rule, seen: &Seen<'_>) -> Option<String> {
         return None;
     }
     let names = ["standard input", "standard output", "standard error"];
-    let which = (0..3).filter(|bit| bits >> bit & 1 == 1).map(|bit| names[bit]);
+    let which = (0..3)
+        .filter(|bit| bits >> bit & 1 == 1)
+        .map(|bit| names[bit]);
     let which: Vec<&str> = which.collect();
-    Some(format!("executes {path} with a network socket as {}", which.join(" and ")))
+    Some(format!(
+        "executes {path} with a network socket as {}",
+        which.join(" and ")
+    ))
 }

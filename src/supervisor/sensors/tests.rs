@@ -38,7 +38,13 @@ fn call(name: &str) -> Seen<'_> {
 
 #[track_caller]
 fn saw(rule: &Rule, seen: &Seen<'_>, wanted: bool) {
-    assert_eq!(sees(rule, seen).is_some(), wanted, "{:?} {:?}", rule.on, sees(rule, seen));
+    assert_eq!(
+        sees(rule, seen).is_some(),
+        wanted,
+        "{:?} {:?}",
+        rule.on,
+        sees(rule, seen)
+    );
 }
 
 #[test]

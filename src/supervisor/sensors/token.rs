@@ -8,7 +8,10 @@ pub(super) fn sees(seen: &Seen<'_>) -> Option<String> {
         Seen::Opening {
             file,
             entrypoint: false,
-        } => Some(format!("opens {}, the pod's service-account token", file.path)),
+        } => Some(format!(
+            "opens {}, the pod's service-account token",
+            file.path
+        )),
         _ => None,
     }
 }

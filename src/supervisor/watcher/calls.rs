@@ -98,7 +98,11 @@ impl Watcher<'_> {
         }
         self.hammered = 0;
         let mut polled = vec![PollFd::new(self.link.as_fd(), PollFlags::POLLIN)];
-        polled.extend(self.files.as_ref().map(|files| PollFd::new(files.as_fd(), PollFlags::POLLIN)));
+        polled.extend(
+            self.files
+                .as_ref()
+                .map(|files| PollFd::new(files.as_fd(), PollFlags::POLLIN)),
+        );
         let _ = poll(&mut polled, PollTimeout::from(REST.as_millis() as u8));
     }
 }

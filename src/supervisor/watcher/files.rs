@@ -137,10 +137,9 @@ impl Watcher<'_> {
         opened: (Execution, Vec<Finding>),
     ) {
         let now = look::image(pid);
-        let under_way = self
-            .pending
-            .iter_mut()
-            .find(|pending| pending.pid == pid && pending.before.is_some() && pending.before == now);
+        let under_way = self.pending.iter_mut().find(|pending| {
+            pending.pid == pid && pending.before.is_some() && pending.before == now
+        });
         if let Some(pending) = under_way {
             pending.opened.push(opened);
             return;
@@ -180,7 +179,10 @@ impl Watcher<'_> {
         while at < self.pending.len() {
             let pending = &mut self.pending[at];
             let image = look::image(pending.pid);
-            let ended = pending.pidfd.as_ref().is_some_and(|fd| pidfd::has_ended(fd.as_fd()));
+            let ended = pending
+                .pidfd
+                .as_ref()
+                .is_some_and(|fd| pidfd::has_ended(fd.as_fd()));
             let runs = image.is_some() && image != pending.before;
             if pending.next() <= now {
                 pending.looks += 1;
@@ -271,7 +273,11 @@ impl Watcher<'_> {
         let scene = self.scene.as_ref()?;
         let mount = process::mount_of(file).ok();
         let flags = nix::sys::statvfs::fstatvfs(file).ok();
-        let writable = flags.is_none_or(|flags| !flags.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
+        let writable = flags.is_none_or(|flags| {
+            !flags
+                .flags()
+                .contains(nix::sys::statvfs::FsFlags::ST_RDONLY)
+        });
         let changed = (stat.st_ctime as u64, stat.st_ctime_nsec as u32);
         let gains = if stat.st_mode & libc::S_ISUID != 0 {
             Some("set-user-id")

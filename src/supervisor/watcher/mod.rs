@@ -58,6 +58,7 @@ pub(super) struct Tools {
     pub(super) began: Vec<i32>,
     /// A folder to put the empty root on.
     pub(super) root: PathBuf,
+    pub(super) keeper: i32,
 }
 
 pub(super) struct Watcher<'a> {
@@ -142,13 +143,13 @@ pub(super) fn run(tools: Tools, shared: &Shared, rules: &[Rule], wires: &Tripwir
     process::exit_now(status.unwrap_or(BROKEN))
 }
 
-fn confined(root: &std::path::Path) -> Result<(), String> {
-    confine::empty_root(root)
-        .map_err(|error| format!("cannot enter an empty root: {error}"))?;
+fn confined(root: &std::path::Path, keeper: i32) -> Result<(), String> {
+    confine::empty_root(root).map_err(|error| format!("cannot enter an empty root: {error}"))?;
     confine::drop_privileges(confine::UID, confine::UID, &confine::KEPT)
         .map_err(|error| format!("cannot give up its privileges: {error}"))?;
-    confine::allow_only()
-        .map_err(|error| format!("cannot install its seccomp filter: {error}"))
+    // Once more: a change of user takes the wish away (PR_SET_PDEATHSIG).
+    process::die_with_parent(keeper).map_err(|error| format!("its keeper is gone: {error}"))?;
+    confine::allow_only().map_err(|error| format!("cannot install its seccomp filter: {error}"))
 }
 
 impl<'a> Watcher<'a> {
@@ -163,7 +164,7 @@ impl<'a> Watcher<'a> {
         let timeout = socket::set_timeout(&tools.link, link::PATIENCE);
         if let Err(why) = timeout
             .map_err(|error| error.to_string())
-            .and_then(|()| confined(&tools.root))
+            .and_then(|()| confined(&tools.root, tools.keeper))
         {
             // The keeper tells it to whoever waits for the container.
             let _ = say(&Request::Failed { why });
