@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::state::StateError;
 
+mod alarm;
 mod doctor;
 mod events;
 mod inspect;
