@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::detect::Freeze;
 use crate::state::Status;
 
+pub mod client;
+
 /// Version of these messages; a message with another one is refused.
 pub const VERSION: u32 = 1;
 

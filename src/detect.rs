@@ -168,6 +168,17 @@ pub enum Then {
     Thaw,
 }
 
+impl Then {
+    /// As profiles spell it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Then::Kill => "kill",
+            Then::Thaw => "thaw",
+        }
+    }
+}
+
 /// How long a freeze lasts, and what then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,7 +16,7 @@ pub const VERSION: u32 = 2;
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
-    /// [`VERSION`].
+    /// Version of this schema; a reader refuses a larger one than it knows.
     pub version: u32,
     /// 1, 2, 3, … for one container; a hole is a loss.
     pub seq: u64,

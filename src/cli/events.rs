@@ -1,34 +1,52 @@
-//! `mantlet events`: what containers were refused, and the line that would allow it.
+//! `mantlet events`: what happened in containers: denials with the line that would allow them,
+//! detections, and what became of responses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::journal::{Journal, Line};
-use super::text::{Ink, escape, ink, name};
+use super::text::escape;
 use super::{CliError, warn};
 use crate::config::Config;
-use crate::event::{Event, Process, Session, What};
+use crate::detect::Severity;
+use crate::event::What;
+
+mod filter;
+mod human;
+
+use filter::{Filter, Kind, severities};
+use human::human;
 
 /// Arguments of `events`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only the container of this id, or whose id begins with it
-    #[arg(value_name = "ID", conflicts_with = "container")]
-    id: Option<String>,
+    /// Only containers of these ids, or whose ids begin with them
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
     /// The same as ID
-    #[arg(short, long, value_name = "ID")]
-    container: Option<String>,
+    #[arg(short, long = "container", value_name = "ID")]
+    containers: Vec<String>,
+    /// Only events of these kinds
+    #[arg(long = "type", value_name = "KIND", value_delimiter = ',', value_enum)]
+    kinds: Vec<Kind>,
+    /// Only detections at least so bad, and of other kinds only those that --type names
+    #[arg(long, value_name = "LEAST", value_parser = severities())]
+    severity: Option<Severity>,
+    /// Only events that are not older, such as `10m` or `2h 30m`
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    since: Option<Duration>,
     /// Go on with events as they happen, of new containers too
     #[arg(short, long)]
     follow: bool,
-    /// Only the last N of the events that are there already
+    /// Only the last N of the events that are there already and wanted
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
     /// Print the journal's own JSON lines
@@ -37,22 +55,17 @@ pub struct Args {
 }
 
 /// Prints events in the order of time. A gap in a container's numbers and a line that is no event
-/// are said on stderr; either makes the exit code 1.
+/// are said on stderr, whatever is asked for; either makes the exit code 1.
 pub fn events(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
-    let mut stream = Stream {
-        wanted: args.id.clone().or_else(|| args.container.clone()),
-        json: args.json,
-        journals: BTreeMap::new(),
-        shown: 0,
-        faults: 0,
-    };
+    let mut stream = Stream::new(args);
     // The watch comes first: what is written in between is then seen twice by us, never missed.
     let watch = args.follow.then(|| watch(&config.log_dir)).transpose()?;
-    let mut past = stream.gather(&config.log_dir)?;
-    let skipped = args
-        .lines
-        .map_or(0, |lines| past.len().saturating_sub(lines));
-    stream.print(past.drain(..).skip(skipped))?;
+    let past = stream.gather(&config.log_dir)?;
+    let older = args.lines.map_or(0, |lines| {
+        let wanted = past.iter().filter(|(_, line)| stream.wants(line)).count();
+        wanted.saturating_sub(lines)
+    });
+    stream.print(past, older)?;
     if let Some(watch) = watch {
         stream.follow(&watch, &config.log_dir)?;
     } else if stream.journals.is_empty() {
@@ -60,9 +73,9 @@ pub fn events(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             "no events; there is no journal in {}",
             config.log_dir.display()
         ));
-    } else if let Some(wanted) = stream.wanted.as_deref().filter(|_| stream.shown == 0) {
+    } else if let Some(place) = stream.met.iter().position(|met| !met) {
         return Err(CliError::NoEvents {
-            id: wanted.to_owned(),
+            id: stream.filter.ids[place].clone(),
             folder: config.log_dir.clone(),
         });
     }
@@ -75,18 +88,34 @@ pub fn events(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
 
 /// Journals and how to show them.
 struct Stream {
-    wanted: Option<String>,
+    filter: Filter,
     json: bool,
     journals: BTreeMap<PathBuf, Journal>,
-    /// Lines that were wanted.
-    shown: usize,
+    /// Of which of the filter's ids there were events.
+    met: Vec<bool>,
     /// Gaps and lines that could not be understood.
     faults: usize,
 }
 
 impl Stream {
-    /// New lines of all journals in the folder, in the order of time; of one journal always in its
-    /// own order, whatever the clock did.
+    fn new(args: &Args) -> Stream {
+        let ids = [&args.ids[..], &args.containers].concat();
+        Stream {
+            met: vec![false; ids.len()],
+            filter: Filter {
+                ids,
+                kinds: args.kinds.clone(),
+                severity: args.severity,
+                since: args.since.map(Filter::moment),
+            },
+            json: args.json,
+            journals: BTreeMap::new(),
+            faults: 0,
+        }
+    }
+
+    /// New lines of all journals in the folder that are of wanted containers and recent, in the order
+    /// of time; of one journal always in its own order, whatever the clock did.
     fn gather(&mut self, log_dir: &Path) -> Result<Vec<(PathBuf, Line)>, CliError> {
         let mut all = Vec::new();
         for path in journals_in(log_dir)? {
@@ -94,31 +123,48 @@ impl Stream {
                 .journals
                 .entry(path.clone())
                 .or_insert_with(|| Journal::new(path.clone()));
-            let lines = match journal.read_on() {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                lines => lines.map_err(failed("read", &path))?,
-            };
+            let lines = journal.read_on().map_err(failed("read", &path))?;
             let mut latest = String::new();
             for line in lines {
                 if let Ok(event) = &line.event {
                     latest = latest.max(event.time.clone());
                 }
-                all.push((latest.clone(), (path.clone(), line)));
+                if self.is_meant(&path, &line) && self.filter.is_recent(&line) {
+                    all.push((latest.clone(), (path.clone(), line)));
+                }
             }
         }
         all.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(all.into_iter().map(|(_, line)| line).collect())
     }
 
-    fn print(&mut self, lines: impl Iterator<Item = (PathBuf, Line)>) -> Result<(), CliError> {
+    /// Whether a line is of a wanted container; notes that there was one.
+    fn is_meant(&mut self, path: &Path, line: &Line) -> bool {
+        let places: Vec<usize> = self.filter.meant(path, line).collect();
+        for &place in &places {
+            self.met[place] = true;
+        }
+        self.filter.ids.is_empty() || !places.is_empty()
+    }
+
+    /// A line that cannot be understood may be anything, so it is wanted.
+    fn wants(&self, line: &Line) -> bool {
+        let event = line.event.as_ref();
+        event.map_or(true, |event| self.filter.wants(event))
+    }
+
+    /// Prints what is wanted, without the first `older` of it.
+    fn print(&mut self, lines: Vec<(PathBuf, Line)>, mut older: usize) -> Result<(), CliError> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         for (path, line) in lines {
-            if !self.wants(&path, &line) {
+            let wanted = self.wants(&line);
+            if older > 0 {
+                older -= usize::from(wanted);
                 continue;
             }
-            self.shown += 1;
             self.faults += complain(&path, &line);
             match &line.event {
+                _ if !wanted => {}
                 _ if self.json => {
                     out.write_all(&line.raw)?;
                     out.write_all(b"\n")?;
@@ -128,21 +174,6 @@ impl Stream {
             }
         }
         Ok(out.flush()?)
-    }
-
-    /// A line that cannot be understood belongs to whom the file's name says.
-    fn wants(&self, path: &Path, line: &Line) -> bool {
-        let Some(wanted) = &self.wanted else {
-            return true;
-        };
-        match &line.event {
-            Ok(event) => event.container.id.starts_with(wanted.as_str()),
-            Err(_) => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.split_once('-')
-                    .is_some_and(|(_, id)| id.starts_with(wanted.as_str()))
-            }
-        }
     }
 
     /// Sleeps until the folder changes or nobody reads our output any more.
@@ -170,7 +201,7 @@ impl Stream {
                     Err(errno) => return Err(failed("watch", log_dir)(errno.into())),
                 }
                 let new = self.gather(log_dir)?;
-                self.print(new.into_iter())?;
+                self.print(new, 0)?;
             }
         }
     }
@@ -188,11 +219,17 @@ fn complain(path: &Path, line: &Line) -> usize {
     }
     let Some(gap) = &line.gap else { return 0 };
     if gap.found > gap.expected {
-        let last = gap.found - 1;
-        warn(&format!(
-            "{journal}: events {} to {last} are MISSING; look for a full disk or a rotated journal",
-            gap.expected
-        ));
+        let (first, last) = (gap.expected, gap.found - 1);
+        warn(&match line.event.as_ref().map(|event| &event.what) {
+            Ok(What::Lost { cause, .. }) => format!(
+                "{journal}: events {first} to {last} are LOST, they could not be written: {}; \
+                 mend that, so that no more are",
+                escape(cause)
+            ),
+            _ => format!(
+                "{journal}: events {first} to {last} are MISSING; look for a full disk or a rotated journal"
+            ),
+        });
     } else {
         warn(&format!(
             "{journal}: event {} comes after event {}; the journal was written by two supervisors",
@@ -203,21 +240,25 @@ fn complain(path: &Path, line: &Line) -> usize {
     1
 }
 
-/// Journals in the folder, ordered by name; none where there is no folder.
+/// Journals in the folder, those that were only put aside included, ordered by name; none where there
+/// is no folder.
 fn journals_in(log_dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     let entries = match fs::read_dir(log_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed("list", log_dir))?,
     };
-    let mut paths = Vec::new();
+    let mut paths = BTreeSet::new();
     for entry in entries {
         let path = entry.map_err(failed("list", log_dir))?.path();
+        let path = match path.extension() {
+            Some(ending) if ending == "1" => path.with_extension(""),
+            _ => path,
+        };
         if path.extension().is_some_and(|ending| ending == "jsonl") {
-            paths.push(path);
+            paths.insert(path);
         }
     }
-    paths.sort();
-    Ok(paths)
+    Ok(paths.into_iter().collect())
 }
 
 /// A watch on the folder: one for all journals, present and to come.
@@ -242,114 +283,4 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Cli
         path,
         source,
     }
-}
-
-/// One event as a person reads it: a line, and for a denial the `fix` beneath it.
-fn human(event: &Event) -> String {
-    let head = format!("{}  {}", escape(&event.time), name(&event.container));
-    let (what, fix) = match &event.what {
-        What::Tripwire {
-            process,
-            syscall,
-            args,
-            errno,
-            profile,
-            fix,
-            ..
-        } => {
-            let denied = ink("denied", Ink::Bad);
-            let call = format!("{}({})", escape(syscall), escape(&args.join(", ")));
-            (
-                format!("{denied} {call} = {}  by {}", escape(errno), who(process)),
-                Some(remedy(event, profile, fix)),
-            )
-        }
-        What::Start {
-            process,
-            session,
-            stricter,
-            report,
-        } => {
-            let held = match &stricter[..] {
-                [] => String::new(),
-                more => format!(" held to {} too", escape(&more.join(" + "))),
-            };
-            let what = format!(
-                "started {} {}{held}  landlock: {}; seccomp: {}",
-                kind(*session),
-                who(process),
-                super::ps::landlock(report),
-                super::ps::seccomp(report)
-            );
-            (what, None)
-        }
-        What::Detection {
-            rule,
-            profile,
-            process,
-            why,
-            ..
-        } => (
-            format!(
-                "{} {}/{}: {}  by {}",
-                ink("detected", Ink::Bad),
-                escape(profile),
-                escape(rule),
-                escape(why),
-                process.as_ref().map_or_else(|| "the container".into(), who)
-            ),
-            None,
-        ),
-        What::Response { action, by, .. } => (format!("{action:?} by {}", escape(by)), None),
-        What::Watcher { ended, .. } => (format!("watcher ended: {}", escape(ended)), None),
-        What::Lost { count, cause } => (format!("{count} lines lost: {}", escape(cause)), None),
-        What::Overflow { count } => (format!("queue overflow, {count} times"), None),
-        What::Suppressed { count, of } => (
-            format!(
-                "{} {count} more of: {}",
-                ink("left out", Ink::Odd),
-                escape(of)
-            ),
-            None,
-        ),
-        What::Failed { session, message } => {
-            let failed = ink("failed", Ink::Bad);
-            (
-                format!("{failed} to start {}: {}", kind(*session), escape(message)),
-                None,
-            )
-        }
-        What::Exit { process, code } => {
-            let code = code.map_or_else(String::new, |code| format!(" with code {code}"));
-            (format!("exited{code}  {}", who(process)), None)
-        }
-        What::End { tripwires } => (format!("ended  {tripwires} denials in all"), None),
-    };
-    let fix = fix.map_or_else(String::new, |fix| format!("    {fix}\n"));
-    format!("{head}  {what}\n{fix}")
-}
-
-/// The line that would allow it, and in which profile where that is not plain.
-fn remedy(event: &Event, profile: &str, fix: &str) -> String {
-    if event.profiles.len() > 1 && !profile.is_empty() {
-        format!("fix in {}: {}", escape(profile), escape(fix))
-    } else {
-        format!("fix: {}", escape(fix))
-    }
-}
-
-fn kind(session: Session) -> &'static str {
-    match session {
-        Session::Workload => "workload",
-        Session::Exec => "exec session",
-    }
-}
-
-fn who(process: &Process) -> String {
-    let exe = if process.exe.is_empty() {
-        &process.comm
-    } else {
-        &process.exe
-    };
-    format!("{}[{}] uid {}", escape(exe), process.pid, process.uid)
 }

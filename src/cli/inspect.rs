@@ -4,16 +4,18 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::select::{self, Known};
-use super::text::{Ink, escape, ink, name};
-use super::{CliError, print_json, ps, warn};
+use super::text::{Ink, escape, ink, name, table};
+use super::{CliError, alarm, print_json, ps, warn};
 use crate::config::Config;
+use crate::detect::{Freeze, OnLoss, Rule};
 use crate::event::{Domain, Report};
-use crate::state::{ExecRules, Record, SessionRule, SubPolicy};
+use crate::state::{ExecRules, Record, SessionRule, Status, SubPolicy};
 
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
@@ -29,9 +31,7 @@ pub struct Args {
 /// Shows one container. Exit code 1 where its record cannot be read.
 pub fn inspect(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     let known = select::one(&config.state_dir, &args.id)?;
-    if let Some(alarm) = known.alarm() {
-        warn(&alarm);
-    }
+    alarm::alarms(&known).iter().for_each(|alarm| warn(alarm));
     let Ok(record) = &known.record else {
         return Ok(ExitCode::FAILURE);
     };
@@ -115,6 +115,7 @@ fn page(known: &Known, record: &Record) -> String {
     };
     let mut page = pairs("Container", &identity(known, record));
     page += &pairs("Took effect", &attested(known));
+    page += &format!("\nDetection\n{}", rules(&record.detect));
     page += &format!("\nEffective policy\n{}", indented(&effective));
     page += &format!("\nconfig.json\n{diff}");
     page
@@ -148,7 +149,14 @@ fn identity(known: &Known, record: &Record) -> Vec<(&'static str, String)> {
         ),
         ("init", format!("sha256:{}", escape(&record.init_digest))),
         ("exec", sessions(&record.exec)),
-        ("supervisor", known.watch().word().to_owned()),
+        ("supervisor", ps::state(known)),
+        (
+            "without it",
+            match record.on_supervisor_loss {
+                OnLoss::Keep => "goes on, without reports (on_supervisor_loss: keep)".into(),
+                OnLoss::Kill => "is ended (on_supervisor_loss: kill)".into(),
+            },
+        ),
         ("state", path(&known.home.path)),
     ]
 }
@@ -194,7 +202,7 @@ fn said(rule: &SessionRule) -> Vec<String> {
 
 /// What init attested and the supervisor checked; never what was merely planned.
 fn attested(known: &Known) -> Vec<(&'static str, String)> {
-    let Ok(Some(status)) = &known.status else {
+    let Some(status) = known.seen() else {
         return vec![(
             "",
             "nothing attested: no supervisor wrote a status".to_owned(),
@@ -204,13 +212,22 @@ fn attested(known: &Known) -> Vec<(&'static str, String)> {
         (
             "events",
             format!(
-                "{}, {} denials, {} exec sessions",
-                status.events, status.tripwires, status.sessions
+                "{}, {} denials, {} detections, {} exec sessions; {} left out, {} lost",
+                status.events,
+                status.tripwires,
+                status.detections,
+                status.sessions,
+                status.suppressed,
+                status.lost
             ),
         ),
-        ("journal", escape(&status.journal.display().to_string())),
+        ("journal", journal(status)),
+        ("evidence", evidence(status)),
+        ("watcher", watcher(status)),
         ("pid", status.pid.to_string()),
     ];
+    let frozen = status.frozen.as_ref();
+    rows.extend(frozen.map(|frozen| ("FROZEN", alarm::freeze(frozen))));
     let Some(report) = &status.report else {
         rows.push((
             "",
@@ -244,6 +261,68 @@ fn attested(known: &Known) -> Vec<(&'static str, String)> {
         .map(|text| ("goes without", escape(text)));
     rows.extend(degraded);
     rows
+}
+
+fn journal(status: &Status) -> String {
+    let path = escape(&status.journal.display().to_string());
+    match &status.journal_error {
+        None => path,
+        Some(cause) => format!("{path}, which CANNOT be written: {}", escape(cause)),
+    }
+}
+
+fn evidence(status: &Status) -> String {
+    let last = status.evidence.as_ref();
+    last.map_or("-".into(), |path| escape(&path.display().to_string()))
+}
+
+fn watcher(status: &Status) -> String {
+    let restarts = status.watcher_restarts;
+    match status.watcher {
+        0 => format!("none, {restarts} ended"),
+        pid => format!("pid {pid}, {restarts} ended before it"),
+    }
+}
+
+/// The rules in force, one a line, with what each looks at beneath its response.
+fn rules(rules: &[Rule]) -> String {
+    if rules.is_empty() {
+        return "  no rules: tripwires are denied and reported, nothing else is looked for\n"
+            .into();
+    }
+    let head = [
+        "RULE", "ON", "ABOUT", "SEVERITY", "AFTER", "RESPONSE", "TAGS",
+    ];
+    let rows: Vec<Vec<String>> = rules.iter().map(rule).collect();
+    indented(&table(&head, &rows))
+}
+
+fn rule(rule: &Rule) -> Vec<String> {
+    let mut about: Vec<String> = [&rule.calls[..], &rule.programs].concat();
+    about.extend(rule.above.map(|tasks| format!("above {tasks} tasks")));
+    about.extend(rule.unless.iter().map(|glob| format!("not {glob}")));
+    let after = match rule.within() {
+        _ if rule.after == 1 => "-".into(),
+        None => format!("{} times", rule.after),
+        Some(window) => format!("{} in {}", rule.after, humantime::format_duration(window)),
+    };
+    let response = match rule.freeze {
+        Some(Freeze { for_ms, then }) => {
+            let time = humantime::format_duration(Duration::from_millis(for_ms));
+            format!("{} {time}, then {}", rule.respond.word(), then.word())
+        }
+        None => rule.respond.word().to_owned(),
+    };
+    let cells = [
+        format!("{}/{}", rule.profile, rule.name),
+        rule.on.word().to_owned(),
+        or_dash(about.join(", ")),
+        rule.severity.word().to_owned(),
+        after,
+        response,
+        or_dash(rule.tags.join(", ")),
+    ];
+    cells.iter().map(|cell| escape(cell)).collect()
 }
 
 /// What one domain denies unless a rule allows it, and its rules.

@@ -1,9 +1,10 @@
-//! Reading journals: JSON lines that a supervisor may be writing at this moment.
+//! Reading journals: JSON lines that a supervisor may be writing at this moment, and put aside
+//! (`JOURNAL.1`) when they have become long.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
@@ -29,14 +30,19 @@ pub struct Gap {
     pub found: u64,
 }
 
+/// Which file that is: device and inode.
+type Identity = (u64, u64);
+
 /// One journal, read as far as it is written.
 #[derive(Debug)]
 pub struct Journal {
     /// The file.
     pub path: PathBuf,
-    /// Device and inode of the file that `offset` counts in.
-    identity: Option<(u64, u64)>,
+    /// The file that `offset` counts in.
+    identity: Option<Identity>,
     offset: u64,
+    /// The file that was put aside, once it was read.
+    aside: Option<Identity>,
     /// The beginning of a line whose end is not written yet.
     partial: Vec<u8>,
     /// Sequence number of the last event.
@@ -50,18 +56,65 @@ impl Journal {
             path,
             identity: None,
             offset: 0,
+            aside: None,
             partial: Vec::new(),
             last: 0,
         }
     }
 
-    /// The whole lines since the last call. A file that was replaced or cut short is read from its
-    /// beginning.
+    /// The whole lines since the last call; none where there is no such file. What was put aside
+    /// meanwhile is read to its end first, and before the first call from its beginning. A file that
+    /// was replaced or cut short is read from its beginning.
     ///
     /// # Errors
     /// The file cannot be opened or read.
     pub fn read_on(&mut self) -> io::Result<Vec<Line>> {
-        let mut file = self.open()?;
+        let current = open(&self.path)?;
+        let identity = current.as_ref().map(|(_, meta)| (meta.dev(), meta.ino()));
+        let mut lines = Vec::new();
+        if self.identity != identity || identity.is_none() {
+            lines = self.read_aside()?;
+            (self.identity, self.offset) = (identity, 0);
+            self.partial.clear();
+        }
+        let Some((mut file, meta)) = current else {
+            return Ok(lines);
+        };
+        if meta.len() < self.offset {
+            self.offset = 0;
+            self.partial.clear();
+        }
+        lines.extend(self.read_from(&mut file)?);
+        Ok(lines)
+    }
+
+    /// What was put aside, unless it was read before. Of the file that this one read last, only the
+    /// rest is new.
+    fn read_aside(&mut self) -> io::Result<Vec<Line>> {
+        let mut path = self.path.clone().into_os_string();
+        path.push(".1");
+        let Some((mut file, meta)) = open(Path::new(&path))? else {
+            return Ok(Vec::new());
+        };
+        let identity = Some((meta.dev(), meta.ino()));
+        if self.aside == identity {
+            return Ok(Vec::new());
+        }
+        self.aside = identity;
+        let beginning = self.last == 0;
+        if self.identity != identity {
+            self.offset = 0;
+            self.partial.clear();
+        }
+        let mut lines = self.read_from(&mut file)?;
+        // Only one file is kept aside: that it begins in the middle is by design.
+        if let Some(first) = lines.first_mut().filter(|_| beginning) {
+            first.gap = None;
+        }
+        Ok(lines)
+    }
+
+    fn read_from(&mut self, file: &mut File) -> io::Result<Vec<Line>> {
         file.seek(SeekFrom::Start(self.offset))?;
         let read = file.read_to_end(&mut self.partial)?;
         self.offset += read as u64;
@@ -75,23 +128,6 @@ impl Journal {
             .filter(|raw| !raw.is_empty())
             .map(|raw| self.line(raw))
             .collect())
-    }
-
-    fn open(&mut self) -> io::Result<File> {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(O_NOFOLLOW | O_NONBLOCK)
-            .open(&self.path)?;
-        let meta = file.metadata()?;
-        if !meta.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        let identity = Some((meta.dev(), meta.ino()));
-        if self.identity != identity || meta.len() < self.offset {
-            (self.identity, self.offset) = (identity, 0);
-            self.partial.clear();
-        }
-        Ok(file)
     }
 
     /// Numbers begin with 1 again where an id is used again, so 1 is never a gap.
@@ -111,6 +147,23 @@ impl Journal {
             gap,
         }
     }
+}
+
+/// A regular file, no link and no fifo; none where there is none.
+fn open(path: &Path) -> io::Result<Option<(File, Metadata)>> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NOFOLLOW | O_NONBLOCK)
+        .open(path);
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok(Some((file, meta)))
 }
 
 /// Understands one line. The version is judged first, so that a newer schema says so instead of
@@ -192,6 +245,36 @@ mod tests {
             found: 5,
         });
         assert_eq!(gaps(&lines), [None, None, gap, None, None]);
+    }
+
+    #[test]
+    fn a_journal_that_is_put_aside_meanwhile_loses_no_line() {
+        let scratch = Scratch::new("journal-aside");
+        let path = scratch.path.join("a.jsonl");
+        let aside = scratch.path.join("a.jsonl.1");
+        let numbers = |lines: Vec<Line>| -> Vec<u64> {
+            assert!(lines.iter().all(|line| line.gap.is_none()), "{lines:?}");
+            lines
+                .iter()
+                .map(|l| l.event.as_ref().unwrap().seq)
+                .collect()
+        };
+        std::fs::write(&aside, [4, 5].map(line).concat()).unwrap();
+        std::fs::write(&path, line(6)).unwrap();
+        let mut journal = Journal::new(path.clone());
+        assert_eq!(numbers(journal.read_on().unwrap()), [4, 5, 6]);
+        assert!(numbers(journal.read_on().unwrap()).is_empty());
+        // A line comes, then the file goes, and the next one is not there yet.
+        std::fs::write(&path, [6, 7].map(line).concat()).unwrap();
+        std::fs::rename(&path, &aside).unwrap();
+        assert_eq!(numbers(journal.read_on().unwrap()), [7]);
+        std::fs::write(&path, line(8)).unwrap();
+        assert_eq!(numbers(journal.read_on().unwrap()), [8]);
+        // Both between two looks.
+        std::fs::write(&path, [8, 9].map(line).concat()).unwrap();
+        std::fs::rename(&path, &aside).unwrap();
+        std::fs::write(&path, line(10)).unwrap();
+        assert_eq!(numbers(journal.read_on().unwrap()), [9, 10]);
     }
 
     #[test]

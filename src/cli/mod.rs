@@ -1,7 +1,7 @@
 //! `mantlet`, the command for people: what runs, what was refused, what this node can do.
 //!
-//! It only looks: it changes no container and no policy, and nothing that is enforced depends on
-//! it. Text that comes from containers (names, paths, arguments) is escaped wherever a person
+//! It changes no policy, and nothing that is enforced depends on it. Four verbs do something to a
+//! container (`freeze`, `thaw`, `kill`, `evidence`): they ask its supervisor, which alone may. Text that comes from containers (names, paths, arguments) is escaped wherever a person
 //! reads it, and passed through unchanged in JSON.
 //!
 //! Exit codes: 0 success; 1 failure, or something found that needs attention; 2 wrong usage.
@@ -15,13 +15,21 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::state::StateError;
 
+mod alarm;
+mod ask;
 mod doctor;
 mod events;
+mod evidence;
+mod freeze;
 mod inspect;
 mod journal;
+mod kill;
 mod ps;
+mod schema;
 mod select;
 mod text;
+mod thaw;
+mod tree;
 mod version;
 
 /// Sandboxed containers: what runs, what was refused, what this node can enforce.
@@ -45,12 +53,24 @@ struct Cli {
 enum Verb {
     /// List containers and what is enforced on each
     Ps(ps::Args),
-    /// Show what containers were refused, with the profile line that would allow it
+    /// Draw the processes of containers, with what they executed
+    Tree(tree::Args),
+    /// Show what happened: denials with the profile line that would allow them, detections, responses
     Events(events::Args),
     /// Show one container: record, effective policy, what took effect, config.json's changes
     Inspect(inspect::Args),
     /// Check what this node can enforce and what is missing, each with its remedy
     Doctor(doctor::Args),
+    /// Stop every process of one container, for somebody to look
+    Freeze(freeze::Args),
+    /// Let a frozen container go on
+    Thaw(thaw::Args),
+    /// End every process of one container at once, frozen or not
+    Kill(kill::Args),
+    /// Collect evidence of one container now, or list what was collected
+    Evidence(evidence::Args),
+    /// Print the JSON Schema of what other programs read
+    Schema(schema::Args),
 }
 
 /// Why a verb failed.
@@ -71,6 +91,36 @@ pub enum CliError {
         /// What was tried.
         operation: &'static str,
         /// On which file or folder.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The container's own files.
+    #[error("{reason}")]
+    Unreadable {
+        /// A [`StateError`]'s text, which says what to do.
+        reason: String,
+    },
+    /// A supervisor did not do what it was asked.
+    #[error("cannot {verb} container {:?}: {cause}", text::escape(id))]
+    Undone {
+        /// What was asked.
+        verb: &'static str,
+        /// The container.
+        id: String,
+        /// Why not, and what to do.
+        cause: ask::Undone,
+    },
+    /// A file that the person named is there.
+    #[error("{} exists; name another file, or replace it with --force", path.display())]
+    OutputExists {
+        /// The file.
+        path: std::path::PathBuf,
+    },
+    /// It cannot be written.
+    #[error("cannot write {}: {source}; the archive itself stays where it is", path.display())]
+    OutputFile {
+        /// The file.
         path: std::path::PathBuf,
         /// The cause.
         source: io::Error,
@@ -105,6 +155,13 @@ pub enum CliError {
     },
 }
 
+impl CliError {
+    fn undone(verb: &'static str, known: &select::Known, cause: ask::Undone) -> CliError {
+        let id = known.home.id();
+        CliError::Undone { verb, id, cause }
+    }
+}
+
 /// Runs one command line and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
@@ -134,9 +191,15 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.verb {
         // The only verb that has something to say about a broken configuration.
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
+        Some(Verb::Schema(args)) => schema::schema(&args),
         Some(Verb::Ps(args)) => ps::ps(&args, &Config::load()?),
+        Some(Verb::Tree(args)) => tree::tree(&args, &Config::load()?),
         Some(Verb::Events(args)) => events::events(&args, &Config::load()?),
         Some(Verb::Inspect(args)) => inspect::inspect(&args, &Config::load()?),
+        Some(Verb::Freeze(args)) => freeze::freeze(&args, &Config::load()?),
+        Some(Verb::Thaw(args)) => thaw::thaw(&args, &Config::load()?),
+        Some(Verb::Kill(args)) => kill::kill(&args, &Config::load()?),
+        Some(Verb::Evidence(args)) => evidence::evidence(&args, &Config::load()?),
         None => {
             let help = <Cli as clap::CommandFactory>::command().render_help();
             writeln!(io::stderr(), "{help}")?;

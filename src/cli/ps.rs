@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::select::{self, Known};
+use super::select::{self, Known, Watch};
 use super::text::{escape, name, short, table};
-use super::{CliError, print_json, warn};
+use super::{CliError, alarm, print_json, warn};
 use crate::config::Config;
 use crate::event::Report;
 
@@ -19,7 +19,7 @@ pub struct Args {
     json: bool,
 }
 
-const HEAD: [&str; 8] = [
+const HEAD: [&str; 9] = [
     "CONTAINER",
     "NAME",
     "PROFILE",
@@ -27,11 +27,13 @@ const HEAD: [&str; 8] = [
     "SECCOMP",
     "EVENTS",
     "TRIPWIRES",
-    "SUPERVISOR",
+    "DETECTIONS",
+    "STATE",
 ];
 
-/// Lists containers. A lost supervisor or an unreadable record is said on stderr too; the latter
-/// makes the exit code 1, because the list is then not the whole truth.
+/// Lists containers. What needs somebody's attention (a lost supervisor, a freeze, a journal that
+/// cannot be written) is said on stderr too, and so is an unreadable record, which makes the exit
+/// code 1, because the list is then not the whole truth.
 pub fn ps(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     let all = select::all(&config.state_dir)?;
     if args.json {
@@ -47,9 +49,8 @@ pub fn ps(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             .lock()
             .write_all(table(&HEAD, &rows).as_bytes())?;
     }
-    all.iter()
-        .filter_map(Known::alarm)
-        .for_each(|alarm| warn(&alarm));
+    let alarms = all.iter().flat_map(alarm::alarms);
+    alarms.for_each(|alarm| warn(&alarm));
     let whole = all
         .iter()
         .all(|known| known.record.is_ok() && known.status.is_ok());
@@ -62,7 +63,7 @@ pub fn ps(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
 
 fn row(known: &Known) -> Vec<String> {
     let dash = || "-".to_owned();
-    let status = known.status.as_ref().ok().and_then(Option::as_ref);
+    let status = known.seen();
     let report = status.and_then(|status| status.report.as_ref());
     let (names, profiles) = known.record.as_ref().map_or_else(
         |_| (dash(), dash()),
@@ -76,8 +77,32 @@ fn row(known: &Known) -> Vec<String> {
         report.map_or_else(dash, seccomp),
         status.map_or_else(dash, |status| status.events.to_string()),
         status.map_or_else(dash, |status| status.tripwires.to_string()),
-        known.watch().word().to_owned(),
+        status.map_or_else(dash, |status| status.detections.to_string()),
+        state(known),
     ]
+}
+
+/// How it stands with the supervisor, and what its container is in besides.
+pub fn state(known: &Known) -> String {
+    let watch = known.watch();
+    let mut parts = vec![watch.word().to_owned()];
+    let status = known.seen().filter(|_| watch.has_container());
+    if let Some(status) = status {
+        if status.frozen.is_some() {
+            // Running is what it is not.
+            parts.retain(|_| watch != Watch::Running);
+            parts.push("FROZEN".into());
+        }
+        match status.watcher_restarts {
+            0 => {}
+            1 => parts.push("1 watcher restart".into()),
+            some => parts.push(format!("{some} watcher restarts")),
+        }
+        if status.lost > 0 || status.journal_error.is_some() {
+            parts.push(format!("{} events LOST", status.lost));
+        }
+    }
+    parts.join(", ")
 }
 
 /// Landlock in one cell, from what init attested.
@@ -100,16 +125,27 @@ pub fn seccomp(report: &Report) -> String {
 }
 
 fn row_json(known: &Known) -> Value {
-    let status = known.status.as_ref().ok().and_then(Option::as_ref);
+    let status = known.seen();
     let mut row = json!({
         "id": known.home.id(),
         "supervisor": { "state": known.watch(), "pid": status.map(|status| status.supervisor) },
+        "watcher": status.map(|status| json!({
+            "pid": status.watcher,
+            "restarts": status.watcher_restarts,
+        })),
         "pid": status.map(|status| status.pid),
         "enforced": status.and_then(|status| status.report.as_ref()),
         "events": status.map(|status| status.events),
         "tripwires": status.map(|status| status.tripwires),
+        "detections": status.map(|status| status.detections),
+        "suppressed": status.map(|status| status.suppressed),
+        "lost": status.map(|status| status.lost),
+        "journal_error": status.and_then(|status| status.journal_error.as_ref()),
         "sessions": status.map(|status| status.sessions),
         "journal": status.map(|status| &status.journal),
+        "frozen": status.and_then(|status| status.frozen.as_ref()),
+        "evidence": status.and_then(|status| status.evidence.as_ref()),
+        "alarms": alarm::alarms(known),
     });
     match &known.record {
         Ok(record) => {
@@ -119,6 +155,7 @@ fn row_json(known: &Known) -> Value {
             row["root"] = json!(record.root);
             row["runtime"] = json!(record.runtime);
             row["supervised"] = json!(record.supervised);
+            row["on_supervisor_loss"] = json!(record.on_supervisor_loss);
             row["created"] = json!(record.created);
         }
         Err(error) => row["error"] = json!(error.to_string()),

@@ -49,6 +49,11 @@ impl Watch {
             Watch::Unknown => "UNKNOWN",
         }
     }
+
+    /// Whether there may be processes: what the status says of an ended container is history.
+    pub fn has_container(self) -> bool {
+        !matches!(self, Watch::Ended | Watch::None)
+    }
 }
 
 impl Known {
@@ -74,21 +79,9 @@ impl Known {
         }
     }
 
-    /// One line for the person where something is wrong with it, ending with what to do.
-    pub fn alarm(&self) -> Option<String> {
-        let id = escape(&self.home.id());
-        if let Err(error) = &self.record {
-            return Some(format!("container {id}: {error}"));
-        }
-        if let Err(error) = &self.status {
-            return Some(format!("container {id}: {error}"));
-        }
-        (self.watch() == Watch::Lost).then(|| {
-            format!(
-                "container {id} has LOST its supervisor: what it may not do stays forbidden \
-                 (tripwires answer ENOSYS), but nothing is reported any more; restart the container"
-            )
-        })
+    /// What the supervisor saw, where there is something that can be read.
+    pub fn seen(&self) -> Option<&Status> {
+        self.status.as_ref().ok().and_then(Option::as_ref)
     }
 }
 
@@ -100,6 +93,21 @@ pub fn all(state_dir: &Path) -> Result<Vec<Known>, CliError> {
         record,
     };
     Ok(state::list(state_dir)?.into_iter().map(known).collect())
+}
+
+/// Those that these ids or beginnings of ids mean, each once; all where there is none.
+pub fn some(state_dir: &Path, ids: &[String]) -> Result<Vec<Known>, CliError> {
+    if ids.is_empty() {
+        return all(state_dir);
+    }
+    let mut found: Vec<Known> = Vec::new();
+    for id in ids {
+        let known = one(state_dir, id)?;
+        if found.iter().all(|other| other.home != known.home) {
+            found.push(known);
+        }
+    }
+    Ok(found)
 }
 
 /// The one container whose id is `id`, or begins with it where no other does.

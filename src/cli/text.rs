@@ -46,6 +46,46 @@ pub fn name(container: &Identity) -> String {
     }
 }
 
+/// Arguments of a program in one line: escaped, and in quotes where a reader could not tell where one
+/// ends. Not meant for a shell.
+pub fn words(arguments: &[String]) -> String {
+    let word = |argument: &String| {
+        let safe = escape(argument);
+        if safe.is_empty() || safe.contains([' ', '"', '\'', '\\']) {
+            format!("\"{}\"", safe.replace('"', "\\\""))
+        } else {
+            safe
+        }
+    };
+    arguments.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// Text of at most `width` characters; what is cut ends with `…`. A character counts as one column,
+/// which wide ones are not: the line may then be broken by the terminal, no more.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// Columns of the terminal that standard output is; none in a pipe.
+pub fn width() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(width.0))
+}
+
+/// Bytes as people count them.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        _ => format!("{} MiB", bytes.div_ceil(1 << 20)),
+    }
+}
+
 /// Whether a person sits at standard output.
 pub fn on_terminal() -> bool {
     io::stdout().is_terminal()
@@ -123,6 +163,14 @@ mod tests {
         assert_eq!(escape("x\ny\r\tz\u{9b}"), "x\\ny\\r\\tz\\u{9b}");
         assert_eq!(escape("gpj\u{202e}exe"), "gpj\\u{202e}exe");
         assert_eq!(escape("Grüße 日本"), "Grüße 日本");
+    }
+
+    #[test]
+    fn arguments_stay_apart_and_what_is_too_long_is_cut() {
+        let argv = ["sh", "-c", "a b", "", "say \"x\"", "\u{1b}c"].map(String::from);
+        assert_eq!(words(&argv), r#"sh -c "a b" "" "say \"x\"" "\u{1b}c""#);
+        assert_eq!(cut("grüße", 5), "grüße");
+        assert_eq!(cut("grüße", 4), "grü…");
     }
 
     #[test]

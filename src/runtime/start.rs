@@ -6,11 +6,12 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use super::{Door, Failure, bound, forward, sources};
 use crate::channel::PATIENCE;
-use crate::control::{Answer, Ask, LARGEST, Request};
+use crate::control::client::{self, Silence};
+use crate::control::{Answer, Ask};
 use crate::oci::procmounts;
 use crate::state::{Delivery, Home, Record};
 use crate::sys::probe;
-use crate::sys::socket::{self, Packet};
+use crate::sys::socket::Packet;
 
 /// Starts container `id`; its exit status where the runtime has one.
 pub(super) fn container(door: &Door<'_>, id: &str) -> Result<i32, Failure> {
@@ -132,16 +133,7 @@ fn check_proc(verb: &'static str, id: &str, pid: i32, record: &Record) -> Result
 }
 
 pub(super) fn connect(home: &Home, id: &str, verb: &'static str) -> Result<OwnedFd, Failure> {
-    let gone = |cause: String| Failure::Unsupervised {
-        verb,
-        id: id.to_owned(),
-        cause,
-    };
-    let socket = home
-        .connect_control()
-        .map_err(|error| gone(error.to_string()))?;
-    socket::set_timeout(&socket, PATIENCE).map_err(|error| gone(error.to_string()))?;
-    Ok(socket)
+    client::connect(home, PATIENCE).map_err(|silence| unsupervised(&silence, id, verb))
 }
 
 pub(super) fn say(
@@ -151,14 +143,7 @@ pub(super) fn say(
     id: &str,
     verb: &'static str,
 ) -> Result<(), Failure> {
-    let request = serde_json::to_vec(&Request::new(ask.clone())).map_err(std::io::Error::from);
-    request
-        .and_then(|bytes| socket::send(supervisor, &bytes, fds))
-        .map_err(|error| Failure::Unsupervised {
-            verb,
-            id: id.to_owned(),
-            cause: error.to_string(),
-        })
+    client::say(supervisor, ask, fds).map_err(|silence| unsupervised(&silence, id, verb))
 }
 
 pub(super) fn hear(
@@ -166,23 +151,15 @@ pub(super) fn hear(
     id: &str,
     verb: &'static str,
 ) -> Result<(Answer, Packet), Failure> {
-    let gone = |cause: String| Failure::Unsupervised {
+    client::hear(supervisor).map_err(|silence| unsupervised(&silence, id, verb))
+}
+
+fn unsupervised(silence: &Silence, id: &str, verb: &'static str) -> Failure {
+    Failure::Unsupervised {
         verb,
         id: id.to_owned(),
-        cause,
-    };
-    let packet = socket::receive(supervisor, LARGEST).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => {
-            gone(format!("no answer within {} s", PATIENCE.as_secs()))
-        }
-        _ => gone(error.to_string()),
-    })?;
-    if packet.bytes.is_empty() {
-        return Err(gone("it ended meanwhile".into()));
+        cause: silence.to_string(),
     }
-    let answer = serde_json::from_slice(&packet.bytes)
-        .map_err(|error| gone(format!("its answer cannot be read: {error}")))?;
-    Ok((answer, packet))
 }
 
 /// Waits until init has become the workload, or said why not.

@@ -9,6 +9,9 @@ use mantlet::event::{Event, What};
 use serde_json::{Value, json};
 
 mod node;
+mod respond;
+mod supervisor;
+mod tree;
 
 use node::{Node, event, start, tripwire};
 

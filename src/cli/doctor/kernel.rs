@@ -40,7 +40,7 @@ pub fn checks() -> Vec<Check> {
             "run doctor on the node, as root",
         )],
     };
-    checks.extend([cgroup(), lsm(), fanotify()]);
+    checks.extend([cgroup(), lsm()]);
     checks
 }
 
@@ -177,28 +177,6 @@ fn lsm() -> Check {
             name,
             "SELinux is enforcing: labelled containers get mantlet-init by a bind mount, which is not tested there",
             "look for `avc: denied { execute } … memfd` in the audit log if containers fail to start",
-        ),
-    }
-}
-
-/// Supervisors take a group each where a profile watches executions.
-fn fanotify() -> Check {
-    let path = "/proc/sys/fs/fanotify/max_user_groups";
-    let name = "fanotify groups";
-    match fs::read_to_string(path)
-        .ok()
-        .and_then(|text| text.trim().parse::<u32>().ok())
-    {
-        Some(groups) if groups >= 1024 => Check::ok(name, format!("{groups} per user")),
-        Some(groups) => Check::warn(
-            name,
-            format!("{groups} per user: more containers than that cannot watch executions"),
-            "sysctl -w fs.fanotify.max_user_groups=1024, and keep it in /etc/sysctl.d",
-        ),
-        None => Check::warn(
-            name,
-            format!("{path} cannot be read"),
-            "kernel 5.13 or later",
         ),
     }
 }

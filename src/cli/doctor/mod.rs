@@ -13,6 +13,7 @@ use super::{CliError, print_json};
 use crate::config::Config;
 
 mod containerd;
+mod containers;
 mod elf;
 mod kernel;
 mod node;
@@ -109,6 +110,7 @@ fn examine() -> Vec<Check> {
     checks.extend(programs::runtimes(&config));
     checks.extend(programs::own(&config));
     checks.extend(node::checks(&config));
+    checks.extend(containers::checks(&config));
     checks.extend(containerd::checks());
     checks
 }

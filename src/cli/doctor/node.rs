@@ -38,7 +38,7 @@ pub fn configuration() -> (Check, Option<Config>) {
     }
 }
 
-/// The caller, the folders, and containers whose supervisor is gone.
+/// The caller and the folders.
 pub fn checks(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     if !nix::unistd::geteuid().is_root() {
@@ -50,7 +50,6 @@ pub fn checks(config: &Config) -> Vec<Check> {
     }
     checks.push(folder("state folder", &config.state_dir));
     checks.push(folder("journal folder", &config.log_dir));
-    checks.push(supervisors(config));
     checks
 }
 
@@ -116,29 +115,5 @@ fn creatable(name: &'static str, path: &Path) -> Check {
             ),
             "remount it read-write, or configure another",
         ),
-    }
-}
-
-fn supervisors(config: &Config) -> Check {
-    let name = "supervisors";
-    match super::super::select::all(&config.state_dir) {
-        Ok(all) => {
-            let alarms: Vec<String> = all.iter().filter_map(|known| known.alarm()).collect();
-            if alarms.is_empty() {
-                return Check::ok(
-                    name,
-                    format!(
-                        "{} containers known, none without its supervisor",
-                        all.len()
-                    ),
-                );
-            }
-            Check::warn(
-                name,
-                alarms.join("; "),
-                "restart these containers; `mantlet ps` lists them",
-            )
-        }
-        Err(error) => Check::fail(name, error.to_string(), "mend the state folder"),
     }
 }

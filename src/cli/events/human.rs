@@ -1,0 +1,252 @@
+//! One event as a person reads it: a line, and what belongs to it indented beneath.
+
+use crate::cli::ps;
+use crate::cli::text::{Ink, escape, ink, name, words};
+use crate::detect::{Response, Severity};
+use crate::event::{Action, Ancestor, Event, File, Process, Session, What};
+
+/// As many are told at most; there may have been more.
+const MOST_ANCESTORS: usize = 16;
+
+/// The line and those beneath it.
+pub fn human(event: &Event) -> String {
+    let (what, beneath) = told(event);
+    let mut text = format!(
+        "{}  {}  {what}\n",
+        escape(&event.time),
+        name(&event.container)
+    );
+    for line in beneath {
+        text += &format!("    {line}\n");
+    }
+    text
+}
+
+fn told(event: &Event) -> (String, Vec<String>) {
+    let plain = |what: String| (what, Vec::new());
+    match &event.what {
+        What::Tripwire { .. } => tripwire(event),
+        What::Detection { .. } => detection(&event.what),
+        What::Response { .. } => response(&event.what),
+        What::Start { .. } => plain(start(&event.what)),
+        What::Watcher { ended, restarts } => plain(format!(
+            "{} ({}) and was replaced, {restarts} so far; the call it had in hand was denied",
+            ink("watcher ended", Ink::Odd),
+            escape(ended)
+        )),
+        What::Lost { count, cause } => plain(format!(
+            "{} {count} events that could not be written: {}",
+            ink("LOST", Ink::Bad),
+            escape(cause)
+        )),
+        What::Overflow { count } => plain(format!(
+            "{} the kernel's queue was full and let executions or openings pass, seen {count} times",
+            ink("UNSEEN", Ink::Bad)
+        )),
+        What::Suppressed { count, of } => plain(format!(
+            "{} {count} more of: {}",
+            ink("left out", Ink::Odd),
+            escape(of)
+        )),
+        What::Failed { session, message } => plain(format!(
+            "{} to start {}: {}",
+            ink("failed", Ink::Bad),
+            kind(*session),
+            escape(message)
+        )),
+        What::Exit { process, code } => {
+            let code = code.map_or_else(String::new, |code| format!(" with code {code}"));
+            plain(format!("exited{code}  {}", who(process)))
+        }
+        What::End { tripwires } => plain(format!("ended  {tripwires} denials in all")),
+    }
+}
+
+fn start(what: &What) -> String {
+    let What::Start {
+        process,
+        session,
+        stricter,
+        report,
+    } = what
+    else {
+        return String::new();
+    };
+    let held = match &stricter[..] {
+        [] => String::new(),
+        more => format!(" held to {} too", escape(&more.join(" + "))),
+    };
+    format!(
+        "started {} {}{held}  landlock: {}; seccomp: {}",
+        kind(*session),
+        who(process),
+        ps::landlock(report),
+        ps::seccomp(report)
+    )
+}
+
+fn tripwire(event: &Event) -> (String, Vec<String>) {
+    let What::Tripwire {
+        process,
+        ancestors,
+        syscall,
+        args,
+        errno,
+        profile,
+        fix,
+        ..
+    } = &event.what
+    else {
+        return Default::default();
+    };
+    let denied = ink("denied", Ink::Bad);
+    let call = format!("{}({})", escape(syscall), escape(&args.join(", ")));
+    let what = format!("{denied} {call} = {}  by {}", escape(errno), who(process));
+    let mut beneath: Vec<String> = from(ancestors).into_iter().collect();
+    beneath.push(remedy(event, profile, fix));
+    (what, beneath)
+}
+
+/// The line that would allow it, and in which profile where that is not plain.
+fn remedy(event: &Event, profile: &str, fix: &str) -> String {
+    if event.profiles.len() > 1 && !profile.is_empty() {
+        format!("fix in {}: {}", escape(profile), escape(fix))
+    } else {
+        format!("fix: {}", escape(fix))
+    }
+}
+
+fn detection(what: &What) -> (String, Vec<String>) {
+    let What::Detection {
+        rule,
+        profile,
+        severity,
+        tags,
+        process,
+        ancestors,
+        file,
+        why,
+        hits,
+        respond,
+        due,
+        ..
+    } = what
+    else {
+        return Default::default();
+    };
+    let by = process.as_ref();
+    let by = by.map_or_else(String::new, |process| format!("  by {}", who(process)));
+    let tags = match &tags[..] {
+        [] => String::new(),
+        tags => format!("  [{}]", escape(&tags.join(", "))),
+    };
+    let line = format!(
+        "{} {}/{}: {}{by}{tags}",
+        shade(*severity),
+        escape(profile),
+        escape(rule),
+        escape(why)
+    );
+    let mut beneath = file.as_ref().map(opened).unwrap_or_default();
+    beneath.extend(from(ancestors));
+    beneath.extend(then(*respond, *due, *hits));
+    (line, beneath)
+}
+
+/// Its word, in its colour.
+fn shade(severity: Severity) -> String {
+    let colour = match severity {
+        Severity::Info => Ink::Good,
+        Severity::Notice | Severity::Warning => Ink::Odd,
+        Severity::Critical => Ink::Bad,
+    };
+    ink(severity.word(), colour)
+}
+
+fn opened(file: &File) -> Vec<String> {
+    let tty = file.tty.as_ref();
+    let tty = tty.map_or_else(String::new, |tty| format!(", terminal {}", escape(tty)));
+    let mut lines = vec![format!(
+        "file: {}  mode {}, uid {}, changed {}{tty}",
+        escape(&file.path),
+        escape(&file.mode),
+        file.uid,
+        escape(&file.changed)
+    )];
+    let args = file.argv.as_ref();
+    lines.extend(args.map(|argv| format!("args: {}", words(argv))));
+    lines
+}
+
+/// The processes above, nearest first.
+fn from(ancestors: &[Ancestor]) -> Option<String> {
+    let one = |above: &Ancestor| format!("{}[{}]", shown(&above.exe, &above.comm), above.pid);
+    let mut chain: Vec<String> = ancestors.iter().map(one).collect();
+    if chain.len() >= MOST_ANCESTORS {
+        chain.push("…".into());
+    }
+    (!chain.is_empty()).then(|| format!("from: {}", chain.join(" ← ")))
+}
+
+/// What it led to; a rule that merely logs, at once, needs no line.
+fn then(respond: Response, due: bool, hits: u32) -> Option<String> {
+    let word = respond.word();
+    match (respond, due) {
+        (Response::Log, _) if hits <= 1 => None,
+        (Response::Log, _) => Some(format!("hits: {hits}")),
+        (_, true) if hits <= 1 => Some(format!("then: {word}")),
+        (_, true) => Some(format!("then: {word}, at hit {hits}")),
+        (_, false) => Some(format!("then: nothing yet, hit {hits}; later {word}")),
+    }
+}
+
+fn response(what: &What) -> (String, Vec<String>) {
+    let What::Response {
+        action,
+        by,
+        pid,
+        failed,
+        evidence,
+    } = what
+    else {
+        return Default::default();
+    };
+    let of = pid.map_or_else(
+        || "every process".to_owned(),
+        |pid| format!("process {pid}"),
+    );
+    let (did, to_do) = match action {
+        Action::KillProcess | Action::KillContainer => ("killed", "kill"),
+        Action::Freeze => ("FROZE", "freeze"),
+        Action::Thaw => ("thawed", "thaw"),
+        Action::Evidence => ("collected evidence of", "collect evidence of"),
+    };
+    let by = escape(by);
+    let line = match failed {
+        None => format!("{} {of}  by {by}", ink(did, Ink::Odd)),
+        Some(cause) => {
+            let failed = ink(&format!("FAILED to {to_do}"), Ink::Bad);
+            format!("{failed} {of}: {}  by {by}", escape(cause))
+        }
+    };
+    let evidence = evidence.iter();
+    let beneath = evidence.map(|path| format!("evidence: {}", escape(path)));
+    (line, beneath.collect())
+}
+
+fn kind(session: Session) -> &'static str {
+    match session {
+        Session::Workload => "workload",
+        Session::Exec => "exec session",
+    }
+}
+
+fn who(process: &Process) -> String {
+    let shown = shown(&process.exe, &process.comm);
+    format!("{shown}[{}] uid {}", process.pid, process.uid)
+}
+
+/// The path of what it runs; what it calls itself where that is not known.
+fn shown(exe: &str, comm: &str) -> String {
+    escape(if exe.is_empty() { comm } else { exe })
+}

@@ -1,0 +1,36 @@
+//! `mantlet schema`: JSON Schemas of what other programs read, made from the types that write it.
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::{CliError, print_json};
+use crate::event::Event;
+
+/// Arguments of `schema`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Of what
+    #[arg(value_name = "OF", value_enum)]
+    of: Of,
+}
+
+/// What there is a schema of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Of {
+    /// One line of a journal, as `mantlet events --json` prints it
+    Event,
+}
+
+/// Prints one schema (draft 2020-12).
+pub fn schema(args: &Args) -> Result<ExitCode, CliError> {
+    match args.of {
+        Of::Event => print_json(&event())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn event() -> Value {
+    schemars::schema_for!(Event).to_value()
+}
