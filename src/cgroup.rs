@@ -19,8 +19,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::sys::pidfd;
-pub use watch::Watch;
-use watch::number;
+pub use watch::{Watch, number};
 
 /// Where hierarchies are mounted.
 const MOUNTS: &str = "/sys/fs/cgroup";
@@ -210,13 +209,15 @@ impl Cgroup {
         format!("{}:{}", group.controllers, group.path)
     }
 
-    /// The file that has [`Cgroup::tasks`], open, for a process that cannot reach the hierarchy.
+    /// The files that have [`Cgroup::tasks`] and [`Cgroup::refused_tasks`], open, for a process that
+    /// cannot reach the hierarchy.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] where nobody counts; those of open(2).
-    pub fn tasks_file(&self) -> io::Result<File> {
+    pub fn task_files(&self) -> io::Result<[File; 2]> {
         let group = self.accounting("pids").ok_or(io::ErrorKind::Unsupported)?;
-        File::open(group.directory.join("pids.current"))
+        let open = |name: &str| File::open(group.directory.join(name));
+        Ok([open("pids.current")?, open("pids.events")?])
     }
 
     /// Processes and threads in it now (`pids.current`); `None` where nobody counts.

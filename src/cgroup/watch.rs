@@ -85,7 +85,7 @@ fn contents(file: &File) -> io::Result<String> {
 }
 
 /// The number of that name in a file of `name number` lines.
-pub(super) fn number(text: &str, name: &str) -> Option<u64> {
+pub fn number(text: &str, name: &str) -> Option<u64> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
         .and_then(|rest| rest.trim().parse().ok())

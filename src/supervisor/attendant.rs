@@ -87,11 +87,14 @@ impl Keeper {
             });
         let listeners: Vec<(u64, RawFd)> = listeners.collect();
         let files = self.files.as_ref().map(AsRawFd::as_raw_fd);
-        let tasks = self.tasks.as_ref().map(AsRawFd::as_raw_fd);
+        let tasks = self
+            .tasks
+            .as_ref()
+            .map(|files| files.each_ref().map(AsRawFd::as_raw_fd));
         let bell = std::os::fd::AsFd::as_fd(&self.bell).as_raw_fd();
         let mut kept = vec![link.as_raw_fd(), bell];
         kept.extend(listeners.iter().map(|(_, number)| *number));
-        kept.extend(files.iter().chain(&tasks));
+        kept.extend(files.iter().chain(tasks.iter().flatten()));
         let own = |number: RawFd| match fds::inherited(number) {
             Ok(fd) => fd,
             Err(_) => process::exit_now(watcher::BROKEN),
@@ -111,7 +114,7 @@ impl Keeper {
                 .map(|(token, number)| (token, own(number)))
                 .collect(),
             files: files.map(own),
-            tasks: tasks.map(own),
+            tasks: tasks.map(|numbers| numbers.map(own)),
             scene: self.scene.clone(),
             began: began.collect(),
             root: self.home.path.clone(),

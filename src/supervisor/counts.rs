@@ -1,12 +1,13 @@
-//! What the container's control groups tell by themselves: tasks that its limit refused, processes
-//! that the kernel ended for want of memory. Numbers of the kernel's, so the keeper looks at them.
+//! What the container's control groups tell: processes that the kernel ended for want of memory, and
+//! how many tasks there are. Numbers of the kernel's, so the keeper may look at them; tasks it leaves
+//! to the watcher, which knows the occasions.
 
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
 
-use super::keeper::{Keeper, Source};
+use super::keeper::{Keeper, Source, Timer};
 use super::rules;
 use super::sensors;
 use crate::detect::{Response, Sensor};
@@ -16,10 +17,14 @@ use crate::event::Action;
 const BURST: f64 = 200.0;
 const PER_SECOND: f64 = 20.0;
 
+/// cgroup v1 tells of a lack of memory before a process is ended: when it is looked at again.
+const LOOKS: [u64; 4] = [10, 50, 250, 2_000];
+
 /// What was seen so far.
 pub(super) struct Seen {
-    refused: u64,
     oom_kills: u64,
+    /// Looks that are left after the last time that memory was short.
+    looks: usize,
     tokens: f64,
     filled: Instant,
     pub(super) responses_left_out: u64,
@@ -28,8 +33,8 @@ pub(super) struct Seen {
 impl Default for Seen {
     fn default() -> Seen {
         Seen {
-            refused: 0,
             oom_kills: 0,
+            looks: LOOKS.len(),
             tokens: BURST,
             filled: Instant::now(),
             responses_left_out: 0,
@@ -65,75 +70,58 @@ impl Keeper {
         let Some(cgroup) = &self.cgroup else {
             return Ok(());
         };
-        let failed = |what: &str, error: std::io::Error| {
+        let failed = |sensor: Sensor, error: std::io::Error| {
             format!(
-                "its profile asks for {what}, which the container's control groups do not tell ({error}); give it such a group, or remove the rule"
+                "its profile has a rule on {}, which the container's control groups do not tell ({error}); give it such a group, or remove the rule",
+                sensor.word()
             )
         };
-        let mut sources = Vec::new();
         if self.wants(Sensor::ProcessCount) {
-            self.counts.refused = cgroup.refused_tasks().unwrap_or(0);
-            let watch = cgroup
-                .watch_tasks()
-                .map_err(|error| failed("process-count", error))?;
-            self.tasks = cgroup.tasks_file().ok().map(OwnedFd::from);
-            sources.push(Source::Tasks(watch));
+            let files = cgroup
+                .task_files()
+                .map_err(|error| failed(Sensor::ProcessCount, error))?;
+            self.tasks = Some(files.map(OwnedFd::from));
         }
         if self.wants(Sensor::OomKill) {
             self.counts.oom_kills = cgroup.oom_kills().unwrap_or(0);
             let watch = cgroup
                 .watch_oom()
-                .map_err(|error| failed("oom-kill", error))?;
-            sources.push(Source::Oom(watch));
-        }
-        for source in sources {
-            let flags = match &source {
-                Source::Tasks(watch) | Source::Oom(watch) => watch.flags,
-                _ => EpollFlags::EPOLLIN,
-            };
-            self.add(source, flags);
+                .map_err(|error| failed(Sensor::OomKill, error))?;
+            let flags = watch.flags;
+            self.add(Source::Oom(watch), flags | EpollFlags::EPOLLERR);
         }
         Ok(())
     }
 
-    pub(super) fn tasks_refused(&mut self, token: u64) {
-        self.take(token);
-        let Some(cgroup) = &self.cgroup else {
-            return;
+    /// Memory was short.
+    pub(super) fn out_of_memory(&mut self, token: u64) {
+        let taken = match self.sources.get(&token) {
+            Some(Source::Oom(watch)) => watch.take(),
+            _ => return,
         };
-        let (total, now) = (
-            cgroup.refused_tasks().unwrap_or(0),
-            cgroup.tasks().unwrap_or(0),
-        );
-        let refused = total.saturating_sub(self.counts.refused);
-        self.counts.refused = total;
-        if refused > 0 {
-            self.judge(&sensors::Seen::Tasks { now, refused });
+        if taken.is_err() {
+            // The group is gone, which would be told for ever.
+            self.remove(token);
         }
+        self.counts.looks = 0;
+        self.look_for_oom();
     }
 
-    pub(super) fn out_of_memory(&mut self, token: u64) {
-        self.take(token);
+    /// Looks whether a process was ended, and if not yet, again in a while.
+    pub(super) fn look_for_oom(&mut self) {
         let Some(cgroup) = &self.cgroup else {
             return;
         };
         let total = cgroup.oom_kills().unwrap_or(0);
         let count = total.saturating_sub(self.counts.oom_kills);
-        self.counts.oom_kills = total;
+        self.counts.oom_kills = self.counts.oom_kills.max(total);
+        self.forget(Timer::Oom);
+        if let Some(wait) = LOOKS.get(self.counts.looks) {
+            self.counts.looks += 1;
+            self.after(Duration::from_millis(*wait), Timer::Oom);
+        }
         if count > 0 {
             self.judge(&sensors::Seen::OomKill { count });
-        }
-    }
-
-    /// Makes the descriptor tell of the next change; one that cannot is given up, or it would be
-    /// reported for ever, as after the group's removal.
-    fn take(&mut self, token: u64) {
-        let taken = match self.sources.get(&token) {
-            Some(Source::Tasks(watch) | Source::Oom(watch)) => watch.take(),
-            _ => Ok(0),
-        };
-        if taken.is_err() {
-            self.remove(token);
         }
     }
 
@@ -141,21 +129,19 @@ impl Keeper {
         let findings = rules::findings(&self.rules, &self.shared, seen, "", |_| true);
         for finding in findings {
             let rule = &self.rules[finding.rule];
-            let respond = rule.respond;
-            let what = rules::event(rule, &finding, None, Vec::new(), None);
-            self.status.detections += 1;
+            let action = match rule.respond {
+                Response::KillContainer => Some(Action::KillContainer),
+                Response::Freeze => Some(Action::Freeze),
+                _ => None,
+            };
             if self.counts.admits() {
+                let what = rules::event(rule, &finding, None, Vec::new(), None);
+                self.status.detections += 1;
                 self.tell(&what);
             } else {
-                self.status.detections -= 1;
                 self.shared.leave_out_rule(finding.rule);
             }
-            let action = match respond {
-                Response::KillContainer => Action::KillContainer,
-                Response::Freeze => Action::Freeze,
-                _ => continue,
-            };
-            if finding.due {
+            if let Some(action) = action.filter(|_| finding.due) {
                 self.act(action, finding.rule, 0, Vec::new());
             }
         }

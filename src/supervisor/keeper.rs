@@ -47,8 +47,6 @@ pub(super) enum Source {
     Bell(OwnedFd),
     /// The fanotify group, where there is no watcher.
     Files(OwnedFd),
-    /// Tasks that the container's limit refused.
-    Tasks(Watch),
     Oom(Watch),
     /// The host's clock was set.
     Clock(TimerFd),
@@ -77,6 +75,8 @@ pub(super) enum Workload {
 pub(super) enum Timer {
     /// Tell what was left out.
     LeftOut,
+    /// Look whether the kernel has ended a process by now.
+    Oom,
     /// Start a watcher.
     Attend,
     /// Look whether the container is frozen.
@@ -114,8 +114,8 @@ pub(super) struct Keeper {
     pub(super) workload: Workload,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) scene: Option<Scene>,
-    /// The container's number of tasks, for the watcher.
-    pub(super) tasks: Option<OwnedFd>,
+    /// The container's number of tasks, and of those that its limit refused, for the watcher.
+    pub(super) tasks: Option<[OwnedFd; 2]>,
     pub(super) counts: super::counts::Seen,
     pub(super) freezing: Option<Freezing>,
     /// Notification of the last event taken from the ring.
@@ -243,7 +243,6 @@ impl Keeper {
                 let _ = nix::unistd::read(bell, &mut count);
             }
             Some(Source::Files(_)) => self.refuse_files(),
-            Some(Source::Tasks(_)) => self.tasks_refused(token),
             Some(Source::Oom(_)) => self.out_of_memory(token),
             Some(Source::Clock(_)) => self.clock_was_set(token),
             Some(Source::Collector(_)) => self.collected(token),
@@ -310,6 +309,7 @@ impl Keeper {
         for timer in due {
             match timer {
                 Timer::LeftOut => self.tell_left_out(),
+                Timer::Oom => self.look_for_oom(),
                 Timer::Attend => self.attend(),
                 Timer::Freezing => self.look_whether_frozen(),
                 Timer::Thaw => self.freeze_is_over(),
@@ -518,7 +518,7 @@ impl Source {
             Source::Clock(timer) => timer.as_fd(),
             Source::Session(session) => session.channel.as_fd(),
             Source::Watched(watched) => watched.pidfd.as_fd(),
-            Source::Tasks(watch) | Source::Oom(watch) => watch.fd.as_fd(),
+            Source::Oom(watch) => watch.fd.as_fd(),
             Source::Collector(collector) => collector.pidfd.as_fd(),
         }
     }

@@ -19,8 +19,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) enum Order {
     /// Another listener; its descriptor comes along.
     Listener { token: u64 },
-    /// What the container is, as soon as that is known. The file that tells its number of tasks comes
-    /// along where it has one.
+    /// What the container is, as soon as that is known. The files that tell its number of tasks, and of
+    /// those that its limit refused, come along where a rule is about them.
     Scene(Scene),
     /// The keeper itself waits for the end of this process.
     Began { pid: i32 },

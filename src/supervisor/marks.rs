@@ -73,8 +73,8 @@ impl Keeper {
 
     pub(super) fn tell_scene(&mut self) {
         if let Some(scene) = self.scene.clone() {
-            let tasks = self.tasks.as_ref().map(AsRawFd::as_raw_fd);
-            let tasks: Vec<_> = tasks.into_iter().collect();
+            let tasks = self.tasks.iter().flatten();
+            let tasks: Vec<_> = tasks.map(AsRawFd::as_raw_fd).collect();
             self.order(&Order::Scene(scene), &tasks);
         }
     }

@@ -223,6 +223,20 @@ mod tests {
     }
 
     #[test]
+    fn the_wish_to_die_with_the_parent_is_kept_only_if_it_comes_after() {
+        let own = std::process::id() as i32;
+        forked::run(|| {
+            process::die_with_parent(own)?;
+            drop_privileges(UID, UID, &KEPT)?;
+            assert_eq!(nix::sys::prctl::get_pdeathsig()?, None);
+            process::die_with_parent(own)?;
+            let kill = nix::sys::signal::Signal::SIGKILL;
+            assert_eq!(nix::sys::prctl::get_pdeathsig()?, Some(kill));
+            Ok(())
+        });
+    }
+
+    #[test]
     fn it_may_look_at_any_process_and_touch_nothing() {
         let folder = forked::folder();
         let other = std::process::id();

@@ -165,6 +165,7 @@ impl Watcher<'_> {
             self.shared.leave_out_end();
             self.ring();
         }
+        self.count_tasks();
         let findings = self.judge(&Seen::End { code }, &ended.process, &ended.ancestors, None);
         self.respond(&findings, 0, None);
     }

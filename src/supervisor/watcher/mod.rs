@@ -24,7 +24,7 @@ use super::rules::{self, Finding};
 use super::sensors::Seen;
 use super::shared::{Kind, Shared};
 use super::tripwire::Tripwires;
-use crate::cgroup::is_told_by;
+use crate::cgroup::{is_told_by, number};
 use crate::detect::{Response, Rule};
 use crate::event::{Action, Ancestor, File, Process, What};
 use crate::sys::{confine, process, socket};
@@ -51,8 +51,8 @@ pub(super) struct Tools {
     pub(super) bell: OwnedFd,
     pub(super) listeners: Vec<(u64, OwnedFd)>,
     pub(super) files: Option<OwnedFd>,
-    /// The container's number of tasks.
-    pub(super) tasks: Option<OwnedFd>,
+    /// The container's number of tasks, and of those that its limit refused.
+    pub(super) tasks: Option<[OwnedFd; 2]>,
     pub(super) scene: Option<Scene>,
     /// Processes whose end the keeper waits for.
     pub(super) began: Vec<i32>,
@@ -70,7 +70,8 @@ pub(super) struct Watcher<'a> {
     epoll: Epoll,
     listeners: BTreeMap<u64, OwnedFd>,
     files: Option<OwnedFd>,
-    tasks: Option<OwnedFd>,
+    tasks: Option<[OwnedFd; 2]>,
+    refused: u64,
     scene: Option<Scene>,
     began: BTreeSet<i32>,
     known: Known,
@@ -180,6 +181,10 @@ impl<'a> Watcher<'a> {
             epoll,
             listeners: BTreeMap::new(),
             files: tools.files,
+            refused: tools
+                .tasks
+                .as_ref()
+                .map_or(0, |[_, refused]| limit_hits(refused)),
             tasks: tools.tasks,
             scene: tools.scene,
             began: tools.began.into_iter().collect(),
@@ -288,7 +293,9 @@ impl<'a> Watcher<'a> {
             }
             Order::Scene(scene) => {
                 self.scene = Some(scene);
-                self.tasks = fds.pop().or(self.tasks.take());
+                if let Ok(tasks) = <[OwnedFd; 2]>::try_from(std::mem::take(&mut fds)) {
+                    self.tasks = Some(tasks);
+                }
             }
             Order::Began { pid } => drop(self.began.insert(pid)),
             // One that nobody waits for any more.
@@ -398,21 +405,17 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Looks at the number of tasks, where a rule asks.
+    /// Looks at the number of tasks, where a rule asks. Nobody tells when it changes (not even of the
+    /// limit's refusals, on cgroup v1), so it is looked at whenever something else was seen.
     fn count_tasks(&mut self) {
-        if !self.rules.iter().any(|rule| rule.above.is_some()) {
-            return;
-        }
-        let Some(tasks) = &self.tasks else {
+        let Some([tasks, refused]) = &self.tasks else {
             return;
         };
-        let mut text = [0; 32];
-        let length = nix::sys::uio::pread(tasks, &mut text, 0).unwrap_or(0);
-        let number = std::str::from_utf8(&text[..length]).ok();
-        let Some(now) = number.and_then(|text| text.trim().parse().ok()) else {
-            return;
-        };
-        let seen = Seen::Tasks { now, refused: 0 };
+        let total = limit_hits(refused);
+        let now = number_in(tasks, |text| text.trim().parse().ok());
+        let refused = total.saturating_sub(self.refused);
+        self.refused = total;
+        let seen = Seen::Tasks { now, refused };
         let findings = rules::findings(self.rules, self.shared, &seen, "", |_| true);
         for finding in &findings {
             if self.allowance.detections.admits() {
@@ -458,6 +461,19 @@ impl<'a> Watcher<'a> {
         };
         super::look::cgroup_lines(pid).is_some_and(|text| is_told_by(&scene.cgroup, &text))
     }
+}
+
+/// A number in a file of the kernel's; 0 where it cannot be told.
+fn number_in(file: &OwnedFd, find: impl Fn(&str) -> Option<u64>) -> u64 {
+    let mut text = [0; 128];
+    let length = nix::sys::uio::pread(file, &mut text, 0).unwrap_or(0);
+    let text = std::str::from_utf8(&text[..length]).ok();
+    text.and_then(find).unwrap_or(0)
+}
+
+/// How often a limit has refused a task (`pids.events`).
+fn limit_hits(file: &OwnedFd) -> u64 {
+    number_in(file, |text| number(text, "max"))
 }
 
 /// The event as JSON. One that hostile names make too large goes without what they are in: it must not
