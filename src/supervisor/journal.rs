@@ -2,11 +2,13 @@
 //!
 //! The keeper alone writes it: its own events, and those that the watcher has composed. A line that
 //! cannot be written keeps its number, so a reader sees the loss as a gap, and the first line that can
-//! be written again says how many there were and why.
+//! be written again says how many there were and why. A line is in the file whole or not at all: what a
+//! full disk left of one is taken away again, and so is what a killed writer left.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,10 +22,14 @@ use crate::state::{self, Record};
 const LARGEST: u64 = 16 << 20;
 /// How long a failed open is not repeated.
 const RETRY: Duration = Duration::from_secs(5);
+/// No line is longer: the largest event, and who the container is. Bytes.
+const LONGEST: u64 = 256 << 10;
 
 pub(super) struct Journal {
     path: PathBuf,
     file: Option<File>,
+    /// Device and inode of the file.
+    place: (u64, u64),
     /// Bytes in the file.
     size: u64,
     failed_at: Option<Instant>,
@@ -53,6 +59,7 @@ impl Journal {
         Journal {
             path: record.journal.clone(),
             file: None,
+            place: (0, 0),
             size: 0,
             failed_at: None,
             unwritten: 0,
@@ -196,7 +203,7 @@ impl Journal {
         }
         let done = self.open().and_then(|file| {
             // One write(2) a line, so that readers and other writers never see half of one.
-            file.write_all(line)
+            write_whole(file, line)
         });
         if let Err(error) = done {
             self.file = None;
@@ -247,9 +254,10 @@ impl Journal {
     }
 
     fn open(&mut self) -> std::io::Result<&mut File> {
-        // One that was removed takes lines all the same, and nobody ever reads them.
-        let removed = |file: &File| file.metadata().is_ok_and(|meta| meta.nlink() == 0);
-        if self.file.as_ref().is_some_and(removed) {
+        // One that was removed or moved takes lines all the same, and nobody looks for them there.
+        let there = std::fs::symlink_metadata(&self.path);
+        let there = there.map(|meta| (meta.dev(), meta.ino()));
+        if self.file.is_some() && there.ok() != Some(self.place) {
             self.file = None;
             self.size = 0;
         }
@@ -262,8 +270,9 @@ impl Journal {
                 let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             }
             self.failed_at = None;
-            let (file, size) = open_own(&self.path)?;
-            self.size = self.size.max(size);
+            let (file, meta) = open_own(&self.path)?;
+            self.size = tidy(&file, meta.len());
+            self.place = (meta.dev(), meta.ino());
             self.file = Some(file);
         }
         self.file
@@ -272,9 +281,49 @@ impl Journal {
     }
 }
 
-/// The journal's own file and its size. A pod that mounts the log folder could have put a link or a
+/// Writes the line, or nothing of it.
+fn write_whole(file: &mut File, line: &[u8]) -> std::io::Result<()> {
+    let mut written = 0;
+    while written < line.len() {
+        match file.write(&line[written..]) {
+            Ok(length) => written += length,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if written == 0 => return Err(error),
+            // A full disk takes what it has room for, up to the end of a block.
+            Err(error) => {
+                let end = file.metadata()?.len();
+                file.set_len(end.saturating_sub(written as u64))?;
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Cuts off what is no whole line at the end of the file; its size then.
+fn tidy(file: &File, size: u64) -> u64 {
+    // Opened for appending alone: what somebody may have put in its place is not to be read.
+    let reader = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let from = size.saturating_sub(LONGEST);
+    let mut tail = vec![0; (size - from) as usize];
+    if size == 0
+        || reader
+            .and_then(|reader| reader.read_exact_at(&mut tail, from))
+            .is_err()
+    {
+        return size;
+    }
+    let end = tail.iter().rposition(|byte| *byte == b'\n');
+    let whole = end.map_or(from, |end| from + end as u64 + 1);
+    if whole == size || file.set_len(whole).is_err() {
+        return size;
+    }
+    whole
+}
+
+/// The journal's own file and what it is. A pod that mounts the log folder could have put a link or a
 /// fifo in its place: those are not written to.
-fn open_own(path: &Path) -> std::io::Result<(File, u64)> {
+fn open_own(path: &Path) -> std::io::Result<(File, Metadata)> {
     let file = File::options()
         .append(true)
         .create(true)
@@ -288,7 +337,7 @@ fn open_own(path: &Path) -> std::io::Result<(File, u64)> {
             "the journal is not a file of its own",
         ));
     }
-    Ok((file, meta.len()))
+    Ok((file, meta))
 }
 
 #[cfg(test)]
@@ -300,6 +349,7 @@ mod tests {
         Journal {
             path,
             file: None,
+            place: (0, 0),
             size: 0,
             failed_at: None,
             unwritten: 0,
@@ -395,6 +445,37 @@ mod tests {
         let mut journal = empty(path.clone());
         journal.write(&What::End { tripwires: 1 });
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        journal.write(&What::End { tripwires: 2 });
+        assert_eq!(events(&path)[0].seq, 2);
+    }
+
+    #[test]
+    fn half_a_line_that_somebody_left_is_taken_away() {
+        let folder = Folder::new("torn");
+        let path = folder.0.join("a.jsonl");
+        for (left, whole) in [
+            ("", 0),
+            ("{\"half\":", 0),
+            ("{}\n{}\n{\"ha", 2),
+            ("{}\n", 1),
+        ] {
+            std::fs::write(&path, left).unwrap();
+            let mut journal = empty(path.clone());
+            journal.write(&What::End { tripwires: 1 });
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text.lines().count(), whole + 1, "{text}");
+            assert!(text.lines().last().unwrap().contains("\"seq\":1"), "{text}");
+            assert_eq!(journal.size, text.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_journal_that_was_moved_away_is_made_again_in_its_place() {
+        let folder = Folder::new("moved");
+        let path = folder.0.join("a.jsonl");
+        let mut journal = empty(path.clone());
+        journal.write(&What::End { tripwires: 1 });
+        std::fs::rename(&path, folder.0.join("elsewhere")).unwrap();
         journal.write(&What::End { tripwires: 2 });
         assert_eq!(events(&path)[0].seq, 2);
     }
