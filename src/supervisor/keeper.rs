@@ -347,7 +347,7 @@ impl Keeper {
         }
     }
 
-    fn count(&mut self) {
+    pub(super) fn count(&mut self) {
         self.status.events = self.journal.written();
         self.shared.set_seq(self.status.events);
         let had = self.status.journal_error.is_some();

@@ -34,7 +34,7 @@ impl Keeper {
     fn stand_guard(&mut self, keeper: &OwnedFd) -> ! {
         let _ = process::set_name(c"mantlet-sentine");
         self.journal.close();
-        if fds::close_all_but(3, &mut vec![keeper.as_raw_fd()]).is_err() {
+        if fds::close_all_but(3, &mut [keeper.as_raw_fd()]).is_err() {
             process::exit_now(1);
         }
         process::give_back_memory();
@@ -42,8 +42,12 @@ impl Keeper {
         while !matches!(poll(&mut polled, PollTimeout::NONE), Ok(1)) {}
         let killed = self.cgroup.as_ref().map(crate::cgroup::Cgroup::kill_all);
         let failed = killed.and_then(Result::err).map(|error| error.to_string());
-        // The keeper's own numbers: it put them beside the watcher's.
+        // The keeper's own numbers: it put them beside the watcher's. What the watcher told last nobody has
+        // written yet.
         self.journal.take_over(self.shared.seq());
+        while let Some(entry) = self.shared.take() {
+            self.journal.write_body(&entry.body);
+        }
         self.journal.write(&What::Response {
             action: Action::KillContainer,
             by: "on_supervisor_loss".into(),

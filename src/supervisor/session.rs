@@ -509,7 +509,7 @@ impl Keeper {
             stricter,
             report,
         });
-        self.status.events = self.journal.written();
+        self.count();
         self.write_status();
         self.watch(peer.pidfd, workload, first, true);
         self.conclude(kind, client, Answer::Running { pid: peer.pid });
