@@ -68,13 +68,17 @@ impl Keeper {
         let Some(scene) = &mut self.scene else {
             return;
         };
-        let (seconds, nanoseconds) = stamp();
-        let now = (seconds.saturating_sub(MOMENT), nanoseconds);
-        if now < scene.since {
-            scene.since = now;
+        if let Some(earlier) = moved(scene.since, stamp()) {
+            scene.since = earlier;
             self.tell_scene();
         }
     }
+}
+
+/// Where the line comes to be when the clock is `now`; none where it stays.
+fn moved(since: (u64, u32), now: (u64, u32)) -> Option<(u64, u32)> {
+    let now = (now.0.saturating_sub(MOMENT), now.1);
+    (now < since).then_some(now)
 }
 
 #[cfg(test)]
@@ -91,6 +95,22 @@ mod tests {
         let meta = std::fs::metadata(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!((meta.ctime() as u64, meta.ctime_nsec() as u32) >= before);
+    }
+
+    #[test]
+    fn the_line_follows_a_clock_that_is_set_back_and_stays_where_it_is_set_forward() {
+        let since = (1000, 500);
+        assert_eq!(moved(since, (400, 7)), Some((399, 7)));
+        // Set back by less than what passed since the start.
+        assert_eq!(moved(since, (1002, 0)), None);
+        // To within a moment of the start.
+        assert_eq!(moved(since, (1001, 499)), Some((1000, 499)));
+        assert_eq!(moved(since, (5000, 0)), None);
+        assert_eq!(
+            moved(since, (0, 9)),
+            Some((0, 9)),
+            "no clock is before its beginning"
+        );
     }
 
     #[test]
