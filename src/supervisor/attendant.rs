@@ -1,25 +1,25 @@
 //! The keeper's side of the watcher: starting it, hearing it, and what is done where it ends.
 //!
 //! Nothing waits for a watcher that is not there longer than it takes to start one. Where none can
-//! be started (no memory, no process), the keeper refuses each call and each execution by itself,
-//! without a look at who asks, until one can.
+//! be started (no memory, no process), the keeper goes on alone ([`super::alone`]) until one can.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
 use super::keeper::{Keeper, Source, Timer};
 use super::link::{self, Order, Request};
-use super::tripwire::{arch_of, errno_name};
 use super::watcher::{self, Tools};
-use crate::event::{Process, What};
-use crate::sys::seccomp::{self, Notification};
-use crate::sys::{fanotify, fds, pidfd, process, socket, spawn};
+use crate::event::What;
+use crate::sys::{fds, pidfd, process, socket, spawn};
 
 /// A watcher that crashed is followed by another one after this long.
 const CRASHED: Duration = Duration::from_millis(10);
+/// After so many watchers in a row that ended without a word and did not get ready, nobody waits for one.
+const GIVES_UP: u32 = 3;
 /// Longest wait after watchers that did not even get ready.
 const MOST_WAIT: Duration = Duration::from_secs(1);
 
@@ -47,6 +47,7 @@ impl Keeper {
         }
         if let Err(error) = self.start_attendant() {
             self.attendant.failed = Some(format!("it cannot be started: {error}"));
+            self.attendant.failures += 1;
             self.attend_later();
         }
     }
@@ -74,6 +75,8 @@ impl Keeper {
     fn become_watcher(&self, link: &OwnedFd, parent: u32) -> ! {
         // A name is for people.
         let _ = process::set_name(c"mantlet-watcher");
+        // A crash is told by its own signal, not by that of the filter that stops the handler.
+        process::default_faults();
         // Checked against the keeper's number: it may have ended before this line.
         if process::die_with_parent(parent as i32).is_err() {
             process::exit_now(watcher::BROKEN);
@@ -91,7 +94,7 @@ impl Keeper {
             .tasks
             .as_ref()
             .map(|files| files.each_ref().map(AsRawFd::as_raw_fd));
-        let bell = std::os::fd::AsFd::as_fd(&self.bell).as_raw_fd();
+        let bell = self.bell.as_fd().as_raw_fd();
         let mut kept = vec![link.as_raw_fd(), bell];
         kept.extend(listeners.iter().map(|(_, number)| *number));
         kept.extend(files.iter().chain(tasks.iter().flatten()));
@@ -145,6 +148,24 @@ impl Keeper {
         any
     }
 
+    /// Ends the watcher, as far as there is one, and counts what it has not come to.
+    pub(super) fn bury_attendant(&mut self) {
+        self.end_attendant();
+        if let Some(Source::Attendant(end)) = self
+            .attendant
+            .end
+            .and_then(|token| self.sources.get(&token))
+        {
+            let mut polled = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut polled, PollTimeout::from(1000_u16));
+            let _ = pidfd::wait(end);
+        }
+        self.drain();
+        self.finish_call();
+        self.count_untold();
+        self.count_files();
+    }
+
     /// Ends the watcher, as far as there is one.
     pub(super) fn end_attendant(&mut self) {
         if let Some(Source::Attendant(end)) = self
@@ -157,15 +178,19 @@ impl Keeper {
         }
     }
 
-    pub(super) fn attendant_asks(&mut self, token: u64) {
+    /// Serves one request; false where there is none.
+    pub(super) fn attendant_asks(&mut self, token: u64) -> bool {
         let Some(Source::Link(link)) = self.sources.get(&token) else {
-            return;
+            return false;
         };
         let packet = match socket::receive(link, link::LARGEST) {
             Ok(packet) if !packet.bytes.is_empty() => packet,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
             // Its end is told by the other descriptor.
-            _ => return drop(self.remove(token)),
+            _ => {
+                self.remove(token);
+                return false;
+            }
         };
         match Request::decode(&packet.bytes) {
             Ok(Request::Ready) => {
@@ -192,6 +217,7 @@ impl Keeper {
             // Nothing of ours speaks so.
             Err(_) => self.end_attendant(),
         }
+        true
     }
 
     /// Which of a process's standard streams are network sockets; only of the container's.
@@ -218,14 +244,20 @@ impl Keeper {
         };
         let ended = pidfd::wait(&end);
         if let Some(link) = self.attendant.link.take() {
-            // Its last words, such as why it could not begin.
-            self.attendant_asks(link);
+            // Its last words: why it could not begin, or a response that is due.
+            while self.attendant_asks(link) {}
             self.remove(link);
         }
         let was_ready = self.attendant.ready;
+        let how = ended.map_or_else(|| "ended".into(), |how| how.to_string());
+        let failures = self.attendant.failures + u32::from(!was_ready);
+        let mut failed = self.attendant.failed.take();
+        if failures >= GIVES_UP {
+            failed = failed.or_else(|| Some(format!("it {how} before it was ready")));
+        }
         self.attendant = Attendant {
-            failures: self.attendant.failures + u32::from(!was_ready),
-            failed: self.attendant.failed.take(),
+            failures,
+            failed,
             ..Attendant::default()
         };
         self.status.watcher = 0;
@@ -238,7 +270,7 @@ impl Keeper {
         self.status.watcher_restarts += 1;
         let restarts = self.status.watcher_restarts;
         self.tell(&What::Watcher {
-            ended: ended.map_or_else(|| "ended".into(), |how| how.to_string()),
+            ended: how,
             restarts,
             denied,
         });
@@ -252,57 +284,14 @@ impl Keeper {
         }
     }
 
-    /// Answers what the watcher had in hand with its denial. A call is reported by the next watcher,
-    /// who knows how; one that ended two of them by the keeper, who says less.
-    fn settle(&mut self) -> Option<String> {
-        if let Some((call, token, answered)) = self.shared.call() {
-            if !answered {
-                if let Some(Source::Listener(listener)) = self.sources.get(&token) {
-                    let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);
-                }
-                self.shared.call_answered();
-            }
-            if self.reported == call.id {
-                self.shared.call_done();
-            } else if answered {
-                self.report_blindly(&call);
-                self.shared.call_done();
-            }
-        }
-        let file = self.shared.file()?;
-        if let Some(group) = &self.files {
-            let _ = fanotify::answer(group, file.fd, false);
-        }
-        self.shared.file_done();
-        Some(format!("an execution or opening of process {}", file.pid))
-    }
-
-    /// Reports a call by what its registers say.
-    fn report_blindly(&mut self, call: &Notification) {
-        let wire = self.wires.wire(call);
-        self.status.tripwires += 1;
-        self.tell(&What::Tripwire {
-            process: Process {
-                pid: call.tid as i32,
-                ..Process::default()
-            },
-            ancestors: Vec::new(),
-            fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
-            syscall: wire.syscall.clone(),
-            profile: wire.profile.clone(),
-            number: call.number.into(),
-            arch: arch_of(call).0.into(),
-            args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
-            errno: errno_name(wire.errno),
-        });
-    }
-
     fn attend_later(&mut self) {
         let doubled = CRASHED * 2_u32.saturating_pow(self.attendant.failures.min(8));
-        self.attendant.failures += 1;
         self.at(Instant::now() + doubled.min(MOST_WAIT), Timer::Attend);
         self.set_alone(true);
-        self.fail_those_who_wait();
+        self.finish_call();
+        if self.attendant.failed.is_some() {
+            self.fail_those_who_wait();
+        }
     }
 
     /// Takes over from, or hands over to, a watcher: who waits on listeners and the group.
@@ -346,43 +335,5 @@ impl Keeper {
         };
         let token = self.add(Source::Listener(listener), flags);
         self.order(&Order::Listener { token }, &[number]);
-    }
-
-    /// A call where there is no watcher, or the end of the last process under a filter.
-    pub(super) fn listener_spoke(&mut self, token: u64, flags: EpollFlags) {
-        let Some(Source::Listener(listener)) = self.sources.get(&token) else {
-            return;
-        };
-        if !flags.contains(EpollFlags::EPOLLIN) {
-            self.remove(token);
-            return;
-        }
-        let Ok(call) = seccomp::receive(listener) else {
-            return;
-        };
-        let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);
-        if self.counts.admits() {
-            self.report_blindly(&call);
-        } else {
-            self.shared.leave_out_call(call.number);
-        }
-    }
-
-    /// Executions and openings where there is no watcher: nobody can tell what they are.
-    pub(super) fn refuse_files(&mut self) {
-        let Some(group) = &self.files else {
-            return;
-        };
-        let Ok(Some(event)) = self.shared.read_file(group) else {
-            return;
-        };
-        for number in [Some(event.fd), event.pidfd].into_iter().flatten() {
-            // Closed with the value.
-            let _ = fds::inherited(number);
-        }
-        if event.is_permission() {
-            let _ = fanotify::answer(group, event.fd, false);
-        }
-        self.shared.file_done();
     }
 }

@@ -129,6 +129,9 @@ impl Keeper {
         if let Some(message) = self.frozen_because() {
             return self.send(token, &refuse(&message), &[]);
         }
+        if let Some(message) = self.unwatched_because() {
+            return self.send(token, &refuse(&message), &[]);
+        }
         if self.status.report.is_none() || self.status.pid == 0 {
             return self.send(token, &refuse("the container is not running"), &[]);
         }

@@ -235,14 +235,18 @@ impl Keeper {
             Some(Source::Watched(_)) => self.process_ended(token),
             Some(Source::Control(_)) => self.accept(token),
             Some(Source::Client(_)) => self.client_asked(token),
-            Some(Source::Link(_)) => self.attendant_asks(token),
+            Some(Source::Link(_)) => {
+                self.attendant_asks(token);
+            }
             Some(Source::Attendant(_)) => self.attendant_ended(token),
             Some(Source::Bell(bell)) => {
                 let mut count = [0; 8];
                 // EAGAIN: somebody has read it.
                 let _ = nix::unistd::read(bell, &mut count);
             }
-            Some(Source::Files(_)) => self.refuse_files(),
+            Some(Source::Files(_)) => {
+                self.refuse_files();
+            }
             Some(Source::Oom(_)) => self.out_of_memory(token),
             Some(Source::Clock(_)) => self.clock_was_set(token),
             Some(Source::Collector(_)) => self.collected(token),
@@ -368,11 +372,11 @@ impl Keeper {
         self.forget(Timer::LeftOut);
         let mut told = Vec::new();
         for (number, count) in self.shared.take_left_calls() {
-            self.status.tripwires += count;
+            self.status.tripwires = self.status.tripwires.saturating_add(count);
             told.push((count, format!("tripwire {}", syscall_name(number))));
         }
         for (number, count) in self.shared.take_left_rules() {
-            self.status.detections += count;
+            self.status.detections = self.status.detections.saturating_add(count);
             let rule = self.rules.get(number).map(rules::title);
             told.push((count, format!("detection {}", rule.unwrap_or_default())));
         }
@@ -382,7 +386,7 @@ impl Keeper {
             "response".to_owned(),
         ));
         for (count, of) in told.into_iter().filter(|(count, _)| *count > 0) {
-            self.status.suppressed += count;
+            self.status.suppressed = self.status.suppressed.saturating_add(count);
             self.tell(&What::Suppressed { count, of });
         }
         match self.shared.take_overflows() {
@@ -489,9 +493,8 @@ impl Keeper {
     }
 
     fn leave(&mut self) {
-        self.end_attendant();
+        self.bury_attendant();
         self.end_sentinel();
-        self.drain();
         self.tell_left_out();
         if self.status.report.is_some() {
             self.tell(&What::End {

@@ -21,6 +21,7 @@
 //! program, the fanotify group where the record says that there is one, the sealed policy, and one
 //! more for each of the record's sub-policies.
 
+mod alone;
 mod attendant;
 mod clock;
 mod control;

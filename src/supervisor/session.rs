@@ -386,6 +386,13 @@ impl Keeper {
         }
     }
 
+    /// Why no session can be added now, where there is no watcher and was none the last time.
+    pub(super) fn unwatched_because(&self) -> Option<String> {
+        let why = self.attendant.failed.as_ref();
+        why.filter(|_| !self.attendant.ready)
+            .map(|why| unwatched(why))
+    }
+
     /// There can be no watcher for now: nothing starts without one.
     pub(super) fn fail_those_who_wait(&mut self) {
         let why = self.attendant.failed.clone().unwrap_or_default();

@@ -5,13 +5,16 @@
 //! |---|---|---|
 //! | the call in hand | the kernel (RECV), the watcher | a notification that was taken and not yet reported |
 //! | the file event in hand | the kernel (read), the watcher | a fanotify event that was taken and not yet answered |
-//! | left out | the watcher | counts of events that the container caused too fast, by call and by rule |
+//! | left out | the watcher | counts, which only grow, of events that the container caused too fast, by call and by rule |
+//! | allowance | the watcher | how many events of a kind are still admitted |
 //! | windows | the watcher | times of each rule's last hits |
 //! | the ring | the watcher in front, the keeper behind | events, whole ones only |
 //!
 //! The keeper believes nothing of it: each number is checked before use, and what does not fit is
-//! counted as lost.
+//! counted as lost. Counts of calls are written twice, first beside the call in hand, so that one that was
+//! in hand when its watcher ended is counted once and not twice.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -31,9 +34,19 @@ const CALL_ANSWERED: usize = 48;
 const LEFT_ENDS: usize = 56;
 const LEFT_ANY: usize = 144;
 const SEQ: usize = 152;
+/// Of the call in hand: the count that it went into, that count with it, and what else became of it.
+const COUNTED_AT: usize = 160;
+const COUNTED: usize = 168;
+const CALL_TOLD: usize = 176;
+const CALL_JUDGED: usize = 184;
 const CALL: usize = 64;
 const FILE: usize = 192;
-const LEFT_CALLS: usize = 256;
+/// Executions that the watcher has taken and not yet told.
+const IN_HAND: usize = 224;
+/// Of each bucket: what is left in it, and when that was reckoned.
+const BUCKETS: usize = 256;
+const LEFT_CALLS: usize = BUCKETS + BUCKET_COUNT * 16;
+const BUCKET_COUNT: usize = 3;
 /// System calls counted one by one: all of every architecture have lower numbers.
 const MOST_CALLS: usize = 512;
 const LEFT_RULES: usize = LEFT_CALLS + MOST_CALLS * 8;
@@ -45,7 +58,7 @@ pub(super) const LARGEST: usize = 16 * 1024;
 /// Before each event: its length, its kind, the notification that it reports.
 const ENTRY: usize = 16;
 
-const _: () = assert!(CALL + seccomp::SLOT <= LEFT_ANY && FILE + fanotify::SLOT <= LEFT_CALLS);
+const _: () = assert!(CALL + seccomp::SLOT <= LEFT_ANY && FILE + fanotify::SLOT <= IN_HAND);
 
 /// What an entry of the ring is, for the keeper's counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +66,30 @@ pub(super) enum Kind {
     Tripwire,
     Detection,
     Other,
+}
+
+/// How many events of one kind a container may cause at once, and how fast that fills again. It outlives
+/// a watcher: whoever could end one must not get a full bucket for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bucket {
+    number: usize,
+    burst: f64,
+    per_second: f64,
+}
+
+impl Bucket {
+    const fn new(number: usize, burst: f64, per_second: f64) -> Bucket {
+        assert!(number < BUCKET_COUNT);
+        Bucket {
+            number,
+            burst,
+            per_second,
+        }
+    }
+
+    pub(super) const CALLS: Bucket = Bucket::new(0, 200.0, 20.0);
+    pub(super) const DETECTIONS: Bucket = Bucket::new(1, 500.0, 100.0);
+    pub(super) const ENDS: Bucket = Bucket::new(2, 500.0, 100.0);
 }
 
 /// An event that the watcher has committed.
@@ -70,6 +107,8 @@ pub(super) struct Shared {
     /// Of each rule, where its window begins.
     windows: Vec<usize>,
     ring: usize,
+    /// What this process has taken of the counts that only grow: those by call, and the dropped.
+    taken: RefCell<Vec<u64>>,
 }
 
 impl Shared {
@@ -85,6 +124,7 @@ impl Shared {
             region: Region::new(at + RING)?,
             windows,
             ring: at,
+            taken: RefCell::new(vec![0; MOST_CALLS + 1]),
         })
     }
 
@@ -103,7 +143,9 @@ impl Shared {
         token: u64,
     ) -> io::Result<Notification> {
         self.set(CALL_OF, token);
-        self.set(CALL_ANSWERED, 0);
+        for word in [CALL_ANSWERED, COUNTED, CALL_TOLD, CALL_JUDGED] {
+            self.set(word, 0);
+        }
         seccomp::receive_into(listener, &self.region, CALL)
     }
 
@@ -140,15 +182,84 @@ impl Shared {
         self.region.clear(FILE, fanotify::SLOT);
     }
 
+    /// The event of the call in hand is in the ring.
+    pub(super) fn call_told(&self) {
+        self.set(CALL_TOLD, 1);
+    }
+
+    pub(super) fn is_call_told(&self) -> bool {
+        self.get(CALL_TOLD) != 0
+    }
+
+    /// Its rules were judged and what they ask for was done.
+    pub(super) fn call_judged(&self) {
+        self.set(CALL_JUDGED, 1);
+    }
+
+    pub(super) fn is_call_judged(&self) -> bool {
+        self.get(CALL_JUDGED) != 0
+    }
+
+    /// Whether the call in hand is among those left out or dropped. Whoever asks has taken over from a
+    /// watcher that may have ended between the two words; the second is made up for here.
+    pub(super) fn is_call_counted(&self) -> bool {
+        let (at, count) = (self.get(COUNTED_AT) as usize, self.get(COUNTED));
+        let counts =
+            at == DROPPED || (LEFT_CALLS..LEFT_RULES).contains(&at) && at.is_multiple_of(8);
+        if count == 0 || !counts {
+            return false;
+        }
+        self.set(at, count);
+        self.set(LEFT_ANY, 1);
+        true
+    }
+
+    /// Counts one more, the call in hand where there is one.
+    fn count(&self, at: usize) {
+        let count = self.get(at).wrapping_add(1);
+        self.set(COUNTED_AT, at as u64);
+        self.set(COUNTED, count);
+        self.set(at, count);
+        self.set(LEFT_ANY, 1);
+    }
+
+    /// What was counted since this was asked the last time.
+    fn take_count(&self, at: usize, place: usize) -> u64 {
+        let now = self.get(at);
+        let before = std::mem::replace(&mut self.taken.borrow_mut()[place], now);
+        now.wrapping_sub(before)
+    }
+
     /// Counts a call whose event is left out.
     pub(super) fn leave_out_call(&self, number: i32) {
         let number = usize::try_from(number)
             .unwrap_or(MOST_CALLS)
             .min(MOST_CALLS - 1);
+        self.count(LEFT_CALLS + number * 8);
+    }
+
+    /// Whether one more event of a kind may be told, at `now` milliseconds of any steady clock.
+    pub(super) fn admits(&self, bucket: Bucket, now: u64) -> bool {
+        let at = BUCKETS + bucket.number * 16;
+        let gained = now.saturating_sub(self.get(at + 8)) as f64 / 1000.0 * bucket.per_second;
+        let tokens = (f64::from_bits(self.get(at)) + gained).min(bucket.burst);
+        let admitted = tokens >= 1.0;
+        self.set(at, (tokens - f64::from(u8::from(admitted))).to_bits());
+        self.set(at + 8, now);
+        admitted
+    }
+
+    /// How many executions the watcher has in hand now.
+    pub(super) fn set_in_hand(&self, count: usize) {
+        self.set(IN_HAND, count as u64);
+    }
+
+    /// How many it had, when it ended.
+    pub(super) fn take_in_hand(&self) -> u64 {
         self.region
-            .u64_at(LEFT_CALLS + number * 8)
-            .fetch_add(1, Relaxed);
-        self.set(LEFT_ANY, 1);
+            .u64_at(IN_HAND)
+            .swap(0, Relaxed)
+            .min(u64::from(u16::MAX))
     }
 
     /// The same for a rule.
@@ -187,7 +298,7 @@ impl Shared {
     pub(super) fn take_left_calls(&self) -> Vec<(i32, u64)> {
         (0..MOST_CALLS)
             .filter_map(|number| {
-                let count = self.region.u64_at(LEFT_CALLS + number * 8).swap(0, Relaxed);
+                let count = self.take_count(LEFT_CALLS + number * 8, number);
                 (count > 0).then_some((number as i32, count))
             })
             .collect()
@@ -231,31 +342,37 @@ impl Shared {
         within.count() as u32
     }
 
-    /// Puts an event into the ring. It is there whole or not at all; false where there is no room.
-    pub(super) fn commit(&self, kind: Kind, call: u64, body: &[u8]) -> bool {
+    /// Puts events into the ring, which report the notification `call`, 0 for none. They are there all
+    /// of them, whole, or not at all; false where there is no room.
+    pub(super) fn commit(&self, call: u64, events: &[(Kind, Vec<u8>)]) -> bool {
         let (head, tail) = (self.get(HEAD), self.get(TAIL));
-        let size = ENTRY + body.len().next_multiple_of(8);
+        let size = |body: &Vec<u8>| ENTRY + body.len().next_multiple_of(8);
+        let total: usize = events.iter().map(|(_, body)| size(body)).sum();
         let used = head.wrapping_sub(tail) as usize;
-        if body.len() > LARGEST || used > RING || RING - used < size {
+        let fits = events.iter().all(|(_, body)| body.len() <= LARGEST);
+        if !fits || used > RING || RING - used < total {
             return false;
         }
-        let mut entry = [0; ENTRY];
-        entry[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
-        entry[4..8].copy_from_slice(&(kind as u32).to_le_bytes());
-        entry[8..].copy_from_slice(&call.to_le_bytes());
-        self.put(head, &entry);
-        self.put(head + ENTRY as u64, body);
-        self.set(HEAD, head + size as u64);
+        let mut at = head;
+        for (kind, body) in events {
+            let mut entry = [0; ENTRY];
+            entry[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
+            entry[4..8].copy_from_slice(&(*kind as u32).to_le_bytes());
+            entry[8..].copy_from_slice(&call.to_le_bytes());
+            self.put(at, &entry);
+            self.put(at + ENTRY as u64, body);
+            at += size(body) as u64;
+        }
+        self.set(HEAD, at);
         true
     }
 
     pub(super) fn dropped(&self) {
-        self.region.u64_at(DROPPED).fetch_add(1, Relaxed);
-        self.set(LEFT_ANY, 1);
+        self.count(DROPPED);
     }
 
     pub(super) fn take_dropped(&self) -> u64 {
-        self.region.u64_at(DROPPED).swap(0, Relaxed)
+        self.take_count(DROPPED, MOST_CALLS)
     }
 
     /// The oldest event that was not taken yet. What cannot be one empties the ring and counts as one
@@ -337,104 +454,4 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::detect::{Response, Sensor, Severity};
-
-    fn rule(after: u32, within_ms: u64) -> Rule {
-        Rule {
-            name: "r".into(),
-            profile: "p".into(),
-            on: Sensor::Tripwire,
-            calls: Vec::new(),
-            programs: Vec::new(),
-            above: None,
-            unless: Vec::new(),
-            respond: Response::Log,
-            after,
-            within_ms,
-            freeze: None,
-            severity: Severity::Info,
-            tags: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn events_come_out_as_they_went_in_around_the_ring_s_end() {
-        let shared = Shared::new(&[]).unwrap();
-        for round in 0..2000_u64 {
-            let body = vec![b'a' + (round % 26) as u8; (round as usize * 37) % 5000];
-            assert!(shared.commit(Kind::Detection, round, &body));
-            let entry = shared.take().unwrap();
-            assert_eq!((entry.call, entry.kind), (round, Kind::Detection));
-            assert_eq!(entry.body, body);
-        }
-        assert!(shared.take().is_none());
-    }
-
-    #[test]
-    fn a_full_ring_takes_nothing_and_loses_nothing() {
-        let shared = Shared::new(&[]).unwrap();
-        let body = [b'x'; 1000];
-        let mut taken = 0;
-        while shared.commit(Kind::Other, 0, &body) {
-            taken += 1;
-        }
-        assert!(taken > 40);
-        for _ in 0..taken {
-            assert_eq!(shared.take().unwrap().body, body);
-        }
-        assert!(shared.take().is_none());
-        assert!(!shared.commit(Kind::Other, 0, &[0; LARGEST + 1]));
-    }
-
-    #[test]
-    fn what_no_watcher_of_ours_writes_is_counted_and_no_more() {
-        for (head, length) in [(16_u64, u32::MAX), (8, 0), (u64::MAX, 3), (64, 60)] {
-            let shared = Shared::new(&[]).unwrap();
-            shared.put(0, &length.to_le_bytes());
-            shared.set(HEAD, head);
-            assert!(shared.take().is_none());
-            assert_eq!(shared.take_dropped(), 1);
-            assert!(shared.take().is_none(), "it goes on behind it");
-        }
-    }
-
-    #[test]
-    fn a_window_counts_what_lies_within_it() {
-        let rules = [rule(3, 10_000), rule(2, 0), rule(1, 0)];
-        let shared = Shared::new(&rules).unwrap();
-        let hits = |at: &[u64]| {
-            at.iter()
-                .map(|now| shared.hit(0, &rules[0], *now))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            hits(&[20_000, 21_000, 35_000, 36_000, 37_000, 37_001]),
-            [1, 2, 1, 2, 3, 3]
-        );
-        assert_eq!(
-            (0..3)
-                .map(|now| shared.hit(1, &rules[1], now))
-                .collect::<Vec<_>>(),
-            [1, 2, 3]
-        );
-        assert_eq!(
-            shared.hit(2, &rules[2], 0),
-            1,
-            "the rules' windows do not touch"
-        );
-    }
-
-    #[test]
-    fn what_is_left_out_is_counted_once() {
-        let shared = Shared::new(&[rule(1, 0)]).unwrap();
-        for number in [165, 165, -1, 9999] {
-            shared.leave_out_call(number);
-        }
-        shared.leave_out_rule(0);
-        assert_eq!(shared.take_left_calls(), [(165, 2), (511, 2)]);
-        assert_eq!(shared.take_left_rules(), [(0, 1)]);
-        assert!(shared.take_left_calls().is_empty() && shared.take_left_rules().is_empty());
-    }
-}
+mod tests;

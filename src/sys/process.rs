@@ -15,6 +15,15 @@ pub fn set_undumpable() -> io::Result<()> {
     Ok(())
 }
 
+/// Takes off the handlers that Rust's runtime has for SIGSEGV and SIGBUS: under a filter that knows
+/// little, all they do is to end the process by another signal.
+pub fn default_faults() {
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: signal(2) takes two numbers; the default action runs no code of this process.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Gives up gaining privileges by execve, for good (PR_SET_NO_NEW_PRIVS).
 ///
 /// # Errors

@@ -9,8 +9,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::EpollFlags;
 use std::os::fd::AsFd;
 
+use super::super::rules;
 use super::super::sensors::Seen;
-use super::super::shared::Kind;
+use super::super::shared::{Bucket, Kind};
 use super::super::tripwire::{arch_of, errno_name};
 use super::Watcher;
 use crate::event::What;
@@ -47,29 +48,25 @@ impl Watcher<'_> {
         self.slow_down();
     }
 
-    /// Tells of a call, and has done what its rules ask for.
+    /// Tells of a call, and has done what its rules ask for. What an earlier watcher has done of it is not
+    /// done again.
     pub(super) fn report(&mut self, call: &Notification) {
         let wire = self.wires.wire(call);
-        let tid = call.tid as i32;
-        let seen = Seen::Call {
-            name: &wire.syscall,
-            args: &call.args,
-        };
-        let told = self.allowance.calls.admits();
-        let judged = !self.rules.is_empty();
-        if !told {
+        let (told, counted) = (self.shared.is_call_told(), self.shared.is_call_counted());
+        let tells = !told && !counted && self.admits(Bucket::CALLS);
+        let judges = !self.rules.is_empty() && !self.shared.is_call_judged();
+        if !told && !counted && !tells {
             self.shared.leave_out_call(call.number);
             self.hammered += 1;
             self.ring();
-            if !judged {
-                return;
-            }
         }
-        let (process, ancestors) = self.who(tid);
-        if told {
-            self.hammered = 0;
+        if !tells && !judges {
+            return;
+        }
+        let (process, ancestors) = self.who(call.tid as i32);
+        let tripwire = tells.then(|| {
             let (arch, _) = arch_of(call);
-            let what = What::Tripwire {
+            What::Tripwire {
                 process: process.clone(),
                 ancestors: ancestors.clone(),
                 fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
@@ -79,13 +76,36 @@ impl Watcher<'_> {
                 arch: arch.into(),
                 args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
                 errno: errno_name(wire.errno),
-            };
-            self.tell(Kind::Tripwire, call.id, &what);
+            }
+        });
+        let seen = Seen::Call {
+            name: &wire.syscall,
+            args: &call.args,
+        };
+        let findings = if judges {
+            rules::findings(self.rules, self.shared, &seen, &process.exe, |_| true)
+        } else {
+            Vec::new()
+        };
+        let detections = if told {
+            // They went into the ring with it.
+            Vec::new()
+        } else {
+            self.events_of(&findings, &process, &ancestors, None)
+        };
+        let mut events: Vec<(Kind, &What)> = Vec::new();
+        events.extend(tripwire.iter().map(|what| (Kind::Tripwire, what)));
+        events.extend(detections.iter().map(|what| (Kind::Detection, what)));
+        if tripwire.is_some() {
+            self.hammered = 0;
         }
-        if judged {
-            let findings = self.judge(&seen, &process, &ancestors, None);
+        if !events.is_empty() && self.tell_all(call.id, &events) {
+            self.shared.call_told();
+        }
+        if judges {
             // Before the answer: a process that is to be ended does not see one.
             self.respond(&findings, process.pid, None);
+            self.shared.call_judged();
             self.count_tasks();
         }
     }

@@ -41,6 +41,13 @@ pub(super) struct Pending {
     looks: usize,
 }
 
+/// Whether the process has ended since, and its group cannot be asked any more: cgroup v1 has one that
+/// ends in `/`. Only the container's processes execute what is marked, so it was one of them.
+fn has_ended(pid: i32, held: Option<&OwnedFd>) -> bool {
+    held.is_some_and(|held| pidfd::has_ended(held.as_fd()))
+        || fs::read_link(format!("/proc/{pid}/exe")).is_err()
+}
+
 /// Which rules wait until the program runs.
 fn waits(rule: &Rule) -> bool {
     rule.respond == Response::Log
@@ -52,15 +59,15 @@ fn is_about_whole(rule: &Rule) -> bool {
 }
 
 impl Watcher<'_> {
-    /// Takes what the group has to tell.
-    pub(super) fn file_event(&mut self) {
+    /// Takes what the group has to tell; whether there may be more.
+    pub(super) fn file_event(&mut self) -> bool {
         for _ in 0..AT_ONCE {
             let Some(group) = &self.files else {
-                return;
+                return false;
             };
             // An event that could not be made (its file cannot be opened any more) was let through.
             let Ok(Some(event)) = self.shared.read_file(group) else {
-                return;
+                return false;
             };
             if event.is_overflow() {
                 self.shared.overflowed();
@@ -72,7 +79,7 @@ impl Watcher<'_> {
                 continue;
             };
             let executes = event.mask & (fanotify::OPEN_EXEC | fanotify::OPEN_EXEC_PERM) != 0;
-            let refused = if !self.holds(event.pid) {
+            let refused = if !self.holds(event.pid) && !has_ended(event.pid, held.as_ref()) {
                 false
             } else if executes {
                 self.executes(event.pid, held, &file)
@@ -85,8 +92,10 @@ impl Watcher<'_> {
                 // ENOENT: whoever waited was killed meanwhile.
                 let _ = fanotify::answer(group, event.fd, !refused);
             }
+            self.count_in_hand();
             self.shared.file_done();
         }
+        true
     }
 
     /// An execution begins; whether it is refused.
@@ -204,6 +213,16 @@ impl Watcher<'_> {
         }
     }
 
+    /// Puts down how many executions are still to be told, for the keeper: what is in hand is lost with a
+    /// watcher, and must not be lost unseen.
+    fn count_in_hand(&self) {
+        let all = self.rules.iter().any(is_about_whole);
+        let tells =
+            |pending: &&Pending| all || pending.opened.iter().any(|(_, found)| !found.is_empty());
+        self.shared
+            .set_in_hand(self.pending.iter().filter(tells).count());
+    }
+
     /// `image` is what runs now; none where that cannot be told.
     pub(super) fn tell_execution(&mut self, pending: Pending, image: Option<look::Image>) {
         let Pending {
@@ -235,6 +254,7 @@ impl Watcher<'_> {
                 self.tell_findings(&whole, &process, &ancestors, Some(&execution.file));
             }
         }
+        self.count_in_hand();
         let ends = self.rules.iter().any(|rule| rule.on == Sensor::Exit);
         if let Some(held) = held.filter(|_| ends) {
             self.wait_for(held, process, ancestors);

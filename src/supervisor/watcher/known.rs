@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use super::super::look;
 use super::super::sensors::Seen;
-use super::super::shared::Kind;
+use super::super::shared::{Bucket, Kind};
 use super::Watcher;
 use crate::event::{Ancestor, Process, What};
 use crate::sys::pidfd;
@@ -155,12 +155,12 @@ impl Watcher<'_> {
         let code = pidfd::exit_code(&ended.pidfd)
             .or_else(|| look::zombie_code(pid))
             .or_else(|| pidfd::exit_code(&ended.pidfd));
-        if self.allowance.ends.admits() {
+        if self.admits(Bucket::ENDS) {
             let what = What::Exit {
                 process: ended.process.clone(),
                 code,
             };
-            self.tell(Kind::Other, 0, &what);
+            self.tell(Kind::Other, &what);
         } else {
             self.shared.leave_out_end();
             self.ring();

@@ -22,7 +22,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::link::{self, Order, Request, Scene};
 use super::rules::{self, Finding};
 use super::sensors::Seen;
-use super::shared::{Kind, Shared};
+use super::shared::{Bucket, Kind, Shared};
 use super::tripwire::Tripwires;
 use crate::cgroup::{is_told_by, number};
 use crate::detect::{Response, Rule};
@@ -43,6 +43,10 @@ const WATCHED: u64 = 1 << 63;
 /// How long it waits for room in the ring: the keeper takes events within microseconds, and this long
 /// only when the disk stalls it.
 const ROOM: Duration = Duration::from_millis(50);
+
+/// How long it goes on to look at what the fanotify group still holds, once it is told to finish. The
+/// keeper counts what is left.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// What the watcher begins with; the rest of the keeper's it must not keep.
 pub(super) struct Tools {
@@ -80,50 +84,10 @@ pub(super) struct Watcher<'a> {
     /// Orders that came while a reply was waited for.
     inbox: VecDeque<(Order, Vec<OwnedFd>)>,
     pending: Vec<Pending>,
-    allowance: Allowance,
     serial: u64,
     /// Calls answered in a row whose events were left out.
     hammered: u32,
     finished: bool,
-}
-
-/// How many events of one kind are admitted at once, and how fast that fills again.
-struct Bucket {
-    tokens: f64,
-    burst: f64,
-    per_second: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn new(burst: f64, per_second: f64) -> Bucket {
-        Bucket {
-            tokens: burst,
-            burst,
-            per_second,
-            filled: Instant::now(),
-        }
-    }
-
-    fn admits(&mut self) -> bool {
-        let now = Instant::now();
-        let gained = now.duration_since(self.filled).as_secs_f64() * self.per_second;
-        self.filled = now;
-        self.tokens = (self.tokens + gained).min(self.burst);
-        if self.tokens < 1.0 {
-            return false;
-        }
-        self.tokens -= 1.0;
-        true
-    }
-}
-
-/// What a container may cause in lines. Tripwires and detections do not take from each other: a flood
-/// of one must not hide the other.
-struct Allowance {
-    calls: Bucket,
-    detections: Bucket,
-    ends: Bucket,
 }
 
 /// Serves until the keeper says otherwise or is gone. Never returns to the keeper's code.
@@ -193,11 +157,6 @@ impl<'a> Watcher<'a> {
             next: WATCHED,
             inbox: VecDeque::new(),
             pending: Vec::new(),
-            allowance: Allowance {
-                calls: Bucket::new(200.0, 20.0),
-                detections: Bucket::new(500.0, 100.0),
-                ends: Bucket::new(500.0, 100.0),
-            },
             serial: 0,
             hammered: 0,
             finished: false,
@@ -223,7 +182,8 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Reports what an earlier watcher had in hand; the keeper has answered it.
+    /// Reports what an earlier watcher had in hand, as far as that one did not come to it; the keeper has
+    /// answered it.
     fn catch_up(&mut self) {
         if let Some((call, _, _)) = self.shared.call() {
             self.report(&call);
@@ -254,7 +214,9 @@ impl<'a> Watcher<'a> {
         for event in &events[..count] {
             match event.data() {
                 LINK => {}
-                FILES => self.file_event(),
+                FILES => {
+                    self.file_event();
+                }
                 token if token >= WATCHED => self.ended(token),
                 token => self.notified(token, event.events()),
             }
@@ -307,9 +269,12 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// What is still under way is told as it is.
+    /// What was seen until now is told as it is.
     fn flush(&mut self) {
-        for pending in std::mem::take(&mut self.pending) {
+        let deadline = Instant::now() + LAST_LOOK;
+        while self.file_event() && Instant::now() < deadline {}
+        while !self.pending.is_empty() {
+            let pending = self.pending.remove(0);
             self.tell_execution(pending, None);
         }
     }
@@ -387,22 +352,37 @@ impl<'a> Watcher<'a> {
         ancestors: &[Ancestor],
         file: Option<&File>,
     ) {
-        for finding in findings {
-            if !self.allowance.detections.admits() {
+        for what in self.events_of(findings, process, ancestors, file) {
+            self.tell(Kind::Detection, &what);
+        }
+    }
+
+    /// The events of findings, but for those that are left out.
+    fn events_of(
+        &self,
+        findings: &[Finding],
+        process: &Process,
+        ancestors: &[Ancestor],
+        file: Option<&File>,
+    ) -> Vec<What> {
+        let admitted = findings.iter().filter(|finding| {
+            let admitted = self.admits(Bucket::DETECTIONS);
+            if !admitted {
                 self.shared.leave_out_rule(finding.rule);
                 self.ring();
-                continue;
             }
+            admitted
+        });
+        let event = |finding: &Finding| {
+            let (process, ancestors) = (Some(process.clone()), ancestors.to_vec());
             let rule = &self.rules[finding.rule];
-            let what = rules::event(
-                rule,
-                finding,
-                Some(process.clone()),
-                ancestors.to_vec(),
-                file.cloned(),
-            );
-            self.tell(Kind::Detection, 0, &what);
-        }
+            rules::event(rule, finding, process, ancestors, file.cloned())
+        };
+        admitted.map(event).collect()
+    }
+
+    fn admits(&self, bucket: Bucket) -> bool {
+        self.shared.admits(bucket, rules::now())
     }
 
     /// Looks at the number of tasks, where a rule asks. Nobody tells when it changes (not even of the
@@ -418,9 +398,9 @@ impl<'a> Watcher<'a> {
         let seen = Seen::Tasks { now, refused };
         let findings = rules::findings(self.rules, self.shared, &seen, "", |_| true);
         for finding in &findings {
-            if self.allowance.detections.admits() {
+            if self.admits(Bucket::DETECTIONS) {
                 let what = rules::event(&self.rules[finding.rule], finding, None, Vec::new(), None);
-                self.tell(Kind::Detection, 0, &what);
+                self.tell(Kind::Detection, &what);
             } else {
                 self.shared.leave_out_rule(finding.rule);
                 self.ring();
@@ -429,21 +409,32 @@ impl<'a> Watcher<'a> {
         self.respond(&findings, 0, None);
     }
 
-    /// Puts an event into the ring. `call` is the notification that it reports, 0 for none.
-    fn tell(&mut self, kind: Kind, call: u64, what: &What) {
-        let Some(body) = fitting(what) else {
-            return self.shared.dropped();
-        };
+    fn tell(&self, kind: Kind, what: &What) {
+        self.tell_all(0, &[(kind, what)]);
+    }
+
+    /// Puts events into the ring, all of them at once. `call` is the notification that they report, 0 for
+    /// none. Answers whether they are there; those that are not are counted.
+    fn tell_all(&self, call: u64, events: &[(Kind, &What)]) -> bool {
+        let fit = |(kind, what): &(Kind, &What)| fitting(what).map(|body| (*kind, body));
+        let bodies: Vec<(Kind, Vec<u8>)> = events.iter().filter_map(fit).collect();
+        for _ in bodies.len()..events.len() {
+            self.shared.dropped();
+        }
         let deadline = Instant::now() + ROOM;
-        while !self.shared.commit(kind, call, &body) {
+        while !self.shared.commit(call, &bodies) {
             self.ring();
             if Instant::now() > deadline {
-                return self.shared.dropped();
+                for _ in &bodies {
+                    self.shared.dropped();
+                }
+                return false;
             }
             let mut none: [PollFd<'_>; 0] = [];
             let _ = poll(&mut none, PollTimeout::from(1_u8));
         }
         self.ring();
+        true
     }
 
     /// Wakes the keeper where it sleeps.

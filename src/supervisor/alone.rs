@@ -1,0 +1,141 @@
+//! What the keeper does itself where there is no watcher: it refuses each call and each execution
+//! without a look at who asks, and accounts for what the last watcher had in hand, so that each call is
+//! answered once and told once, whenever that one ended.
+
+use super::keeper::{Keeper, Source};
+use super::tripwire::{arch_of, errno_name};
+use crate::event::{Process, What};
+use crate::sys::seccomp::{self, Notification};
+use crate::sys::{fanotify, fds};
+use nix::sys::epoll::EpollFlags;
+
+/// The kernel holds no more of them by default (fs.fanotify.max_queued_events).
+const MOST_UNSEEN: u64 = 1 << 16;
+
+impl Keeper {
+    /// Executions that a watcher had seen and did not come to tell.
+    pub(super) fn count_untold(&mut self) {
+        let untold = self.shared.take_in_hand();
+        if untold > 0 {
+            let cause = "the watcher ended before it could tell of executions that it had seen";
+            self.journal.lose(untold, cause);
+        }
+    }
+
+    /// Answers what the watcher had in hand with its denial. A call is reported by the next watcher,
+    /// who knows how; one that ended two of them by the keeper, who says less.
+    pub(super) fn settle(&mut self) -> Option<String> {
+        if let Some((call, token, answered)) = self.shared.call() {
+            if !answered {
+                if let Some(Source::Listener(listener)) = self.sources.get(&token) {
+                    let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);
+                }
+                self.shared.call_answered();
+            }
+            if self.reported == call.id {
+                self.shared.call_told();
+            }
+            let told = self.shared.is_call_told() || self.shared.is_call_counted();
+            let judged = self.rules.is_empty() || self.shared.is_call_judged();
+            if answered && !told {
+                self.report_blindly(&call);
+            }
+            if answered || told && judged {
+                self.shared.call_done();
+            }
+        }
+        self.count_untold();
+        let file = self.shared.file()?;
+        // ENOENT: it had its answer already.
+        let answered = self
+            .files
+            .as_ref()
+            .map(|group| fanotify::answer(group, file.fd, false));
+        self.shared.file_done();
+        matches!(answered, Some(Ok(())))
+            .then(|| format!("an execution or opening of process {}", file.pid))
+    }
+
+    /// There is nobody to look closer at what the last watcher had in hand.
+    pub(super) fn finish_call(&mut self) {
+        if let Some((call, ..)) = self.shared.call() {
+            let told = self.reported == call.id || self.shared.is_call_told();
+            if !told && !self.shared.is_call_counted() {
+                self.report_blindly(&call);
+            }
+            self.shared.call_done();
+        }
+    }
+
+    /// Reports a call by what its registers say.
+    fn report_blindly(&mut self, call: &Notification) {
+        let wire = self.wires.wire(call);
+        self.status.tripwires += 1;
+        self.tell(&What::Tripwire {
+            process: Process {
+                pid: call.tid as i32,
+                ..Process::default()
+            },
+            ancestors: Vec::new(),
+            fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
+            syscall: wire.syscall.clone(),
+            profile: wire.profile.clone(),
+            number: call.number.into(),
+            arch: arch_of(call).0.into(),
+            args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
+            errno: errno_name(wire.errno),
+        });
+    }
+
+    /// A call where there is no watcher, or the end of the last process under a filter.
+    pub(super) fn listener_spoke(&mut self, token: u64, flags: EpollFlags) {
+        let Some(Source::Listener(listener)) = self.sources.get(&token) else {
+            return;
+        };
+        if !flags.contains(EpollFlags::EPOLLIN) {
+            self.remove(token);
+            return;
+        }
+        let Ok(call) = seccomp::receive(listener) else {
+            return;
+        };
+        let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);
+        if self.counts.admits() {
+            self.report_blindly(&call);
+        } else {
+            self.shared.leave_out_call(call.number);
+        }
+    }
+
+    /// Executions and openings that no watcher came to look at before the container's end.
+    pub(super) fn count_files(&mut self) {
+        let mut unseen = 0;
+        while unseen < MOST_UNSEEN && self.refuse_files() {
+            unseen += 1;
+        }
+        if unseen > 0 {
+            let cause = "executions and openings came faster than they could be looked at";
+            self.journal.lose(unseen, cause);
+        }
+    }
+
+    /// Executions and openings where there is no watcher: nobody can tell what they are. False where
+    /// there is none.
+    pub(super) fn refuse_files(&mut self) -> bool {
+        let Some(group) = &self.files else {
+            return false;
+        };
+        let Ok(Some(event)) = self.shared.read_file(group) else {
+            return false;
+        };
+        for number in [Some(event.fd), event.pidfd].into_iter().flatten() {
+            // Closed with the value.
+            let _ = fds::inherited(number);
+        }
+        if event.is_permission() {
+            let _ = fanotify::answer(group, event.fd, false);
+        }
+        self.shared.file_done();
+        true
+    }
+}
