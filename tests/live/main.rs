@@ -18,6 +18,14 @@ mod deadlines;
 mod detect;
 mod dropin;
 mod failures;
+mod faults;
+mod faults_calls;
+mod faults_control;
+mod faults_engine;
+mod faults_journal;
+mod faults_keeper;
+mod faults_load;
+mod faults_watcher;
 mod filters;
 mod harness;
 #[path = "../hostile/mod.rs"]

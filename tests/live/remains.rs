@@ -110,3 +110,12 @@ fn hash(bytes: &[u8]) -> u64 {
     bytes.hash(&mut hasher);
     hasher.finish()
 }
+
+/// Waits until all that is left of container `id` are its own processes.
+#[track_caller]
+pub fn nothing_but_the_container(world: &World, id: &str) {
+    eventually(&format!("nobody supervises {id}"), || {
+        let ours = |process: &Process| process.comm.starts_with("mantlet-");
+        (!processes(world, id).iter().any(ours)).then_some(())
+    });
+}

@@ -90,6 +90,17 @@ pub fn attach(world: &World, pid: i32, words: &[String]) -> Spawned {
         .args(words)
         .arg("-p")
         .arg(pid.to_string());
+    attached(call)
+}
+
+/// The same by the host's number, for a process that the world's numbers are too slow to find.
+pub fn attach_host(pid: i32, words: &[String]) -> Spawned {
+    let mut command = std::process::Command::new("strace");
+    command.args(words).arg("-p").arg(pid.to_string());
+    attached(Run::new(command, "strace".to_owned()))
+}
+
+fn attached(call: Run) -> Spawned {
     let mut strace = call.spawn();
     let mut errors = BufReader::new(strace.child.stderr.take().expect("piped"));
     let mut line = String::new();
@@ -98,6 +109,13 @@ pub fn attach(world: &World, pid: i32, words: &[String]) -> Spawned {
     // What it says later must not fill the pipe, nor break it.
     std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
     strace
+}
+
+/// Ends an strace that was attached by the host's number; its processes go on.
+pub fn detach(mut strace: Spawned) {
+    let pid = nix::unistd::Pid::from_raw(strace.child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("our own child");
+    strace.wait(Duration::from_secs(20));
 }
 
 /// Waits for the end of an attached strace, whose process has ended.

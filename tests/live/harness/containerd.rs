@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use super::command::{Run, Spawned};
 use super::cri::{Cri, Pod};
@@ -25,7 +25,9 @@ pub struct Containerd {
     world: &'static World,
     home: PathBuf,
     debian: OnceLock<()>,
-    _daemon: Spawned,
+    /// mantlet's configuration, for the runtimes that it starts.
+    node: PathBuf,
+    daemon: Mutex<Spawned>,
 }
 
 impl Containerd {
@@ -64,27 +66,35 @@ impl Containerd {
         write_network(&home);
         let text = change(configuration(world, &home));
         fs::write(home.join("config.toml"), text).expect("our own folder");
-        let log = home.join("daemon.log");
-        // The daemon's output goes to a file: a full pipe would stop it.
-        let daemon = world
-            .command("sh")
-            .args(["-c", "exec containerd --config \"$1\" >\"$2\" 2>&1", "sh"])
-            .arg(home.join("config.toml"))
-            .arg(&log)
-            .env("MANTLET_CONFIG", node)
-            .spawn();
         let daemon = Containerd {
             world,
-            home,
             debian: OnceLock::new(),
-            _daemon: daemon,
+            node: node.to_owned(),
+            daemon: Mutex::new(spawn(world, &home, node)),
+            home,
         };
-        eventually("containerd answers", || {
-            (daemon.ctr(["version"]).run().code == 0).then_some(())
-        });
+        daemon.answers();
         daemon.import("k8s.io", &image("static.tar"));
         daemon.import(NAMESPACE, &image("static.tar"));
         daemon
+    }
+
+    fn answers(&self) {
+        eventually("containerd answers", || {
+            (self.ctr(["version"]).run().code == 0).then_some(())
+        });
+    }
+
+    /// Kills the daemon and starts it again; its shims and containers live on.
+    pub fn restart(&self) {
+        let mut daemon = self.daemon.lock().expect("nobody panics with it");
+        let _ = daemon.child.kill();
+        let _ = daemon.child.wait();
+        eventually("the daemon is gone", || {
+            (self.ctr(["version"]).run().code != 0).then_some(())
+        });
+        *daemon = spawn(self.world, &self.home, &self.node);
+        self.answers();
     }
 
     /// The world it lives in.
@@ -158,6 +168,15 @@ impl Containerd {
             .arg(self.address())
             .args(["-n", namespace])
     }
+}
+
+/// The daemon's output goes to a file: a full pipe would stop it.
+fn spawn(world: &World, home: &Path, node: &Path) -> Spawned {
+    let script = "exec containerd --config \"$1\" >>\"$2\" 2>&1";
+    let call = world.command("sh").args(["-c", script, "sh"]);
+    let call = call.arg(home.join("config.toml"));
+    let call = call.arg(home.join("daemon.log"));
+    call.env("MANTLET_CONFIG", node).spawn()
 }
 
 /// A file of the test images, made first where it is not there.
