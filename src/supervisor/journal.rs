@@ -375,7 +375,7 @@ mod tests {
             pod: Some("web\n".into()),
             ..Identity::default()
         };
-        let mut journal = empty(PathBuf::from("/nowhere/at/all"));
+        let mut journal = empty(PathBuf::from("/proc/nowhere/at/all"));
         journal.whose = format!(
             "\"container\":{},\"handler\":\"h\",\"profiles\":[\"p\"]",
             json!(container)
