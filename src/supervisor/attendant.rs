@@ -365,6 +365,7 @@ impl Keeper {
             self.report_blindly(&call);
         } else {
             self.shared.leave_out_call(call.number);
+            self.tell_later();
         }
     }
 

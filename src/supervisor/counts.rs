@@ -140,6 +140,7 @@ impl Keeper {
                 self.tell(&what);
             } else {
                 self.shared.leave_out_rule(finding.rule);
+                self.tell_later();
             }
             if let Some(action) = action.filter(|_| finding.due) {
                 self.act(action, finding.rule, 0, Vec::new());

@@ -201,7 +201,7 @@ impl Keeper {
         self.drain();
         let mut events = [EpollEvent::empty(); 16];
         let deadline = self.next_deadline();
-        let patience = if self.ending || !self.shared.may_sleep() {
+        let patience = if self.ending || !self.shared.may_sleep(self.waits_for(Timer::LeftOut)) {
             EpollTimeout::ZERO
         } else {
             patience(deadline)
@@ -342,7 +342,14 @@ impl Keeper {
             self.journal.write_body(&entry.body);
             self.count();
         }
-        if self.shared.left_out() && !self.waits_for(Timer::LeftOut) {
+        if !self.waits_for(Timer::LeftOut) && self.shared.left_out() {
+            self.after(GATHER, Timer::LeftOut);
+        }
+    }
+
+    /// Something was left out by the keeper itself.
+    pub(super) fn tell_later(&mut self) {
+        if !self.waits_for(Timer::LeftOut) {
             self.after(GATHER, Timer::LeftOut);
         }
     }
@@ -366,6 +373,7 @@ impl Keeper {
     /// Tells what was left out, if anything.
     pub(super) fn tell_left_out(&mut self) {
         self.forget(Timer::LeftOut);
+        let _ = self.shared.left_out();
         let mut told = Vec::new();
         for (number, count) in self.shared.take_left_calls() {
             self.status.tripwires += count;

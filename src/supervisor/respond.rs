@@ -85,8 +85,7 @@ impl Keeper {
         // A container can have this at will, one process after the other.
         if action == Action::KillProcess && !self.counts.admits() {
             self.counts.responses_left_out += 1;
-            self.after(Duration::from_secs(1), Timer::LeftOut);
-            return;
+            return self.tell_later();
         }
         self.tell(&What::Response {
             action,

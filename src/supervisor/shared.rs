@@ -140,29 +140,34 @@ impl Shared {
         self.region.clear(FILE, fanotify::SLOT);
     }
 
-    /// Counts a call whose event is left out.
-    pub(super) fn leave_out_call(&self, number: i32) {
+    /// Whether the keeper is to hear of what is left out: once until it has asked.
+    fn leaves_out(&self) -> bool {
+        self.region.u64_at(LEFT_ANY).swap(1, SeqCst) == 0
+    }
+
+    /// Counts a call whose event is left out. True: the keeper does not know yet that there is anything.
+    pub(super) fn leave_out_call(&self, number: i32) -> bool {
         let number = usize::try_from(number)
             .unwrap_or(MOST_CALLS)
             .min(MOST_CALLS - 1);
         self.region
             .u64_at(LEFT_CALLS + number * 8)
             .fetch_add(1, Relaxed);
-        self.set(LEFT_ANY, 1);
+        self.leaves_out()
     }
 
     /// The same for a rule.
-    pub(super) fn leave_out_rule(&self, rule: usize) {
+    pub(super) fn leave_out_rule(&self, rule: usize) -> bool {
         self.region
             .u64_at(LEFT_RULES + rule * 8)
             .fetch_add(1, Relaxed);
-        self.set(LEFT_ANY, 1);
+        self.leaves_out()
     }
 
     /// The same for the end of a process.
-    pub(super) fn leave_out_end(&self) {
+    pub(super) fn leave_out_end(&self) -> bool {
         self.region.u64_at(LEFT_ENDS).fetch_add(1, Relaxed);
-        self.set(LEFT_ANY, 1);
+        self.leaves_out()
     }
 
     /// Whether anything was left out since the last time that this was asked.
@@ -203,9 +208,9 @@ impl Shared {
             .collect()
     }
 
-    pub(super) fn overflowed(&self) {
+    pub(super) fn overflowed(&self) -> bool {
         self.region.u64_at(OVERFLOWS).fetch_add(1, Relaxed);
-        self.set(LEFT_ANY, 1);
+        self.leaves_out()
     }
 
     pub(super) fn take_overflows(&self) -> u64 {
@@ -251,7 +256,7 @@ impl Shared {
 
     pub(super) fn dropped(&self) {
         self.region.u64_at(DROPPED).fetch_add(1, Relaxed);
-        self.set(LEFT_ANY, 1);
+        self.leaves_out();
     }
 
     pub(super) fn take_dropped(&self) -> u64 {
@@ -324,10 +329,12 @@ impl Shared {
         self.region.read(self.ring, rest);
     }
 
-    /// Says that the keeper is about to sleep; false where something has come meanwhile.
-    pub(super) fn may_sleep(&self) -> bool {
+    /// Says that the keeper is about to sleep; false where something has come meanwhile. `knows`: it has
+    /// heard that something is left out.
+    pub(super) fn may_sleep(&self, knows: bool) -> bool {
         self.region.u64_at(ASLEEP).store(1, SeqCst);
-        self.region.u64_at(HEAD).load(SeqCst) == self.get(TAIL)
+        let more = self.region.u64_at(HEAD).load(SeqCst) != self.get(TAIL);
+        !more && (knows || self.region.u64_at(LEFT_ANY).load(SeqCst) == 0)
     }
 
     /// Whether the keeper sleeps and is to be woken; it is asked once a sleep.

@@ -58,9 +58,10 @@ impl Watcher<'_> {
         let told = self.allowance.calls.admits();
         let judged = !self.rules.is_empty();
         if !told {
-            self.shared.leave_out_call(call.number);
             self.hammered += 1;
-            self.ring();
+            if self.shared.leave_out_call(call.number) {
+                self.ring();
+            }
             if !judged {
                 return;
             }

@@ -62,8 +62,7 @@ impl Watcher<'_> {
             let Ok(Some(event)) = self.shared.read_file(group) else {
                 return;
             };
-            if event.is_overflow() {
-                self.shared.overflowed();
+            if event.is_overflow() && self.shared.overflowed() {
                 self.ring();
             }
             let held = event.pidfd.and_then(|fd| fds::inherited(fd).ok());

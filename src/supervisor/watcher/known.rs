@@ -161,8 +161,7 @@ impl Watcher<'_> {
                 code,
             };
             self.tell(Kind::Other, 0, &what);
-        } else {
-            self.shared.leave_out_end();
+        } else if self.shared.leave_out_end() {
             self.ring();
         }
         self.count_tasks();

@@ -389,8 +389,9 @@ impl<'a> Watcher<'a> {
     ) {
         for finding in findings {
             if !self.allowance.detections.admits() {
-                self.shared.leave_out_rule(finding.rule);
-                self.ring();
+                if self.shared.leave_out_rule(finding.rule) {
+                    self.ring();
+                }
                 continue;
             }
             let rule = &self.rules[finding.rule];
@@ -421,8 +422,7 @@ impl<'a> Watcher<'a> {
             if self.allowance.detections.admits() {
                 let what = rules::event(&self.rules[finding.rule], finding, None, Vec::new(), None);
                 self.tell(Kind::Detection, 0, &what);
-            } else {
-                self.shared.leave_out_rule(finding.rule);
+            } else if self.shared.leave_out_rule(finding.rule) {
                 self.ring();
             }
         }
