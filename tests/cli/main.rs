@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 mod node;
 mod respond;
+mod schema;
 mod supervisor;
 mod tree;
 
