@@ -8,6 +8,8 @@ use std::process::{Output, Stdio};
 use mantlet::event::{Event, What};
 use serde_json::{Value, json};
 
+mod alarms;
+mod events;
 mod node;
 mod respond;
 mod schema;
