@@ -279,6 +279,8 @@ fn evidence(status: &Status) -> String {
 fn watcher(status: &Status) -> String {
     let restarts = status.watcher_restarts;
     match status.watcher {
+        // Of before there were watchers, or not there yet.
+        0 if restarts == 0 => "-".into(),
         0 => format!("none, {restarts} ended"),
         pid => format!("pid {pid}, {restarts} ended before it"),
     }
