@@ -40,4 +40,5 @@ mod sessions;
 mod special;
 mod table;
 mod trace;
+mod upgrade;
 mod workloads;
