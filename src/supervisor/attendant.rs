@@ -12,6 +12,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 
 use super::keeper::{Keeper, Source, Timer};
 use super::link::{self, Order, Request};
+use super::shared::Stage;
 use super::tripwire::{arch_of, errno_name};
 use super::watcher::{self, Tools};
 use crate::event::{Process, What};
@@ -255,18 +256,20 @@ impl Keeper {
     /// Answers what the watcher had in hand with its denial. A call is reported by the next watcher,
     /// who knows how; one that ended two of them by the keeper, who says less.
     fn settle(&mut self) -> Option<String> {
-        if let Some((call, token, answered)) = self.shared.call() {
-            if !answered {
-                if let Some(Source::Listener(listener)) = self.sources.get(&token) {
-                    let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);
-                }
-                self.shared.call_answered();
+        if let Some((call, token, stage)) = self.shared.call() {
+            if stage == Stage::Waits
+                && let Some(Source::Listener(listener)) = self.sources.get(&token)
+            {
+                // ENOENT: it was answered a moment before the watcher could say so.
+                let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);
             }
-            if self.reported == call.id {
-                self.shared.call_done();
-            } else if answered {
-                self.report_blindly(&call);
-                self.shared.call_done();
+            match stage {
+                _ if self.reported == call.id => self.shared.call_done(),
+                Stage::Waits | Stage::Answered => self.shared.call_left(),
+                Stage::Left => {
+                    self.report_blindly(&call);
+                    self.shared.call_done();
+                }
             }
         }
         let file = self.shared.file()?;

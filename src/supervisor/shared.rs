@@ -47,6 +47,15 @@ const ENTRY: usize = 16;
 
 const _: () = assert!(CALL + seccomp::SLOT <= LEFT_ANY && FILE + fanotify::SLOT <= LEFT_CALLS);
 
+/// How far the call in hand is. It is reported where the ring has its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Waits,
+    Answered,
+    /// The next watcher is to report it.
+    Left,
+}
+
 /// What an entry of the ring is, for the keeper's counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -107,14 +116,27 @@ impl Shared {
         seccomp::receive_into(listener, &self.region, CALL)
     }
 
-    /// The call in hand, which listener it came by, and whether it was answered.
-    pub(super) fn call(&self) -> Option<(Notification, u64, bool)> {
+    /// The call in hand, which listener it came by, and how far it is.
+    pub(super) fn call(&self) -> Option<(Notification, u64, Stage)> {
         let call = seccomp::notification_at(&self.region, CALL).filter(|call| call.id != 0)?;
-        Some((call, self.get(CALL_OF), self.get(CALL_ANSWERED) != 0))
+        Some((call, self.get(CALL_OF), self.stage()))
+    }
+
+    fn stage(&self) -> Stage {
+        match self.get(CALL_ANSWERED) {
+            0 => Stage::Waits,
+            1 => Stage::Answered,
+            _ => Stage::Left,
+        }
     }
 
     pub(super) fn call_answered(&self) {
         self.set(CALL_ANSWERED, 1);
+    }
+
+    /// It was answered, and a watcher that ended left its report to the next one.
+    pub(super) fn call_left(&self) {
+        self.set(CALL_ANSWERED, 2);
     }
 
     /// It was answered and reported.

@@ -1,7 +1,7 @@
 //! Notified calls: each is a denial, decided on registers alone, and answered whatever else happens.
 //!
-//! The event is committed before the answer: a caller that goes on, or is killed, finds its call
-//! reported. Known threads cost one poll(2) and one read(2) for that.
+//! What was received lies in shared memory until it has been answered and reported, so a watcher that
+//! ends in between loses neither. Known threads cost one poll(2) and one read(2).
 
 use std::time::Duration;
 
@@ -36,37 +36,38 @@ impl Watcher<'_> {
         let Ok(call) = self.shared.receive(listener, token) else {
             return;
         };
-        self.report(&call);
         let errno = self.wires.wire(&call).errno;
-        if let Some(listener) = self.listeners.get(&token) {
-            // ENOENT: the caller was killed meanwhile, perhaps by us.
-            let _ = seccomp::deny(listener, call.id, errno);
-        }
-        self.shared.call_answered();
+        let answer = |watcher: &mut Self| {
+            if let Some(listener) = watcher.listeners.get(&token) {
+                // ENOENT: the caller was killed meanwhile, perhaps by us.
+                let _ = seccomp::deny(listener, call.id, errno);
+            }
+            watcher.shared.call_answered();
+        };
+        self.report(&call, Some(answer));
         self.shared.call_done();
         self.slow_down();
     }
 
-    /// Tells of a call, and has done what its rules ask for.
-    pub(super) fn report(&mut self, call: &Notification) {
+    /// Tells of a call, and has done what its rules ask for. `answer` comes as soon as nothing asks for
+    /// more than a denial: a process that is to be ended does not hear it, and one that is not does not
+    /// wait for the journal. Who it was is looked up before, because it may end at once.
+    pub(super) fn report(&mut self, call: &Notification, answer: Option<impl FnOnce(&mut Self)>) {
         let wire = self.wires.wire(call);
-        let tid = call.tid as i32;
-        let seen = Seen::Call {
-            name: &wire.syscall,
-            args: &call.args,
-        };
         let told = self.allowance.calls.admits();
         let judged = !self.rules.is_empty();
         if !told {
             self.hammered += 1;
-            if self.shared.leave_out_call(call.number) {
-                self.ring();
-            }
-            if !judged {
-                return;
-            }
+            self.due |= self.shared.leave_out_call(call.number);
         }
-        let (process, ancestors) = self.who(tid);
+        let known = (told || judged).then(|| self.who(call.tid as i32));
+        let mut answer = answer;
+        if !judged && let Some(answer) = answer.take() {
+            answer(self);
+        }
+        let Some((process, ancestors)) = known else {
+            return;
+        };
         if told {
             self.hammered = 0;
             let (arch, _) = arch_of(call);
@@ -84,9 +85,15 @@ impl Watcher<'_> {
             self.tell(Kind::Tripwire, call.id, &what);
         }
         if judged {
+            let seen = Seen::Call {
+                name: &wire.syscall,
+                args: &call.args,
+            };
             let findings = self.judge(&seen, &process, &ancestors, None);
-            // Before the answer: a process that is to be ended does not see one.
             self.respond(&findings, process.pid, None);
+            if let Some(answer) = answer {
+                answer(self);
+            }
             self.count_tasks();
         }
     }

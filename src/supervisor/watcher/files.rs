@@ -62,8 +62,8 @@ impl Watcher<'_> {
             let Ok(Some(event)) = self.shared.read_file(group) else {
                 return;
             };
-            if event.is_overflow() && self.shared.overflowed() {
-                self.ring();
+            if event.is_overflow() {
+                self.due |= self.shared.overflowed();
             }
             let held = event.pidfd.and_then(|fd| fds::inherited(fd).ok());
             let Ok(file) = fds::inherited(event.fd) else {

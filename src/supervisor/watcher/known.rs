@@ -161,8 +161,8 @@ impl Watcher<'_> {
                 code,
             };
             self.tell(Kind::Other, 0, &what);
-        } else if self.shared.leave_out_end() {
-            self.ring();
+        } else {
+            self.due |= self.shared.leave_out_end();
         }
         self.count_tasks();
         let findings = self.judge(&Seen::End { code }, &ended.process, &ended.ancestors, None);

@@ -84,6 +84,8 @@ pub(super) struct Watcher<'a> {
     serial: u64,
     /// Calls answered in a row whose events were left out.
     hammered: u32,
+    /// The keeper is to hear of something.
+    due: bool,
     finished: bool,
 }
 
@@ -200,6 +202,7 @@ impl<'a> Watcher<'a> {
             },
             serial: 0,
             hammered: 0,
+            due: false,
             finished: false,
         };
         watcher.watch_fd(LINK, watcher.link.as_fd())?;
@@ -226,8 +229,9 @@ impl<'a> Watcher<'a> {
     /// Reports what an earlier watcher had in hand; the keeper has answered it.
     fn catch_up(&mut self) {
         if let Some((call, _, _)) = self.shared.call() {
-            self.report(&call);
+            self.report(&call, None::<fn(&mut Self)>);
             self.shared.call_done();
+            self.ring_if_due();
         }
     }
 
@@ -263,6 +267,7 @@ impl<'a> Watcher<'a> {
             }
         }
         self.look_again();
+        self.ring_if_due();
     }
 
     /// Sleeps until something is ready or the time is over.
@@ -389,9 +394,7 @@ impl<'a> Watcher<'a> {
     ) {
         for finding in findings {
             if !self.allowance.detections.admits() {
-                if self.shared.leave_out_rule(finding.rule) {
-                    self.ring();
-                }
+                self.due |= self.shared.leave_out_rule(finding.rule);
                 continue;
             }
             let rule = &self.rules[finding.rule];
@@ -422,8 +425,8 @@ impl<'a> Watcher<'a> {
             if self.allowance.detections.admits() {
                 let what = rules::event(&self.rules[finding.rule], finding, None, Vec::new(), None);
                 self.tell(Kind::Detection, 0, &what);
-            } else if self.shared.leave_out_rule(finding.rule) {
-                self.ring();
+            } else {
+                self.due |= self.shared.leave_out_rule(finding.rule);
             }
         }
         self.respond(&findings, 0, None);
@@ -443,7 +446,14 @@ impl<'a> Watcher<'a> {
             let mut none: [PollFd<'_>; 0] = [];
             let _ = poll(&mut none, PollTimeout::from(1_u8));
         }
-        self.ring();
+        self.due = true;
+    }
+
+    /// Wakes the keeper once for all that one turn had to tell.
+    fn ring_if_due(&mut self) {
+        if std::mem::take(&mut self.due) {
+            self.ring();
+        }
     }
 
     /// Wakes the keeper where it sleeps.
