@@ -55,6 +55,7 @@ fn record(root: &Path) -> Record {
         checkpoint: false,
         tripwires: vec![Tripwire {
             syscall: "mount".into(),
+            number: Some(165),
             errno: 1,
             profile: "baseline".into(),
             rules: Vec::new(),

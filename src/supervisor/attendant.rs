@@ -294,7 +294,7 @@ impl Keeper {
             syscall: wire.syscall.clone(),
             profile: wire.profile.clone(),
             number: call.number.into(),
-            arch: arch_of(call).0.into(),
+            arch: arch_of(call).into(),
             args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
             errno: errno_name(wire.errno),
         });

@@ -14,7 +14,7 @@ use super::link::Scene;
 use super::respond::{Collector, Freezing};
 use super::session::{self, Session};
 use super::shared::{Kind, Shared};
-use super::tripwire::{Tripwires, syscall_name};
+use super::tripwire::Tripwires;
 use super::{Passed, Sealed, StartError, look, rules};
 use crate::cgroup::{Cgroup, Watch};
 use crate::control::Answer;
@@ -182,14 +182,15 @@ impl Keeper {
         keeper.add(Source::Control(passed.control), EpollFlags::EPOLLIN);
         let session = Session::workload(passed.channel, !record.parked);
         keeper.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
-        keeper.attend();
         keeper.journal.make_room();
         Ok(keeper)
     }
 
     /// Serves until the container is gone.
     pub(super) fn serve(&mut self) {
+        // Before there are two of them: what is free now is copied for the watcher otherwise.
         process::give_back_memory();
+        self.attend();
         while !self.finished {
             self.turn();
         }
@@ -377,7 +378,7 @@ impl Keeper {
         let mut told = Vec::new();
         for (number, count) in self.shared.take_left_calls() {
             self.status.tripwires += count;
-            told.push((count, format!("tripwire {}", syscall_name(number))));
+            told.push((count, format!("tripwire {}", self.wires.name(number))));
         }
         for (number, count) in self.shared.take_left_rules() {
             self.status.detections += count;

@@ -70,7 +70,6 @@ impl Watcher<'_> {
         };
         if told {
             self.hammered = 0;
-            let (arch, _) = arch_of(call);
             let what = What::Tripwire {
                 process: process.clone(),
                 ancestors: ancestors.clone(),
@@ -78,7 +77,7 @@ impl Watcher<'_> {
                 syscall: wire.syscall.clone(),
                 profile: wire.profile.clone(),
                 number: call.number.into(),
-                arch: arch.into(),
+                arch: arch_of(call).into(),
                 args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
                 errno: errno_name(wire.errno),
             };

@@ -302,7 +302,11 @@ impl<'a> Watcher<'a> {
                     self.tasks = Some(tasks);
                 }
             }
-            Order::Began { pid } => drop(self.began.insert(pid)),
+            Order::Began { pid } => {
+                self.began.insert(pid);
+                // Now begins the long sleep.
+                process::give_back_memory();
+            }
             // One that nobody waits for any more.
             Order::Reply { .. } => {}
             Order::Finish => {
