@@ -143,10 +143,13 @@ pub enum What {
     },
     /// The watcher ended and another one took over. The call that it had in hand was denied.
     Watcher {
-        /// How it ended: `signal 9`, `exit code 101`.
+        /// How it ended: `was killed by SIGKILL`, `exited with code 101`.
         ended: String,
         /// How many have ended so far.
         restarts: u64,
+        /// What it had in hand and was refused for that, a call excepted, which has its own line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        denied: Option<String>,
     },
     /// Lines that could not be written: their numbers are missing before this one.
     Lost {

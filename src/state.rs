@@ -20,19 +20,23 @@ use crate::detect;
 use crate::event::{Identity, Report};
 use crate::profile::Condition;
 
+mod archives;
 mod error;
 mod files;
 mod home;
 mod process;
+mod prune;
 mod socket;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use archives::{Archives, MOST_ARCHIVES};
 pub use error::StateError;
 pub use files::{digest, digest_file, write_atomic};
 pub use home::{Home, HomeId, journal_path, runtime_of};
 pub use process::{is_alive, start_time};
+pub use prune::{Pruned, has_home, prune};
 pub use sweep::{Listed, list, sweep};
 
 /// Version of the files here. An exec through a newer front door accepts the same major number.

@@ -20,6 +20,8 @@ pub struct Mount {
     pub point: PathBuf,
     /// Mounted read-only, whatever the file system itself is.
     pub read_only: bool,
+    /// Nothing is executed from it (MS_NOEXEC).
+    pub no_exec: bool,
     /// Type of the file system.
     pub fstype: String,
 }
@@ -61,7 +63,9 @@ fn parse(line: &str) -> Option<Mount> {
     let device = fields.next()?.to_owned();
     let root = unescape(fields.next()?)?;
     let point = unescape(fields.next()?)?;
-    let read_only = fields.next()?.split(',').any(|option| option == "ro");
+    let options = fields.next()?;
+    let has = |word: &str| options.split(',').any(|option| option == word);
+    let (read_only, no_exec) = (has("ro"), has("noexec"));
     let fstype = tail
         .split(' ')
         .next()
@@ -74,6 +78,7 @@ fn parse(line: &str) -> Option<Mount> {
         root,
         point,
         read_only,
+        no_exec,
         fstype,
     })
 }

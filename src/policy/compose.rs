@@ -9,7 +9,9 @@ use oci_spec::runtime::Spec;
 use super::mounts::Place;
 use super::seccomp::{self, Filters};
 use super::{Layers, Refusal, expressible, landlock, process, refuse};
+use crate::detect::Sensor;
 use crate::host::Host;
+use crate::profile::Profile;
 use crate::seal;
 
 /// The container and the node that layers are composed over.
@@ -78,11 +80,21 @@ pub fn compose(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Composed, Refusa
         profile: layers.title(),
         cause,
     })?;
-    let trips = |p: &crate::profile::Profile| !p.syscalls.tripwire.is_empty();
+    let trips = |p: &Profile| !p.syscalls.tripwire.is_empty();
     if !notify && layers.iter().any(trips) {
         note(
             &mut degraded,
             ["no seccomp notification: tripwires deny in silence".to_owned()],
+        );
+    }
+    let asks = |profile: &Profile| {
+        let mut rules = profile.detect.iter();
+        rules.any(|rule| rule.on == Sensor::Tripwire)
+    };
+    if !notify && scene.supervised && layers.iter().any(asks) {
+        note(
+            &mut degraded,
+            ["no seccomp notification: rules of `detect` on tripwires see nothing".to_owned()],
         );
     }
     let unknown = filters.exact.unknown.iter();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::seccomp::verdict::Action;
 use super::session::Planned;
 use super::{Composed, Layers};
+use crate::detect;
 use crate::profile::{Bound, Profile, Rule};
 use crate::seal::{Layer, Policy, rights};
 use crate::state::SubPolicy;
@@ -21,6 +22,8 @@ pub(super) struct Parts<'a> {
     pub supervised: bool,
     pub annotations: &'a [&'a str],
     pub sessions: &'a Planned,
+    pub detect: &'a [detect::Rule],
+    pub on_supervisor_loss: detect::OnLoss,
 }
 
 /// `profiles` are the layers as written, each with its own lists; everything beside them is what
@@ -54,6 +57,8 @@ pub(super) fn summary(parts: &Parts<'_>) -> Value {
         },
         "refuse": layers.union(|profile| &profile.refuse),
         "exec": sessions(parts.sessions),
+        "detect": parts.detect,
+        "on_supervisor_loss": parts.on_supervisor_loss,
         "checkpoint": layers.iter().map(|p| p.checkpoint).min(),
         "restore": layers.iter().map(|p| p.restore).min(),
         "removed_annotations": parts.annotations,

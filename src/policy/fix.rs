@@ -2,7 +2,7 @@
 
 use super::refuse;
 use super::seccomp::exact;
-use crate::profile::{Condition, Op};
+use crate::profile::{Condition, Op, implied_tripwire};
 
 /// An event's `fix`: a line that, in a profile which extends the one in force, allows the call
 /// `syscall` with these arguments, and no more than its tripwire refused. `rules` are the
@@ -18,6 +18,11 @@ pub fn fix_for(syscall: &str, rules: &[Vec<Condition>], args: &[u64; 6]) -> Stri
     let narrow = rules
         .iter()
         .find(|rule| !rule.is_empty() && exact::meet(syscall, rule, args));
+    if narrow.is_some_and(|rule| *rule == [implied_tripwire()]) {
+        return format!(
+            "none where `detect` has `on: fileless-exec`: pass MFD_NOEXEC_SEAL to {syscall} (kernel 6.3)"
+        );
+    }
     match narrow {
         // An allowance under the very condition of a tripwire takes its place.
         Some(rule) => {

@@ -1,10 +1,12 @@
 //! The profiles in force on one container. Each only takes away from what the others leave: a
 //! capability, a call, a path is had where *every* layer grants it, a container is refused where
-//! *any* layer refuses it, and a call is reported where any layer reports it.
+//! *any* layer refuses it, a call is reported where any layer reports it, and what any layer watches
+//! for is watched for.
 
 use std::collections::BTreeSet;
 
 use super::refuse::Refusal;
+use crate::detect::{self, OnLoss};
 use crate::profile::{Device, Profile, Tasks};
 
 /// Landlock domains that the kernel stacks (LANDLOCK_MAX_NUM_LAYERS); each layer is one.
@@ -65,6 +67,34 @@ impl<'a> Layers<'a> {
         self.iter()
             .filter_map(|profile| profile.devices.as_deref())
             .collect()
+    }
+
+    /// Rules of detection of all layers; a layer that is there twice sees with one pair of eyes.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Rules`].
+    pub fn detect(self) -> Result<Vec<detect::Rule>, Refusal> {
+        let mut all: Vec<detect::Rule> = Vec::new();
+        for (at, profile) in self.iter().enumerate() {
+            if !self.iter().take(at).any(|before| before == profile) {
+                all.extend(profile.detect.iter().cloned());
+            }
+        }
+        if all.len() > detect::MOST_RULES {
+            return Err(Refusal::Rules {
+                profiles: self.title(),
+                found: all.len(),
+            });
+        }
+        Ok(all)
+    }
+
+    /// `kill` where any layer says so.
+    #[must_use]
+    pub fn on_supervisor_loss(self) -> OnLoss {
+        let said = self.iter().map(|profile| profile.on_supervisor_loss);
+        said.max().unwrap_or_default()
     }
 
     /// What any layer lists.

@@ -219,6 +219,10 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         .collect();
     let mut sessions = session::plan(input, &scene, &held, &composed, &rlimits)?;
     sessions.rules.delivery = delivery;
+    let (detect, on_supervisor_loss) = match supervised {
+        true => (layers.detect()?, layers.on_supervisor_loss()),
+        false => (Vec::new(), detect::OnLoss::Keep),
+    };
     let effective = effective::summary(&effective::Parts {
         layers,
         composed: &composed,
@@ -228,6 +232,8 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         supervised,
         annotations: &annotations,
         sessions: &sessions,
+        detect: &detect,
+        on_supervisor_loss,
     });
     let mut tripwires = composed.filters.tripwires.clone();
     for wire in &sessions.tripwires {
@@ -240,8 +246,8 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         edits,
         policy: composed.policy(supervised, rlimits),
         tripwires,
-        detect: Vec::new(),
-        on_supervisor_loss: detect::OnLoss::Keep,
+        detect,
+        on_supervisor_loss,
         host_paths: None,
         exec: sessions.rules,
         init_label,

@@ -6,6 +6,7 @@ use oci_spec::runtime::{Process, Spec};
 use super::seccomp::{bpf, engine};
 use super::{controls, mounts};
 use crate::config::Config;
+use crate::detect::MOST_RULES;
 use crate::host::{Family, Host, Runtime};
 use crate::profile::{Degrade, Profile};
 use crate::seal::BOUND_INIT;
@@ -238,6 +239,18 @@ pub enum Refusal {
              for each: let fewer `rules` of the node's configuration match"
     )]
     Layers {
+        /// How many.
+        found: usize,
+    },
+    /// More rules of detection than one supervisor keeps count of.
+    #[error(
+        "{found} rules of `detect` are in force at once (profiles {profiles}), and a supervisor keeps \
+             count of {most} at most: let one rule name several calls or programs",
+        most = MOST_RULES
+    )]
+    Rules {
+        /// The profiles.
+        profiles: String,
         /// How many.
         found: usize,
     },

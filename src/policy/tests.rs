@@ -131,7 +131,7 @@ fn shown(plan: &Plan, spec: &Value) -> Value {
 
 #[test]
 fn plans_of_a_cri_container_are_as_blessed() {
-    for name in ["baseline", "restricted"] {
+    for name in ["baseline", "restricted", "watched"] {
         let profile = Profile::builtin(name).unwrap();
         let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
         golden(&format!("cri-{name}.json"), &shown(&plan, &cri()));
@@ -439,6 +439,7 @@ mod abis;
 mod admission;
 mod annotations;
 mod delivery;
+mod detection;
 mod exec;
 mod hostile;
 mod image;

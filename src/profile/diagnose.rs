@@ -148,6 +148,43 @@ pub enum Error {
         /// The profile that is named.
         profile: String,
     },
+    /// A profile for sessions that has something watched.
+    #[error(
+        "profile {profile} has `{key}`, so no `exec` of another profile can name it, nor one that \
+             extends it: a container is watched as a whole, its sessions included. Write `{key}` into \
+             the container's own profile, and name one without it for sessions"
+    )]
+    Watches {
+        /// The profile that is named.
+        profile: String,
+        /// What it has.
+        key: &'static str,
+    },
+    /// Two rules of one file with one name.
+    #[error(
+        "profile {profile} has two rules named `{rule}` in `detect`: give each a name of its own"
+    )]
+    SameRule {
+        /// The profile.
+        profile: String,
+        /// The name.
+        rule: String,
+    },
+    /// A rule on a call that is not reported.
+    #[error(
+        "profile {profile}: rule `{rule}` of `detect` is about {call}, and would see none: {why}. Add it \
+             to `syscalls.tripwire` and no `allow`, or write a rule named `{rule}` without it"
+    )]
+    NeverTrips {
+        /// The profile, whole.
+        profile: String,
+        /// The rule.
+        rule: String,
+        /// A call, an `@group`, or all.
+        call: String,
+        /// What the profile does with it.
+        why: &'static str,
+    },
     /// Two profiles pin different data versions of the groups.
     #[error(
         "profile {profile} uses groups {own} but extends {parent}, which uses {theirs}: pin both \

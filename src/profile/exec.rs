@@ -93,7 +93,7 @@ fn problem(pattern: &str) -> Option<&'static str> {
 }
 
 /// Whether `path` is absolute and means one place only as far as its text can tell.
-fn is_plain_path(path: &str) -> bool {
+pub(super) fn is_plain_path(path: &str) -> bool {
     path.strip_prefix('/')
         .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
 }

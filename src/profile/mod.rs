@@ -6,6 +6,7 @@
 
 mod admission;
 pub mod capability;
+mod detection;
 mod diagnose;
 mod entry;
 mod exec;
@@ -14,6 +15,7 @@ pub mod groups;
 pub mod host_paths;
 mod limits;
 mod model;
+pub mod programs;
 mod resolve;
 pub mod table;
 
@@ -21,20 +23,23 @@ pub mod table;
 mod tests;
 
 pub use admission::{Held, HostPath, Limited, Refuse};
+pub use detection::{Entry as Detection, implied as implied_tripwire};
 pub use diagnose::Error;
 pub use entry::{Condition, FileEntry, Op, Place, Symbol};
 pub use exec::{Interactive, Sessions, covers as covers_command};
 pub use limits::{Access, Bound, Device, Kind as DeviceKind, Resource, Tasks};
 pub use model::{Checkpoint, Degrade, Document, Files, Mode, Network, Requires, Restore, Scope};
+pub use programs::covers_program;
 pub use resolve::{Profile, Rule, Syscalls};
 
-/// The text of a profile that is built into the programs: `baseline`, `restricted`, and `pause`,
-/// which [`crate::policy::plan_pause`] uses.
+/// The text of a profile that is built into the programs: `baseline`, `restricted`, `watched`,
+/// and `pause`, which [`crate::policy::plan_pause`] uses.
 #[must_use]
 pub fn embedded(name: &str) -> Option<&'static str> {
     match name {
         "baseline" => Some(include_str!("../../profiles/baseline.yaml")),
         "restricted" => Some(include_str!("../../profiles/restricted.yaml")),
+        "watched" => Some(include_str!("../../profiles/watched.yaml")),
         "pause" => Some(include_str!("../../profiles/pause.yaml")),
         _ => None,
     }

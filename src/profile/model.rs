@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::admission;
+use super::detection;
 use super::diagnose::Error;
 use super::entry::{Call, Capability, Denied, FileEntry, PlainPath};
 use super::exec::Exec;
 use super::limits::{Bound, Device, Resource, Tasks};
+use crate::detect::OnLoss;
 
 /// Version of the language.
 pub const VERSION: u32 = 1;
@@ -73,6 +75,13 @@ pub struct Document {
     /// Whether a checkpoint may be restored as one; absent: as all parents agree, else not.
     #[serde(default)]
     pub restore: Option<Restore>,
+    /// What the supervisor watches for; added to the parents'.
+    #[serde(default)]
+    pub detect: Vec<detection::Entry>,
+    /// What becomes of a container whose supervisor is gone; absent: as the parents say, else it is
+    /// kept.
+    #[serde(default)]
+    pub on_supervisor_loss: Option<OnLoss>,
 }
 
 /// What becomes of `checkpoint`.
@@ -242,6 +251,16 @@ pub struct Process {
 }
 
 impl Document {
+    /// The key by which it asks something of the supervisor that only a whole container can have.
+    pub(super) fn watches(&self) -> Option<&'static str> {
+        let kills = self.on_supervisor_loss == Some(OnLoss::Kill);
+        match (self.detect.is_empty(), kills) {
+            (false, _) => Some("detect"),
+            (true, true) => Some("on_supervisor_loss: kill"),
+            (true, false) => None,
+        }
+    }
+
     /// Reads one file; `source` is what errors call it, such as its path.
     ///
     /// # Errors

@@ -2,13 +2,15 @@
 //!
 //! Allowances add up, and of two limits the higher one holds. What restricts the container as a whole (`process.refuse`, masked and
 //! read-only paths, the least Landlock ABI) adds up too: extending a profile never admits a
-//! container that the parent refuses. `scope` and `requires.degrade` are the child's own where it
+//! container that the parent refuses; so do the rules of `detect`, unless a child writes one of the same
+//! name. `scope` and `requires.degrade` are the child's own where it
 //! writes them, else what all parents agree on; so are `checkpoint` and `restore`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::admission::Refuse;
+use super::detection;
 use super::diagnose::{Error, closest};
 use super::entry::{Call, Condition, FileEntry, Place, PlainPath};
 use super::exec::{self, Sessions};
@@ -17,6 +19,7 @@ use super::model::{
     CallLists, Checkpoint, Degrade, Document, Files, Network, Requires, Restore, Scope,
 };
 use super::{embedded, groups};
+use crate::detect::{self, OnLoss};
 
 /// A profile, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +60,10 @@ pub struct Profile {
     pub checkpoint: Checkpoint,
     /// Whether it may be restored.
     pub restore: Restore,
+    /// What is watched for, and what is done about it.
+    pub detect: Vec<detect::Rule>,
+    /// What becomes of a container whose supervisor is gone.
+    pub on_supervisor_loss: OnLoss,
 }
 
 /// System calls with groups expanded. A later layer decides: a conditional denial, then allow
@@ -164,7 +171,7 @@ enum For {
 }
 
 fn fold(document: Document, load: Load<'_>, name: &str, whom: For) -> Result<Profile, Error> {
-    let profile = merge(document, load, &mut vec![name.to_owned()], whom)?;
+    let mut profile = merge(document, load, &mut vec![name.to_owned()], whom)?;
     let allows = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
     if profile.syscalls.allow.is_empty() {
         return Err(Error::NoCalls {
@@ -176,6 +183,7 @@ fn fold(document: Document, load: Load<'_>, name: &str, whom: For) -> Result<Pro
             profile: profile.name,
         });
     }
+    detection::complete(&mut profile)?;
     Ok(profile)
 }
 
@@ -189,6 +197,14 @@ fn merge(
     if whom == For::Sessions && document.exec.is_some() {
         return Err(Error::Nested {
             profile: document.name,
+        });
+    }
+    if whom == For::Sessions
+        && let Some(key) = document.watches()
+    {
+        return Err(Error::Watches {
+            profile: document.name,
+            key,
         });
     }
     let mut parents = Vec::new();
@@ -208,6 +224,9 @@ fn merge(
     let network = merge_network(document.network, &parents);
     let mut whole = |name: &str| fold(find(name, &document.name, load)?, load, name, For::Sessions);
     let exec = exec::merge(&document.name, document.exec, &parents, &mut whole)?;
+    let detect = detection::merge(&document.name, document.detect, &parents)?;
+    let losses = parents.iter().map(|p| p.on_supervisor_loss);
+    let on_supervisor_loss = losses.chain(document.on_supervisor_loss).max();
     let common = |get: fn(&Profile) -> BTreeSet<Scope>| {
         parents
             .iter()
@@ -247,6 +266,8 @@ fn merge(
             .restore
             .or_else(|| parents.iter().map(|p| p.restore).min())
             .unwrap_or(Restore::Deny),
+        detect,
+        on_supervisor_loss: on_supervisor_loss.unwrap_or_default(),
     };
     for parent in parents {
         profile.capabilities.extend(parent.capabilities);

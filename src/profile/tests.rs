@@ -1,5 +1,7 @@
 use super::*;
 
+mod detection;
+
 fn error(text: &str) -> String {
     Profile::parse("web.yaml", text).unwrap_err().to_string()
 }
@@ -8,7 +10,7 @@ const CALLS: &str = "syscalls: {groups: '2026.1', allow: ['@default']}\n";
 
 #[test]
 fn the_built_in_profiles_resolve_and_carry_their_own_names() {
-    for name in ["baseline", "restricted", "pause"] {
+    for name in ["baseline", "restricted", "watched", "pause"] {
         let profile = Profile::builtin(name).unwrap();
         assert_eq!(profile.name, name);
         assert!(!profile.description.is_empty() && profile.files.is_some());

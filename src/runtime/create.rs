@@ -3,7 +3,7 @@
 //! Nothing is written before the plan is whole. What goes wrong later is undone: the home is
 //! removed, the supervisor ends with its channel, config.json is replaced last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs::DirBuilder;
 use std::io::{Error, ErrorKind};
@@ -24,7 +24,7 @@ use crate::oci::patch::Edit;
 use crate::policy::{self, Input, Layers, Plan, Selecting};
 use crate::profile::Profile;
 use crate::state::{self, Delivery, Home, Record};
-use crate::sys::{socket, spawn};
+use crate::sys::{fanotify, socket, spawn};
 
 /// Set by containerd's CRI plugin on a pod's pause container.
 const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
@@ -210,7 +210,9 @@ fn assemble(
             fd.try_clone()
                 .map_err(|error| Failure::system("copy", "a descriptor".into(), error))
         };
-        let mut lent = vec![copy(&program)?, copy(&policy)?];
+        let mut lent = vec![copy(&program)?];
+        lent.extend(file_group(plan)?);
+        lent.push(copy(&policy)?);
         for policy in &plan.session_policies {
             lent.push(handover::bytes(c"mantlet-policy", &policy.encode())?);
         }
@@ -269,7 +271,7 @@ fn assemble(
         tripwires: plan.tripwires.clone(),
         detect: plan.detect.clone(),
         on_supervisor_loss: plan.on_supervisor_loss,
-        fanotify: false,
+        fanotify: plan.policy.supervised && watches_files(plan).next().is_some(),
         log_total: door.config.log_total_mib << 20,
         effective: plan.effective.clone(),
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
@@ -281,6 +283,27 @@ fn assemble(
         start_supervisor(door, home, fds)?;
     }
     Ok((rewritten, handover))
+}
+
+/// Profiles with rules that need a fanotify group.
+fn watches_files(plan: &Plan) -> impl Iterator<Item = &str> {
+    let needing = plan.detect.iter().filter(|rule| rule.on.needs_fanotify());
+    needing.map(|rule| rule.profile.as_str())
+}
+
+/// The group that the supervisor watches executions with, made here: where there is none to be had,
+/// nothing is created.
+fn file_group(plan: &Plan) -> Result<Option<OwnedFd>, Failure> {
+    let profiles: BTreeSet<&str> = watches_files(plan).collect();
+    if profiles.is_empty() {
+        return Ok(None);
+    }
+    fanotify::init()
+        .map(Some)
+        .map_err(|cause| Failure::Fanotify {
+            profiles: Vec::from_iter(profiles).join(" + "),
+            cause,
+        })
 }
 
 /// In the order that [`crate::supervisor`] expects. Returns once its program runs; its socket

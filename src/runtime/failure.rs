@@ -92,6 +92,17 @@ pub enum Failure {
         /// Why not.
         cause: std::io::Error,
     },
+    /// The kernel gives no fanotify group, and the profile's rules need one.
+    #[error(
+        "cannot watch executions, which the rules of {profiles} need: {}",
+        group(cause)
+    )]
+    Fanotify {
+        /// The profiles with such rules.
+        profiles: String,
+        /// Why not.
+        cause: std::io::Error,
+    },
     /// The runtime has a container of that id.
     #[error("container with given ID already exists: {id:?} lives in {root:?}; delete it first")]
     Exists {
@@ -221,5 +232,15 @@ impl Failure {
             object,
             cause,
         }
+    }
+}
+
+/// Why there is no fanotify group, and what to do.
+fn group(cause: &std::io::Error) -> String {
+    match cause.raw_os_error() {
+        Some(libc::EMFILE) => "this node's fanotify groups are used up, one for each such container; raise fs.fanotify.max_user_groups (`mantlet doctor` tells how many are in use)".into(),
+        Some(libc::EPERM) => "the front door lacks CAP_SYS_ADMIN; let containerd run as root of the host, or use a profile without `detect`".into(),
+        Some(libc::ENOSYS | libc::EINVAL) => format!("this kernel has no fanotify permission events ({cause}); use a profile without `detect`"),
+        _ => format!("{cause}; use a profile without `detect`"),
     }
 }

@@ -14,6 +14,8 @@ use super::{Record, StateError, Status, VERSION, digest, files, write_atomic};
 
 const RECORD: &str = "record.json";
 const STATUS: &str = "status.json";
+/// Longest id, bytes, that a journal is named by; archives of evidence have a longer ending.
+pub(super) const LONGEST_ID: usize = 200;
 
 /// The directory of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -232,7 +234,7 @@ impl Home {
 /// Where the journal of container `id` of the runtime root `root` is: `LOG/ROOT-ID.jsonl`. An id
 /// that is no file name, or too long for one with its prefix, is replaced by its digest.
 pub fn journal_path(log_dir: &Path, root: &Path, id: &str) -> PathBuf {
-    let name = if is_name(id) && id.len() <= 200 {
+    let name = if is_name(id) && id.len() <= LONGEST_ID {
         id.to_owned()
     } else {
         digest(id.as_bytes())
@@ -295,7 +297,7 @@ fn is_name(id: &str) -> bool {
 }
 
 /// Refuses a folder that does not belong to the caller or that others can write to.
-fn check_private(folder: &Path, meta: io::Result<Metadata>) -> Result<(), StateError> {
+pub(super) fn check_private(folder: &Path, meta: io::Result<Metadata>) -> Result<(), StateError> {
     let meta = meta.map_err(StateError::io("examine", folder))?;
     let own = meta.uid() == nix::unistd::geteuid().as_raw();
     if !own || !meta.is_dir() || meta.mode() & 0o022 != 0 {

@@ -7,8 +7,10 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use nix::sys::epoll::EpollFlags;
 
+use super::keeper::{Keeper, Source, Workload};
+use super::respond::PersonAsks;
 use super::session::{Session, Wanted, prepare};
-use super::{Source, Supervisor, Workload, look};
+use crate::cgroup::Cgroup;
 use crate::control::{Answer, Ask, LARGEST, Request, VERSION};
 use crate::seal::Rlimit;
 use crate::sys::socket::{self, Packet};
@@ -16,7 +18,7 @@ use crate::sys::socket::{self, Packet};
 /// Most clients at a time; more wait in the kernel's queue.
 const MOST_CLIENTS: usize = 64;
 
-impl Supervisor {
+impl Keeper {
     pub(super) fn accept(&mut self, token: u64) {
         let Some(Source::Control(listener)) = self.sources.get(&token) else {
             return;
@@ -24,14 +26,35 @@ impl Supervisor {
         let Ok(client) = socket::accept(listener) else {
             return;
         };
+        // The directory keeps others out; this is for a state directory that somebody opened up.
+        if !socket::is_of_root(&client) {
+            return;
+        }
         let clients = self
             .sources
-            .values()
-            .filter(|source| matches!(source, Source::Client(_)))
-            .count();
-        if clients < MOST_CLIENTS {
-            self.add(Source::Client(client), EpollFlags::EPOLLIN);
+            .iter()
+            .filter(|(_, source)| matches!(source, Source::Client(_)))
+            .map(|(token, _)| *token);
+        let clients: Vec<u64> = clients.collect();
+        if clients.len() >= MOST_CLIENTS {
+            // The oldest that nobody answers later. Whoever only connects keeps nobody out.
+            let idle = clients.into_iter().find(|token| !self.is_owed(*token));
+            match idle {
+                Some(token) => self.hang_up(token),
+                None => return,
+            }
         }
+        self.add(Source::Client(client), EpollFlags::EPOLLIN);
+    }
+
+    /// Whether the client waits for an answer that comes later.
+    fn is_owed(&self, client: u64) -> bool {
+        let started =
+            matches!(&self.workload, Workload::Awaited { clients } if clients.contains(&client));
+        started
+            || self.sources.values().any(
+                |source| matches!(source, Source::Session(session) if session.client == Some(client)),
+            )
     }
 
     pub(super) fn client_asked(&mut self, token: u64) {
@@ -40,7 +63,7 @@ impl Supervisor {
         };
         match socket::receive(client, LARGEST) {
             Ok(packet) if !packet.bytes.is_empty() => match read(&packet) {
-                Ok(ask) => self.serve(token, ask, packet),
+                Ok(ask) => self.serve_client(token, ask, packet),
                 Err(message) => self.send(token, &Answer::Refused { message }, &[]),
             },
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -55,7 +78,7 @@ impl Supervisor {
         }
     }
 
-    fn serve(&mut self, token: u64, ask: Ask, packet: Packet) {
+    fn serve_client(&mut self, token: u64, ask: Ask, packet: Packet) {
         match ask {
             Ask::Started { pid } => match &mut self.workload {
                 Workload::Awaited { clients } => {
@@ -68,17 +91,22 @@ impl Supervisor {
                 }
             },
             Ask::Status => {
+                self.drain();
+                self.tell_left_out();
                 let status = Box::new(self.status.clone());
                 self.send(token, &Answer::Status(status), &[]);
             }
             Ask::Processes => {
-                let pids = look::members(self.cgroup.as_deref());
+                let pids = self.cgroup.as_ref().map(Cgroup::members);
+                let pids = pids.unwrap_or_default();
                 self.send(token, &Answer::Processes { pids }, &[]);
             }
-            Ask::Freeze { .. } | Ask::Thaw | Ask::Kill | Ask::Evidence => {
-                let message = "this supervisor cannot respond yet".into();
-                self.send(token, &Answer::Refused { message }, &[]);
+            Ask::Freeze { freeze, evidence } => {
+                self.serve_person(token, PersonAsks::Freeze { freeze, evidence });
             }
+            Ask::Thaw => self.serve_person(token, PersonAsks::Thaw),
+            Ask::Kill => self.serve_person(token, PersonAsks::Kill),
+            Ask::Evidence => self.serve_person(token, PersonAsks::Evidence),
             Ask::Exec {
                 print_errors,
                 rlimits,
@@ -98,6 +126,9 @@ impl Supervisor {
         let refuse = |message: &str| Answer::Refused {
             message: message.into(),
         };
+        if let Some(message) = self.frozen_because() {
+            return self.send(token, &refuse(&message), &[]);
+        }
         if self.status.report.is_none() || self.status.pid == 0 {
             return self.send(token, &refuse("the container is not running"), &[]);
         }

@@ -1,23 +1,20 @@
 //! The event journal of one container: JSON lines, appended, never a reason to stall.
 //!
-//! Events that the container can cause at will are admitted by a token bucket and the rest counted;
-//! a line that cannot be written keeps its number, so a reader sees the loss as a gap.
+//! The keeper alone writes it: its own events, and those that the watcher has composed. A line that
+//! cannot be written keeps its number, so a reader sees the loss as a gap, and the first line that can
+//! be written again says how many there were and why.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
-use crate::event::{VERSION, What};
-use crate::state::Record;
+use crate::event::{Identity, VERSION, What};
+use crate::state::{self, Record};
 
-/// Tripwires reported at once before the bucket is empty, and how fast it fills again.
-const BURST: f64 = 200.0;
-const PER_SECOND: f64 = 20.0;
 /// A journal of this size is put aside as `….jsonl.1`, over the one before: a container has twice as
 /// much at the most. Bytes.
 const LARGEST: u64 = 16 << 20;
@@ -30,23 +27,44 @@ pub(super) struct Journal {
     /// Bytes in the file.
     size: u64,
     failed_at: Option<Instant>,
+    /// Lines that were not written since the last `lost` event, and in all; why the last one was not.
+    unwritten: u64,
+    lost: u64,
+    error: Option<String>,
+    last_cause: String,
+    /// What all journals together may take, bytes; 0: no bound.
+    total: u64,
+    /// Who the container is, for evidence.
+    identity: Identity,
+    policy: String,
+    init: String,
+    /// Where living containers are known.
+    state_dir: PathBuf,
+    profiles: Vec<String>,
     /// What every line says of the container, ready made.
     whose: String,
     /// The line under way; kept for its memory.
     line: Vec<u8>,
     seq: u64,
-    tokens: f64,
-    filled: Instant,
-    suppressed: BTreeMap<String, u64>,
 }
 
 impl Journal {
-    pub(super) fn new(record: &Record) -> Journal {
+    pub(super) fn new(record: &Record, state_dir: &Path) -> Journal {
         Journal {
             path: record.journal.clone(),
             file: None,
             size: 0,
             failed_at: None,
+            unwritten: 0,
+            lost: 0,
+            error: None,
+            last_cause: String::new(),
+            total: record.log_total,
+            identity: record.container.clone(),
+            policy: record.policy_digest.clone(),
+            init: record.init_digest.clone(),
+            state_dir: state_dir.to_owned(),
+            profiles: record.profiles.clone(),
             whose: format!(
                 "\"container\":{},\"handler\":{},\"profiles\":{},\"policy\":{}",
                 json!(record.container),
@@ -56,10 +74,47 @@ impl Journal {
             ),
             line: Vec::new(),
             seq: 0,
-            tokens: BURST,
-            filled: Instant::now(),
-            suppressed: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(super) fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    pub(super) fn init(&self) -> &str {
+        &self.init
+    }
+
+    pub(super) fn profiles(&self) -> &[String] {
+        &self.profiles
+    }
+
+    /// Lines that could not be written so far.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Why the last line could not be written; none where it could.
+    pub(super) fn error(&self) -> Option<String> {
+        self.error.clone()
+    }
+
+    /// Leaves the file alone, in a process that does not write.
+    pub(super) fn close(&mut self) {
+        self.file = None;
+    }
+
+    /// Goes on behind another process's last number.
+    pub(super) fn take_over(&mut self, seq: u64) {
+        self.seq = seq;
     }
 
     /// Events so far, those that could not be written included.
@@ -67,73 +122,107 @@ impl Journal {
         self.seq
     }
 
-    /// Whether a tripwire of this call may be reported now; counts it where not.
-    pub(super) fn admits(&mut self, syscall: &str) -> bool {
-        let now = Instant::now();
-        let gained = now.duration_since(self.filled).as_secs_f64() * PER_SECOND;
-        self.filled = now;
-        self.tokens = (self.tokens + gained).min(BURST);
-        if self.tokens < 1.0 {
-            *self.suppressed.entry(syscall.to_owned()).or_default() += 1;
-            return false;
-        }
-        self.tokens -= 1.0;
-        true
-    }
-
-    /// Tells of what was not admitted, if anything.
-    pub(super) fn flush_suppressed(&mut self) {
-        for (syscall, count) in std::mem::take(&mut self.suppressed) {
-            self.write(&What::Suppressed {
-                count,
-                of: format!("tripwire {syscall}"),
-            });
-        }
-    }
-
-    /// Writes the last line.
-    pub(super) fn end(&mut self, tripwires: u64) {
-        self.flush_suppressed();
-        self.write(&What::End { tripwires });
-    }
-
+    /// Writes one event.
     pub(super) fn write(&mut self, what: &What) {
+        match serde_json::to_vec(what) {
+            Ok(body) => self.write_body(&body),
+            Err(error) => self.lose(1, &error.to_string()),
+        }
+    }
+
+    /// Writes one event whose [`What`] was composed elsewhere. It is not parsed, but must not become two
+    /// lines, or none.
+    pub(super) fn write_body(&mut self, body: &[u8]) {
+        let whole = body.starts_with(b"{") && body.ends_with(b"}") && body.len() > 2;
+        if !whole || body.contains(&b'\n') {
+            return self.lose(1, "the watcher wrote something else than an event");
+        }
         self.seq += 1;
-        if self.compose(what).is_err() {
-            return;
-        }
+        self.compose(body);
         let line = std::mem::take(&mut self.line);
-        if self.size > 0 && self.size + line.len() as u64 > LARGEST {
-            self.put_aside();
-        }
-        self.size += line.len() as u64;
-        if let Some(file) = self.open() {
-            // One write(2) a line, so that readers and other writers never see half of one. What
-            // could not be written shows as a hole in the numbers.
-            if file.write_all(&line).is_err() {
-                self.file = None;
-                self.failed_at = Some(Instant::now());
+        match self.append(&line) {
+            Ok(()) => {
+                self.error = None;
+                self.tell_lost();
+            }
+            Err(error) => {
+                self.unwritten += 1;
+                self.lost += 1;
+                self.error = Some(error);
             }
         }
         self.line = line;
     }
 
-    /// The line of an [`Event`](crate::event::Event), without making one: a tripwire's caller may
-    /// be waiting for this very processor.
-    fn compose(&mut self, what: &What) -> std::io::Result<()> {
+    /// Counts lines that there are numbers for and nothing else.
+    pub(super) fn lose(&mut self, count: u64, cause: &str) {
+        self.seq += count;
+        self.unwritten += count;
+        self.lost += count;
+        let error = self.error.replace(cause.to_owned());
+        self.tell_lost();
+        self.error = error;
+    }
+
+    /// Says what is missing, as soon as that can be said.
+    fn tell_lost(&mut self) {
+        if self.unwritten == 0 {
+            return;
+        }
+        let what = What::Lost {
+            count: self.unwritten,
+            cause: self
+                .error
+                .clone()
+                .unwrap_or_else(|| self.last_cause.clone()),
+        };
+        let Ok(body) = serde_json::to_vec(&what) else {
+            return;
+        };
+        self.seq += 1;
+        self.compose(&body);
+        let line = std::mem::take(&mut self.line);
+        match self.append(&line) {
+            Ok(()) => self.unwritten = 0,
+            // Its own number is not missed: the next one that can be written takes it.
+            Err(_) => self.seq -= 1,
+        }
+        self.line = line;
+    }
+
+    fn append(&mut self, line: &[u8]) -> Result<(), String> {
+        if self.size > 0 && self.size + line.len() as u64 > LARGEST {
+            self.put_aside();
+        }
+        let done = self.open().and_then(|file| {
+            // One write(2) a line, so that readers and other writers never see half of one.
+            file.write_all(line)
+        });
+        if let Err(error) = done {
+            self.file = None;
+            let error = error.to_string();
+            if self.failed_at.is_none() {
+                self.failed_at = Some(Instant::now());
+                self.last_cause.clone_from(&error);
+            }
+            return Err(self.last_cause.clone());
+        }
+        self.size += line.len() as u64;
+        Ok(())
+    }
+
+    /// The line of an [`Event`](crate::event::Event), without making one.
+    fn compose(&mut self, body: &[u8]) {
         let time = humantime::format_rfc3339_micros(SystemTime::now());
         self.line.clear();
-        write!(
-            self.line,
-            "{{\"version\":{VERSION},\"seq\":{},\"time\":\"{time}\",{}",
+        let head = format!(
+            "{{\"version\":{VERSION},\"seq\":{},\"time\":\"{time}\",{},",
             self.seq, self.whose
-        )?;
-        // Its keys stand beside the others: `what` is never empty, because it is tagged.
-        let brace = self.line.len();
-        serde_json::to_writer(&mut self.line, what)?;
-        self.line[brace] = b',';
+        );
+        self.line.extend_from_slice(head.as_bytes());
+        // Its keys stand beside the others: it is never empty, because it is tagged.
+        self.line.extend_from_slice(&body[1..]);
         self.line.push(b'\n');
-        Ok(())
     }
 
     fn put_aside(&mut self) {
@@ -143,19 +232,43 @@ impl Journal {
         let _ = std::fs::rename(&self.path, aside);
         self.file = None;
         self.size = 0;
+        self.make_room();
     }
 
-    fn open(&mut self) -> Option<&mut File> {
-        let resting = self.failed_at.is_some_and(|at| at.elapsed() < RETRY);
-        if self.file.is_none() && !resting {
-            let made = open_own(&self.path);
-            self.failed_at = made.is_err().then(Instant::now);
-            if let Ok((file, size)) = made {
-                self.size = self.size.max(size);
-                self.file = Some(file);
-            }
+    /// Removes what is oldest of other containers' journals and of evidence, where all together take too
+    /// much.
+    pub(super) fn make_room(&self) {
+        if let (Some(folder), 1..) = (self.path.parent(), self.total) {
+            // A journal may be the one of a container that has just begun to live.
+            let living = |name: &str| state::has_home(&self.state_dir, name);
+            // What cannot be removed is tried again with the next journal that is full.
+            let _ = state::prune(folder, self.total, living);
         }
-        self.file.as_mut()
+    }
+
+    fn open(&mut self) -> std::io::Result<&mut File> {
+        // One that was removed takes lines all the same, and nobody ever reads them.
+        let removed = |file: &File| file.metadata().is_ok_and(|meta| meta.nlink() == 0);
+        if self.file.as_ref().is_some_and(removed) {
+            self.file = None;
+            self.size = 0;
+        }
+        if self.file.is_none() {
+            if self.failed_at.is_some_and(|at| at.elapsed() < RETRY) {
+                return Err(std::io::Error::other("it failed a moment ago"));
+            }
+            if let Some(folder) = self.path.parent() {
+                // It exists but where somebody removed it; the next line tells where it cannot be.
+                let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            }
+            self.failed_at = None;
+            let (file, size) = open_own(&self.path)?;
+            self.size = self.size.max(size);
+            self.file = Some(file);
+        }
+        self.file
+            .as_mut()
+            .ok_or_else(|| std::io::Error::other("no file"))
     }
 }
 
@@ -181,7 +294,7 @@ fn open_own(path: &Path) -> std::io::Result<(File, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Event, Identity, Process};
+    use crate::event::{Event, Process};
 
     fn empty(path: PathBuf) -> Journal {
         Journal {
@@ -189,12 +302,19 @@ mod tests {
             file: None,
             size: 0,
             failed_at: None,
-            whose: "\"container\":{}".into(),
+            unwritten: 0,
+            lost: 0,
+            error: None,
+            last_cause: String::new(),
+            total: 0,
+            identity: Identity::default(),
+            policy: String::new(),
+            init: String::new(),
+            state_dir: PathBuf::new(),
+            profiles: Vec::new(),
+            whose: "\"container\":{\"id\":\"c\"},\"handler\":\"h\",\"profiles\":[]".into(),
             line: Vec::new(),
             seq: 0,
-            tokens: BURST,
-            filled: Instant::now(),
-            suppressed: BTreeMap::new(),
         }
     }
 
@@ -232,6 +352,78 @@ mod tests {
         let mut whole = serde_json::to_vec(&event).unwrap();
         whole.push(b'\n');
         assert_eq!(journal.line, whole);
+    }
+
+    fn events(path: &Path) -> Vec<Event> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_told_by_number_and_cause() {
+        let folder = Folder::new("lost");
+        let path = folder.0.join("a.jsonl");
+        // A folder in its place: not even root can write to that.
+        std::fs::create_dir(&path).unwrap();
+        let mut journal = empty(path.clone());
+        for tripwires in 1..=3 {
+            journal.write(&What::End { tripwires });
+        }
+        assert_eq!((journal.written(), journal.lost()), (3, 3));
+        assert!(journal.error().is_some());
+        std::fs::remove_dir(&path).unwrap();
+        journal.failed_at = None;
+        journal.write(&What::End { tripwires: 4 });
+        let events = events(&path);
+        let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
+        assert_eq!(seqs, [4, 5]);
+        let What::Lost { count, cause } = &events[1].what else {
+            panic!("{events:?}");
+        };
+        assert_eq!(*count, 3);
+        assert!(cause.contains("directory"), "{cause}");
+        assert_eq!((journal.lost(), journal.error()), (3, None));
+    }
+
+    #[test]
+    fn a_journal_that_was_removed_is_made_again() {
+        let folder = Folder::new("removed");
+        let path = folder.0.join("logs/a.jsonl");
+        let mut journal = empty(path.clone());
+        journal.write(&What::End { tripwires: 1 });
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        journal.write(&What::End { tripwires: 2 });
+        assert_eq!(events(&path)[0].seq, 2);
+    }
+
+    #[test]
+    fn what_would_be_two_lines_or_none_is_lost_and_counted() {
+        let folder = Folder::new("broken");
+        let path = folder.0.join("a.jsonl");
+        let mut journal = empty(path.clone());
+        for body in [
+            &b"{}"[..],
+            b"{\"type\":\"end\",\n\"tripwires\":1}",
+            b"",
+            b"x",
+        ] {
+            journal.write_body(body);
+        }
+        journal.write(&What::End { tripwires: 1 });
+        let events = events(&path);
+        assert_eq!(journal.lost(), 4);
+        let lost: u64 = events
+            .iter()
+            .filter_map(|event| match &event.what {
+                What::Lost { count, .. } => Some(*count),
+                _ => None,
+            })
+            .sum();
+        assert_eq!(lost, 4);
+        assert_eq!(events.last().unwrap().what, What::End { tripwires: 1 });
     }
 
     struct Folder(PathBuf);

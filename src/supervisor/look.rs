@@ -4,9 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
 
-use crate::event::Process;
+use crate::event::{self, Ancestor, Process};
 use crate::sys::process::stat;
 
 pub(super) use crate::state::start_time;
@@ -102,6 +101,131 @@ pub(super) fn process(pid: i32) -> Process {
     }
 }
 
+/// A parent as it is told, and its own parent.
+pub(super) fn ancestor(pid: i32) -> (Ancestor, i32) {
+    let process = process(pid);
+    let ancestor = Ancestor {
+        pid,
+        comm: process.comm,
+        exe: process.exe,
+    };
+    (ancestor, process.ppid)
+}
+
+/// `Uid:` of /proc/PID/status, the second number.
+pub(super) fn effective_uid(pid: i32) -> Option<u32> {
+    let status = text(&format!("/proc/{pid}/status")).ok()?;
+    field(&status, "Uid")?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
+}
+
+/// Its controlling terminal (proc_pid_stat(5), field 7), `MAJOR:MINOR`; none where it has none.
+pub(super) fn terminal(pid: i32) -> Option<String> {
+    let number: i64 = stat_fields(pid)?.get(4)?.parse().ok()?;
+    let number = number as u32 as u64;
+    (number != 0).then(|| format!("{}:{}", libc::major(number), libc::minor(number)))
+}
+
+/// What runs in a process, as far as that tells one execution from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Image {
+    device: u64,
+    inode: u64,
+    /// Where the arguments lie (proc_pid_stat(5), field 48): somewhere else after each execution.
+    pub(super) arguments: u64,
+}
+
+impl Image {
+    /// Whether it is this file that runs.
+    pub(super) fn is_of(&self, file: &event::File) -> bool {
+        self.inode == file.inode && device(self.device) == file.device
+    }
+}
+
+/// What runs in a process now; none where it has ended.
+pub(super) fn image(pid: i32) -> Option<Image> {
+    let exe = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    Some(Image {
+        device: exe.dev(),
+        inode: exe.ino(),
+        arguments: stat_fields(pid)?.get(45)?.parse().ok()?,
+    })
+}
+
+/// Bytes of arguments that are told.
+const LONGEST_ARGUMENTS: usize = 4096;
+
+/// A process's arguments: what its memory holds, cut after 4 KiB and less where it would not fit into
+/// an event as JSON. None where it has ended, or has none.
+pub(super) fn arguments(pid: i32) -> Option<Vec<String>> {
+    let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut bytes = vec![0; LONGEST_ARGUMENTS];
+    let length = file
+        .read_at(&mut bytes, 0)
+        .ok()
+        .filter(|length| *length > 0)?;
+    bytes.truncate(length);
+    let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+    let mut room = LONGEST_ARGUMENTS;
+    let mut told = Vec::new();
+    for word in words.split(|byte| *byte == 0) {
+        // A control character takes six bytes.
+        let mut text = String::new();
+        for letter in String::from_utf8_lossy(word).chars() {
+            let size = if letter.is_control() {
+                6
+            } else {
+                letter.len_utf8()
+            };
+            let Some(rest) = room.checked_sub(size) else {
+                told.push(text + "…");
+                return Some(told);
+            };
+            room = rest;
+            text.push(letter);
+        }
+        told.push(text);
+    }
+    Some(told)
+}
+
+/// Longest path that is told, characters.
+const LONGEST_PATH: usize = 512;
+
+/// The path of an open file, below the root of its own mount namespace.
+pub(super) fn path_of(number: std::os::fd::RawFd) -> String {
+    let link = fs::read_link(format!("/proc/self/fd/{number}"));
+    link.map(|path| path.to_string_lossy().chars().take(LONGEST_PATH).collect())
+        .unwrap_or_default()
+}
+
+fn device(number: u64) -> String {
+    format!("{}:{}", libc::major(number), libc::minor(number))
+}
+
+/// A file as it is told.
+pub(super) fn file(path: String, stat: &libc::stat) -> event::File {
+    let changed = std::time::UNIX_EPOCH + std::time::Duration::new(stat.st_ctime.max(0) as u64, 0);
+    event::File {
+        path,
+        device: device(stat.st_dev),
+        inode: stat.st_ino,
+        mode: format!("{:o}", stat.st_mode),
+        uid: stat.st_uid,
+        changed: humantime::format_rfc3339_seconds(changed).to_string(),
+        argv: None,
+        tty: None,
+    }
+}
+
+/// The lines of /proc/PID/cgroup.
+pub(super) fn cgroup_lines(pid: i32) -> Option<String> {
+    text(&format!("/proc/{pid}/cgroup")).ok()
+}
+
 /// Whether the process is a zombie or gone.
 pub(super) fn has_ended(pid: i32) -> bool {
     match stat_fields(pid) {
@@ -130,45 +254,6 @@ fn stat_fields(pid: i32) -> Option<Vec<String>> {
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
-/// The directory of the process's cgroup, in whichever hierarchy has one of its own for it.
-pub(super) fn cgroup(pid: i32) -> Option<PathBuf> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let own = pid.to_string();
-    text.lines().flat_map(candidates).find(|path| {
-        fs::read_to_string(path.join("cgroup.procs"))
-            .is_ok_and(|pids| pids.lines().any(|line| line == own))
-    })
-}
-
-fn candidates(line: &str) -> Vec<PathBuf> {
-    let mut parts = line.splitn(3, ':').skip(1);
-    let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
-        return Vec::new();
-    };
-    if path == "/" {
-        return Vec::new();
-    }
-    let root = Path::new("/sys/fs/cgroup");
-    let inside = path.trim_start_matches('/');
-    if controllers.is_empty() {
-        vec![root.join(inside), root.join("unified").join(inside)]
-    } else {
-        vec![
-            root.join(controllers.trim_start_matches("name="))
-                .join(inside),
-        ]
-    }
-}
-
-/// Host pids of the cgroup's processes.
-pub(super) fn members(cgroup: Option<&Path>) -> Vec<i32> {
-    let Some(path) = cgroup else {
-        return Vec::new();
-    };
-    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,15 +278,39 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_line_names_its_directory_in_either_hierarchy() {
-        assert_eq!(
-            candidates("5:pids:/k8s/x"),
-            [PathBuf::from("/sys/fs/cgroup/pids/k8s/x")]
-        );
-        let unified = ["/sys/fs/cgroup/a", "/sys/fs/cgroup/unified/a"].map(PathBuf::from);
-        assert_eq!(candidates("0::/a"), unified);
-        assert!(candidates("0::/").is_empty());
-        assert!(candidates("nonsense").is_empty());
+    fn another_execution_is_another_image_and_has_other_arguments() {
+        let own = std::process::id() as i32;
+        let image = image(own).unwrap();
+        assert_eq!(Some(image), super::image(own));
+        assert!(!arguments(own).unwrap().is_empty());
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", "read line", "a\u{1b}b", ""])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id() as i32;
+        let other = super::image(pid).unwrap();
+        assert_ne!(other, image);
+        let words = arguments(pid).unwrap();
+        assert_eq!(words, ["/bin/sh", "-c", "read line", "a\u{1b}b", ""]);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(arguments(pid), None);
+    }
+
+    #[test]
+    fn hostile_arguments_are_cut_to_what_fits() {
+        let words = "\u{1}".repeat(3000);
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", "read line", &words])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let told = arguments(child.id() as i32).unwrap();
+        assert!(serde_json::to_vec(&told).unwrap().len() < LONGEST_ARGUMENTS + 100);
+        assert!(told.last().unwrap().ends_with('…'));
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::time::Instant;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::EpollFlags;
 
-use super::{Sealed, Source, Supervisor, Workload, is_listener, look};
+use super::keeper::{Keeper, Source, Workload, is_listener};
+use super::link::Order;
+use super::{Sealed, look};
 use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
 use crate::control::Answer;
 use crate::event::{self, Report, What};
@@ -57,6 +59,8 @@ enum Stage {
     Applying(Peer),
     /// Attested; installs the filter.
     Attested(Peer, Attest),
+    /// Checked; waits until there is a watcher.
+    Checked(Peer, Report),
     /// Has the word; the pipe tells what becomes of it.
     Released(Peer, Report),
 }
@@ -104,14 +108,28 @@ impl Session {
         self.spoke
     }
 
+    /// Gives init its word.
+    fn let_go(&mut self) -> Result<(), String> {
+        if let Stage::Checked(peer, report) = std::mem::replace(&mut self.stage, Stage::Silent) {
+            self.stage = Stage::Released(peer, report);
+        }
+        socket::send(&self.channel, GO, &[])
+            .map_err(|error| format!("cannot give mantlet-init its word: {error}"))
+    }
+
     fn peer(&self) -> Option<&Peer> {
         match &self.stage {
             Stage::Silent => None,
-            Stage::Applying(peer) | Stage::Attested(peer, _) | Stage::Released(peer, _) => {
-                Some(peer)
-            }
+            Stage::Applying(peer)
+            | Stage::Attested(peer, _)
+            | Stage::Checked(peer, _)
+            | Stage::Released(peer, _) => Some(peer),
         }
     }
+}
+
+fn unwatched(why: &str) -> String {
+    format!("the container's watcher is not there: {why}; nothing starts without one")
 }
 
 /// Why init cannot be seen in /proc: mostly because it was killed meanwhile.
@@ -140,7 +158,7 @@ pub(super) fn prepare(channel: &OwnedFd) -> std::io::Result<()> {
     Ok(())
 }
 
-impl Supervisor {
+impl Keeper {
     /// A packet, or the end, on a session's channel.
     pub(super) fn session_spoke(&mut self, token: u64) {
         let Some(Source::Session(mut session)) = self.sources.remove(&token) else {
@@ -194,12 +212,13 @@ impl Supervisor {
     ) -> Result<(), String> {
         match std::mem::replace(&mut session.stage, Stage::Silent) {
             Stage::Silent => {
+                // Who it is comes first: nothing is read of a stranger.
+                let peer = self.recognise(packet.pid)?;
                 Hello::decode(&packet.bytes)
                     .map_err(|error| format!("mantlet-init's hello {error}"))?;
-                let peer = self.recognise(packet.pid)?;
                 if session.kind == event::Session::Workload {
                     session.deadline = Some(Instant::now() + DEADLINE);
-                    self.cgroup = look::cgroup(peer.pid);
+                    self.meet(peer.pid)?;
                 }
                 session.stage = Stage::Applying(peer);
                 self.welcome(token, session)
@@ -335,14 +354,68 @@ impl Supervisor {
         if let Some(listener) = listener {
             // Kernels before 6.6 refuse, and answer a little later.
             let _ = seccomp::wake_synchronously(&listener);
-            self.add(Source::Listener(listener), EpollFlags::EPOLLIN);
+            self.add_listener(listener);
         }
         let stage = std::mem::replace(&mut session.stage, Stage::Silent);
         if let Stage::Attested(peer, _) = stage {
-            session.stage = Stage::Released(peer, report);
+            session.stage = Stage::Checked(peer, report);
         }
-        socket::send(&session.channel, GO, &[])
-            .map_err(|error| format!("cannot give mantlet-init its word: {error}"))
+        if self.attendant.ready {
+            return session.let_go();
+        }
+        match &self.attendant.failed {
+            Some(why) => Err(unwatched(why)),
+            // It has just begun, or another one has just ended.
+            None => Ok(()),
+        }
+    }
+
+    /// There is a watcher now.
+    pub(super) fn release_those_who_wait(&mut self) {
+        let mut failed = Vec::new();
+        for (token, source) in &mut self.sources {
+            if let Source::Session(session) = source
+                && matches!(session.stage, Stage::Checked(..))
+                && let Err(message) = session.let_go()
+            {
+                failed.push((*token, message));
+            }
+        }
+        for (token, message) in failed {
+            self.fail(token, message);
+        }
+    }
+
+    /// There can be no watcher for now: nothing starts without one.
+    pub(super) fn fail_those_who_wait(&mut self) {
+        let why = self.attendant.failed.clone().unwrap_or_default();
+        let waits = |source: &Source| matches!(source, Source::Session(session) if matches!(session.stage, Stage::Checked(..)));
+        let waiting: Vec<u64> = self
+            .sources
+            .iter()
+            .filter(|(_, source)| waits(source))
+            .map(|(token, _)| *token)
+            .collect();
+        for token in waiting {
+            self.fail(token, unwatched(&why));
+        }
+    }
+
+    /// Hears what became of those that have their word.
+    pub(super) fn hear_pipes(&mut self) {
+        let released = |source: &Source| matches!(source, Source::Session(session) if matches!(session.stage, Stage::Released(..)));
+        if !self.sources.values().any(released) {
+            return;
+        }
+        let pipes: Vec<u64> = self
+            .sources
+            .iter()
+            .filter(|(_, source)| matches!(source, Source::Pipe(..)))
+            .map(|(token, _)| *token)
+            .collect();
+        for token in pipes {
+            self.pipe_spoke(token);
+        }
     }
 
     /// `start` lets the container go now. A process that something stopped meanwhile would keep the
@@ -424,21 +497,34 @@ impl Supervisor {
             self.status.pid = peer.pid;
             self.status.start_time = look::start_time(peer.pid).unwrap_or(0);
             self.status.report = Some(report.clone());
+            self.meet_entrypoint(peer.pid);
         } else {
             self.status.sessions += 1;
         }
-        self.tell(What::Start {
+        self.order(&Order::Began { pid: peer.pid }, &[]);
+        let stricter = self.policies[policy].profiles.clone();
+        self.journal.write(&What::Start {
             process: workload.clone(),
             session: kind,
-            stricter: self.policies[policy].profiles.clone(),
+            stricter,
             report,
         });
-        // What cannot be written is told by `mantlet ps`, which asks the supervisor itself.
-        let _ = self.home.write_status(&self.status);
+        self.status.events = self.journal.written();
+        self.write_status();
         self.watch(peer.pidfd, workload, first, true);
         self.conclude(kind, client, Answer::Running { pid: peer.pid });
         // Now begins the long sleep.
         process::give_back_memory();
+    }
+
+    /// What runs in the container's first process now is what may use its token.
+    fn meet_entrypoint(&mut self, pid: i32) {
+        use std::os::unix::fs::MetadataExt;
+        let exe = std::fs::metadata(format!("/proc/{pid}/exe"));
+        if let (Some(scene), Ok(exe)) = (&mut self.scene, exe) {
+            scene.entrypoint = (exe.dev(), exe.ino());
+            self.tell_scene();
+        }
     }
 
     /// Ends a session that must not go on.
@@ -454,7 +540,7 @@ impl Supervisor {
         }
         let started = session.is_talking();
         if started || session.kind == event::Session::Exec {
-            self.tell(What::Failed {
+            self.tell(&What::Failed {
                 session: session.kind,
                 message: message.clone(),
             });
@@ -482,8 +568,8 @@ impl Supervisor {
         self.ending |= failed;
     }
 
-    /// Ends what has had its time.
-    pub(super) fn expire(&mut self, now: Instant) {
+    /// Ends the sessions that have had their time.
+    pub(super) fn expire_sessions(&mut self, now: Instant) {
         let late: Vec<u64> = self
             .sources
             .iter()

@@ -28,6 +28,25 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor from `first` on but those in `kept`, which is sorted meanwhile.
+///
+/// # Errors
+/// Those of close_range(2) (5.9).
+pub fn close_all_but(first: RawFd, kept: &mut [RawFd]) -> io::Result<()> {
+    kept.sort_unstable();
+    let mut next = first;
+    for &number in kept.iter().filter(|number| **number >= first) {
+        if number > next {
+            let (from, to) = (next as libc::c_uint, (number - 1) as libc::c_uint);
+            // SAFETY: close_range(2) takes numbers only. Callers own nothing in that range any more:
+            // a forked child leaves its parent's values behind for good.
+            check(unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) })?;
+        }
+        next = number + 1;
+    }
+    close_from(next)
+}
+
 /// Makes every descriptor from `first` on close at the next execve(2).
 ///
 /// # Errors

@@ -1,18 +1,25 @@
 //! Raw kernel interfaces that no crate offers, or offers without the flag that matters here.
 //!
 //! The only floor with `unsafe`. Each function is a thin, typed cover over one call: no policy, no
-//! retry beyond EINTR, no logging. Errors are [`std::io::Error`]; the caller names the object.
+//! retry beyond EINTR, no logging; [`confine`] alone is a sequence of them. Errors are
+//! [`std::io::Error`]; the caller names the object.
 
 pub mod auxv;
 pub mod bound;
+pub mod confine;
+pub mod fanotify;
 pub mod fds;
+#[cfg(test)]
+pub(crate) mod forked;
 pub mod memfd;
 pub mod pidfd;
 pub mod probe;
 pub mod process;
 pub mod seccomp;
+pub mod shared;
 pub mod socket;
 pub mod spawn;
+pub mod statx;
 
 use std::io;
 

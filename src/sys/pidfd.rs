@@ -1,9 +1,11 @@
 //! Processes held by descriptor, so that a reused pid is never mistaken for the one meant.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 
 use super::check;
 
@@ -66,6 +68,45 @@ pub fn send_signal(pidfd: impl AsFd, signal: libc::c_int) -> io::Result<()> {
     Ok(())
 }
 
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this code, 0 to 255.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Exited(code) => write!(to, "exited with code {code}"),
+            Ended::Signaled(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(to, "was killed by {signal}"),
+                Err(_) => write!(to, "was killed by signal {number}"),
+            },
+        }
+    }
+}
+
+/// Reaps a child of this process that has ended (waitid(2), P_PIDFD, 5.4), without waiting. `None`
+/// while it lives, and for what is no child or was reaped before.
+pub fn wait(pidfd: impl AsFd) -> Option<Ended> {
+    let id = pidfd.as_fd().as_raw_fd().cast_unsigned();
+    // SAFETY: the structure is plain numbers, for which zero is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG;
+    // SAFETY: waitid(2) takes an open descriptor and writes one `siginfo_t`.
+    check(unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, flags) }.into()).ok()?;
+    // SAFETY: waitid(2) fills the fields of SIGCHLD, or leaves zeros.
+    let status = unsafe { info.si_status() };
+    match info.si_code {
+        libc::CLD_EXITED => Some(Ended::Exited(status)),
+        libc::CLD_KILLED | libc::CLD_DUMPED => Some(Ended::Signaled(status)),
+        _ => None,
+    }
+}
+
 /// linux/pidfd.h `struct pidfd_info`, first published form (6.13), 64 bytes.
 #[repr(C)]
 #[derive(Default)]
@@ -81,7 +122,7 @@ const _: () = assert!(size_of::<Info>() == 64);
 /// `PIDFD_INFO_EXIT` (6.15).
 const INFO_EXIT: u64 = 1 << 3;
 /// `_IOWR(0xFF, 11, struct pidfd_info)`.
-const PIDFD_GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
+pub(super) const PIDFD_GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
 
 /// Exit code of an ended and reaped process: its own code, or 128 + signal. `None` where the kernel
 /// (before 6.15) or the moment (not yet reaped) does not tell.
@@ -128,6 +169,26 @@ mod tests {
         }
         let own = std::process::id() as i32;
         assert!(!has_ended(open_thread(own).unwrap()));
+    }
+
+    #[test]
+    fn a_child_is_reaped_once_it_has_ended_and_once() {
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "read line; kill -9 $$"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pidfd = open(child.id() as i32).unwrap();
+        assert_eq!(wait(&pidfd), None, "it lives");
+        drop(child.stdin.take());
+        let mut polled = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::NONE).unwrap();
+        let ended = wait(&pidfd).unwrap();
+        assert_eq!(ended, Ended::Signaled(libc::SIGKILL));
+        assert_eq!(ended.to_string(), "was killed by SIGKILL");
+        assert_eq!(wait(&pidfd), None, "it is gone");
+        assert!(child.wait().is_err(), "for others too");
+        assert_eq!(wait(open(1).unwrap()), None, "no child of ours");
     }
 
     #[test]

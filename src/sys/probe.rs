@@ -9,6 +9,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
 
+use super::process::die_with_parent;
+
 /// `LANDLOCK_CREATE_RULESET_VERSION` (linux/landlock.h).
 const LANDLOCK_VERSION: libc::c_ulong = 1;
 
@@ -64,10 +66,9 @@ pub fn listener_taken() -> io::Result<bool> {
     match child {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            let answer = if die_with(parent) {
-                install_listener()
-            } else {
-                libc::ESRCH
+            let answer = match die_with_parent(parent) {
+                Ok(()) => install_listener(),
+                Err(_) => libc::ESRCH,
             };
             // SAFETY: _exit ends the child without running the parent's exit handlers.
             unsafe { libc::_exit(answer) }
@@ -87,30 +88,7 @@ pub fn end_with_parent(command: &mut Command) -> &mut Command {
     let parent = unsafe { libc::getpid() };
     // SAFETY: the closure runs between fork and exec and makes two system calls; it neither
     // allocates nor takes locks.
-    unsafe {
-        command.pre_exec(move || {
-            if die_with(parent) {
-                Ok(())
-            } else {
-                Err(io::Error::from_raw_os_error(libc::ESRCH))
-            }
-        })
-    }
-}
-
-/// In a child: asks for SIGKILL when the parent dies, and tells whether it was still there.
-fn die_with(parent: libc::pid_t) -> bool {
-    // SAFETY: both calls take numbers only.
-    unsafe {
-        libc::prctl(
-            libc::PR_SET_PDEATHSIG,
-            libc::SIGKILL as libc::c_ulong,
-            0,
-            0,
-            0,
-        );
-        libc::getppid() == parent
-    }
+    unsafe { command.pre_exec(move || die_with_parent(parent)) }
 }
 
 /// In the child: tries to install an allow-all filter with a listener; 0 or the errno.

@@ -1,6 +1,6 @@
 //! What a process does to itself on the way to being another program.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 
 use super::check;
@@ -22,6 +22,33 @@ pub fn set_undumpable() -> io::Result<()> {
 pub fn set_no_new_privs() -> io::Result<()> {
     // SAFETY: prctl(2) PR_SET_NO_NEW_PRIVS takes an integer, the other arguments must be 0.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+    Ok(())
+}
+
+/// What ps(1) and /proc/PID/comm call this thread: the first 15 bytes of `name` (PR_SET_NAME).
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn set_name(name: &CStr) -> io::Result<()> {
+    // SAFETY: prctl(2) PR_SET_NAME reads at most 16 bytes of a NUL-terminated string.
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) }.into())?;
+    Ok(())
+}
+
+/// Asks for SIGKILL when the thread that made this process ends (PR_SET_PDEATHSIG), and makes sure
+/// that its process `parent` was still there. The kernel forgets the wish whenever the user or the
+/// capabilities change for more: ask after dropping privileges.
+///
+/// # Errors
+/// ESRCH where the parent has ended already; those of prctl(2).
+pub fn die_with_parent(parent: i32) -> io::Result<()> {
+    let signal = libc::SIGKILL as libc::c_ulong;
+    // SAFETY: prctl(2) PR_SET_PDEATHSIG takes a number.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) }.into())?;
+    // SAFETY: getppid(2) has no preconditions.
+    if unsafe { libc::getppid() } != parent {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
     Ok(())
 }
 
@@ -119,6 +146,33 @@ pub fn stat(fd: impl std::os::fd::AsFd) -> io::Result<libc::stat> {
     Ok(out)
 }
 
+/// The mount that an open file was reached through (statx(2), STATX_MNT_ID, 5.8): the number that
+/// /proc/PID/mountinfo has for it.
+///
+/// # Errors
+/// Those of statx(2); ENOSYS where the kernel does not tell.
+pub fn mount_of(fd: impl std::os::fd::AsFd) -> io::Result<u64> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the structure is plain integers, for which zero is a value.
+    let mut out: libc::statx = unsafe { std::mem::zeroed() };
+    let (raw, empty) = (fd.as_fd().as_raw_fd(), c"".as_ptr());
+    let (flags, mask) = (libc::AT_EMPTY_PATH, libc::STATX_MNT_ID);
+    // SAFETY: statx(2) reads an empty string and writes one `struct statx`, which `out` is.
+    check(unsafe { libc::statx(raw, empty, flags, mask, &raw mut out) }.into())?;
+    if out.stx_mask & mask == 0 {
+        return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+    }
+    Ok(out.stx_mnt_id)
+}
+
+/// Whether a file has capabilities of its own (xattr(7), security.capability).
+pub fn has_capabilities(fd: impl std::os::fd::AsFd) -> bool {
+    use std::os::fd::AsRawFd;
+    let (raw, name) = (fd.as_fd().as_raw_fd(), c"security.capability".as_ptr());
+    // SAFETY: fgetxattr(2) with size 0 reads the name and writes nothing.
+    unsafe { libc::fgetxattr(raw, name, std::ptr::null_mut(), 0) > 0 }
+}
+
 /// Gives back what a program that will sleep for long does not need: freed memory, which the C
 /// library would keep, and the pages of its own code, which come back from the page cache as they
 /// are executed.
@@ -187,6 +241,53 @@ pub fn forget_variable(name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::pidfd::{self, Ended};
+    use crate::sys::spawn::{Fork, fork};
+    use crate::sys::{forked, shared::Region};
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn a_process_that_asked_for_it_dies_with_its_parent() {
+        forked::run(|| {
+            // The grandchild comes to this process, which is then its parent.
+            nix::sys::prctl::set_child_subreaper(true)?;
+            let region = Region::new(8)?;
+            let own = std::process::id() as i32;
+            let parent = match fork()? {
+                Fork::Parent { pidfd, .. } => pidfd,
+                Fork::Child => {
+                    let parent = std::process::id() as i32;
+                    if matches!(fork(), Ok(Fork::Child)) {
+                        assert!(die_with_parent(own).is_err(), "that is its grandparent");
+                        die_with_parent(parent).unwrap();
+                        region
+                            .u32_at(0)
+                            .store(std::process::id(), Ordering::Release);
+                    }
+                    loop {
+                        std::thread::sleep(std::time::Duration::from_secs(1));
+                    }
+                }
+            };
+            while region.u32_at(0).load(Ordering::Acquire) == 0 {
+                std::thread::yield_now();
+            }
+            let grandchild = pidfd::open(region.u32_at(0).load(Ordering::Relaxed) as i32)?;
+            pidfd::send_signal(&parent, libc::SIGKILL)?;
+            assert_eq!(forked::end(&parent), Ended::Signaled(libc::SIGKILL));
+            assert_eq!(forked::end(&grandchild), Ended::Signaled(libc::SIGKILL));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_name_is_what_proc_tells() {
+        forked::run(|| {
+            set_name(c"mantlet-a-name-that-is-long")?;
+            assert_eq!(std::fs::read("/proc/self/comm")?, b"mantlet-a-name-\n");
+            Ok(())
+        });
+    }
 
     #[test]
     fn only_a_files_code_counts_as_code() {

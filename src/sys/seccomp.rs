@@ -4,17 +4,23 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use super::check;
+use super::shared::Region;
 
 /// seccomp(2), 5.19: a notified call waits in a state that only a fatal signal ends.
 pub const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 /// linux/seccomp.h, 6.6: the answer wakes the caller on this very CPU.
 const FD_SYNC_WAKE_UP: libc::c_ulong = 1;
 
-const IOCTL_RECV: libc::Ioctl = 0xC050_2100_u32 as libc::Ioctl;
-const IOCTL_SEND: libc::Ioctl = 0xC018_2101_u32 as libc::Ioctl;
-const IOCTL_SET_FLAGS: libc::Ioctl = 0x4008_2104_u32 as libc::Ioctl;
+pub(super) const IOCTL_RECV: libc::Ioctl = 0xC050_2100_u32 as libc::Ioctl;
+pub(super) const IOCTL_SEND: libc::Ioctl = 0xC018_2101_u32 as libc::Ioctl;
+/// As numbered since 5.8; the kernels before had the direction wrong.
+pub(super) const IOCTL_ID_VALID: libc::Ioctl = 0x4008_2102_u32 as libc::Ioctl;
+pub(super) const IOCTL_SET_FLAGS: libc::Ioctl = 0x4008_2104_u32 as libc::Ioctl;
 
-const _: () = assert!(size_of::<libc::seccomp_notif>() == 0x50);
+/// Bytes of a notification as [`receive_into`] leaves it.
+pub const SLOT: usize = 0x50;
+
+const _: () = assert!(size_of::<libc::seccomp_notif>() == SLOT);
 const _: () = assert!(size_of::<libc::seccomp_notif_resp>() == 0x18);
 
 /// Installs `program` for this thread and, where asked, returns its listener, which has the lowest
@@ -84,6 +90,70 @@ pub fn receive(listener: impl AsFd) -> io::Result<Notification> {
     })
 }
 
+/// As [`receive`], straight into the [`SLOT`] bytes of `region` at `offset`, cleared first: the
+/// kernel offers a notification once, and whoever survives this process answers it by the id that
+/// lies there. A process that is killed meanwhile has either left the notification in the queue or
+/// all of it in the slot. Answer first, then clear the slot.
+///
+/// # Errors
+/// Those of [`receive`]; nothing lies in the slot then.
+///
+/// # Panics
+/// Where the slot is not inside the region.
+pub fn receive_into(
+    listener: impl AsFd,
+    region: &Region,
+    offset: usize,
+) -> io::Result<Notification> {
+    region.clear(offset, SLOT);
+    let (fd, slot) = (listener.as_fd().as_raw_fd(), region.slot_ptr(offset, SLOT));
+    // SAFETY: the ioctl reads and writes the 80 bytes its number encodes, which `slot_ptr` has found
+    // inside the region; it is mapped for writing, the kernel asks for no alignment, and nothing of
+    // Rust's refers to the bytes but atomics.
+    check(unsafe { libc::ioctl(fd, IOCTL_RECV, slot) }.into())?;
+    notification_at(region, offset).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// What the slot at `offset` holds; `None` where it was cleared. Anybody may have written it.
+///
+/// # Panics
+/// Where the slot is not inside the region.
+pub fn notification_at(region: &Region, offset: usize) -> Option<Notification> {
+    let mut slot = [0; SLOT];
+    region.read(offset, &mut slot);
+    let (words, _) = slot.as_chunks::<8>();
+    let word = |at: usize| u64::from_ne_bytes(words[at]);
+    let half = |at: usize| {
+        let (halves, _) = slot.as_chunks::<4>();
+        u32::from_ne_bytes(halves[at])
+    };
+    let found = Notification {
+        id: word(0),
+        tid: half(2),
+        number: half(4).cast_signed(),
+        arch: half(5),
+        args: std::array::from_fn(|at| word(4 + at)),
+    };
+    // An id may be any number; an architecture is never 0.
+    (found.arch != 0).then_some(found)
+}
+
+/// The id in the slot at `offset`, for its answer; `None` where it was cleared.
+///
+/// # Panics
+/// Where the slot is not inside the region.
+pub fn notification_id_at(region: &Region, offset: usize) -> Option<u64> {
+    notification_at(region, offset).map(|found| found.id)
+}
+
+/// Whether the call of that id still waits, so that what was read of its thread meanwhile was
+/// really the caller's (SECCOMP_IOCTL_NOTIF_ID_VALID).
+pub fn id_valid(listener: impl AsFd, id: u64) -> bool {
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: the ioctl reads the 8 bytes its number encodes.
+    unsafe { libc::ioctl(fd, IOCTL_ID_VALID, &raw const id) == 0 }
+}
+
 /// Answers a notification with an errno (positive, as in errno(3)).
 ///
 /// # Errors
@@ -115,6 +185,10 @@ pub fn wake_synchronously(listener: impl AsFd) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::pidfd::{self, Ended};
+    use crate::sys::spawn::{Fork, fork};
+    use crate::sys::{forked, process, socket};
+    use std::sync::atomic::Ordering;
 
     /// A filter that notifies one call and allows all others.
     fn notifying(number: libc::c_long) -> [libc::sock_filter; 4] {
@@ -134,6 +208,63 @@ mod tests {
             step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_USER_NOTIF),
             step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
         ]
+    }
+
+    /// What the two processes of the supervisor stand on.
+    #[test]
+    fn a_notification_that_a_killed_reader_left_is_answered_from_its_slot() {
+        forked::run(|| {
+            let region = Region::new(256)?;
+            // The listener's process, its caller and its reader are three, the first with both.
+            let (near, far) = socket::pair()?;
+            let caller = match fork()? {
+                Fork::Parent { pidfd, .. } => pidfd,
+                Fork::Child => {
+                    process::set_no_new_privs().unwrap();
+                    let listener = install(&notifying(libc::SYS_getppid), 0, true).unwrap();
+                    let listener = listener.expect("it was asked for");
+                    socket::send(&far, b"l", &[listener.as_raw_fd()]).unwrap();
+                    drop(listener);
+                    // SAFETY: getppid has no preconditions.
+                    let answered = check(unsafe { libc::syscall(libc::SYS_getppid) });
+                    let errno = answered.err().and_then(|error| error.raw_os_error());
+                    process::exit_now(errno.unwrap_or(0))
+                }
+            };
+            let listener = socket::receive(&near, 8)?.fds.remove(0);
+            let reader = match fork()? {
+                Fork::Parent { pidfd, .. } => pidfd,
+                Fork::Child => {
+                    let call = receive_into(&listener, &region, 100).unwrap();
+                    assert!(id_valid(&listener, call.id));
+                    region.u32_at(0).store(1, Ordering::Release);
+                    loop {
+                        std::thread::sleep(std::time::Duration::from_secs(1));
+                    }
+                }
+            };
+            while region.u32_at(0).load(Ordering::Acquire) == 0 {
+                std::thread::yield_now();
+            }
+            pidfd::send_signal(&reader, libc::SIGKILL)?;
+            assert_eq!(forked::end(&reader), Ended::Signaled(libc::SIGKILL));
+            assert!(!pidfd::has_ended(&caller), "it waits");
+            let flags = nix::poll::PollFlags::POLLIN;
+            let mut polled = [nix::poll::PollFd::new(listener.as_fd(), flags)];
+            let offered = nix::poll::poll(&mut polled, 100_u16)?;
+            assert_eq!(offered, 0, "it is not offered again");
+            let found = notification_at(&region, 100).ok_or("an empty slot")?;
+            assert_eq!(i64::from(found.number), libc::SYS_getppid);
+            let id = notification_id_at(&region, 100).ok_or("an empty slot")?;
+            assert!(id_valid(&listener, id));
+            deny(&listener, id, libc::EACCES)?;
+            assert_eq!(forked::end(&caller), Ended::Exited(libc::EACCES));
+            assert!(!id_valid(&listener, id), "it was answered");
+            assert!(deny(&listener, id, libc::EPERM).is_err());
+            region.clear(100, SLOT);
+            assert_eq!(notification_id_at(&region, 100), None);
+            Ok(())
+        });
     }
 
     /// Why the exact filter refuses a listener of the workload's: nobody else does, once the

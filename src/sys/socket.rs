@@ -67,6 +67,25 @@ pub fn set_timeout(fd: impl AsFd, timeout: Duration) -> io::Result<()> {
     Ok(setsockopt(&fd, sockopt::SendTimeout, &value)?)
 }
 
+/// Whether the other side was this process's own user, or root, when it connected (SO_PEERCRED,
+/// unix(7)).
+pub fn is_of_root(fd: &impl AsFd) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    nix::sys::socket::getsockopt(fd, sockopt::PeerCredentials)
+        .is_ok_and(|who| who.uid() == 0 || who.uid() == own)
+}
+
+/// Whether it is an IPv4 or IPv6 socket (SO_DOMAIN, socket(7)); false for whatever is no socket.
+pub fn is_network(fd: impl AsFd) -> bool {
+    let mut domain: libc::c_int = 0;
+    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+    let (raw, value) = (fd.as_fd().as_raw_fd(), (&raw mut domain).cast());
+    // SAFETY: getsockopt(2) writes at most `size` bytes, which `domain` has, and the size.
+    let told =
+        unsafe { libc::getsockopt(raw, libc::SOL_SOCKET, libc::SO_DOMAIN, value, &raw mut size) };
+    told == 0 && matches!(domain, libc::AF_INET | libc::AF_INET6)
+}
+
 /// Sends one packet, whole.
 ///
 /// # Errors

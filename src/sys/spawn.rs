@@ -70,6 +70,50 @@ pub fn daemon(argv: &[CString], env: &[CString], fds: Vec<OwnedFd>) -> io::Resul
     }
 }
 
+/// Which of the two a process is after [`fork`].
+#[derive(Debug)]
+pub enum Fork {
+    /// The one that called.
+    Parent {
+        /// The child, close-on-exec.
+        pidfd: OwnedFd,
+        /// Its pid, which is nobody else's until it is reaped.
+        pid: i32,
+    },
+    /// The new one, with a copy of everything.
+    Child,
+}
+
+/// Makes a copy of this process (fork(2)), held by descriptor.
+///
+/// # Errors
+/// Those of fork(2) and pidfd_open(2), and then there is no child; an error where this process has
+/// more than one thread, whose locks the child would inherit and nobody open.
+pub fn fork() -> io::Result<Fork> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("a process with threads does not fork"));
+    }
+    // SAFETY: this process has one thread, as was just counted, and only a thread of its own can
+    // make another; so nothing is in a state that the child could not go on from.
+    let pid = check(unsafe { libc::fork() }.into())? as libc::pid_t;
+    if pid == 0 {
+        return Ok(Fork::Child);
+    }
+    match super::pidfd::open(pid) {
+        Ok(pidfd) => Ok(Fork::Parent { pidfd, pid }),
+        Err(error) => {
+            let mut status = 0;
+            // SAFETY: the child is ours and unreaped, so the pid is its own; waitpid(2) writes one
+            // int.
+            unsafe {
+                libc::kill(pid, libc::SIGKILL);
+                libc::waitpid(pid, &raw mut status, 0);
+            }
+            Err(error)
+        }
+    }
+}
+
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
     // SAFETY: pipe2(2) writes two ints, which `ends` has.
@@ -141,7 +185,32 @@ unsafe fn become_daemon(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::forked;
+    use crate::sys::pidfd::Ended;
     use std::time::Duration;
+
+    #[test]
+    fn a_forked_child_is_held_by_descriptor() {
+        forked::run(|| {
+            match fork()? {
+                Fork::Child => crate::sys::process::exit_now(7),
+                Fork::Parent { pidfd, pid } => {
+                    assert!(pid > 1);
+                    assert_eq!(forked::end(&pidfd), Ended::Exited(7));
+                }
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_process_with_threads_is_not_forked() {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || ended.recv().is_err());
+        assert!(fork().is_err());
+        drop(end);
+        thread.join().unwrap();
+    }
 
     #[test]
     fn a_daemon_holds_only_what_it_was_given() {

@@ -15,6 +15,7 @@ mod bundles;
 mod checkpoints;
 mod ctr;
 mod deadlines;
+mod detect;
 mod dropin;
 mod failures;
 mod filters;

@@ -29,10 +29,18 @@ fn told(event: &Event) -> (String, Vec<String>) {
         What::Detection { .. } => detection(&event.what),
         What::Response { .. } => response(&event.what),
         What::Start { .. } => plain(start(&event.what)),
-        What::Watcher { ended, restarts } => plain(format!(
-            "{} ({}) and was replaced, {restarts} so far; the call it had in hand was denied",
-            ink("watcher ended", Ink::Odd),
-            escape(ended)
+        What::Watcher {
+            ended,
+            restarts,
+            denied,
+        } => plain(format!(
+            "{} {}, and another one took over, {restarts} so far{}",
+            ink("watcher", Ink::Odd),
+            escape(ended),
+            denied.as_ref().map_or_else(String::new, |what| format!(
+                "; denied, as it had that in hand: {}",
+                escape(what)
+            ))
         )),
         What::Lost { count, cause } => plain(format!(
             "{} {count} events that could not be written: {}",

@@ -85,7 +85,7 @@ fn no_pair_of_engine_and_profile_is_ever_weaker_than_either() {
 #[test]
 fn the_shipped_profiles_over_the_engines_own_defaults_are_never_weaker() {
     let names = known();
-    for name in ["baseline", "restricted", "pause"] {
+    for name in ["baseline", "restricted", "watched", "pause"] {
         let profile = Profile::builtin(name).unwrap();
         let layer = &profile;
         let layers = Layers::from(&layer);

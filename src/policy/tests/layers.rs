@@ -8,7 +8,8 @@ pub fn narrow() -> Profile {
     let text = "{version: 1, name: narrow, extends: [baseline], capabilities: [CHOWN], \
         masked_paths: [/proc/timer_list], readonly_paths: [/proc/irq], scope: [signal], \
         network: {bind_tcp: [8080]}, files: {read: [/], read_execute: [/usr], read_write: [/data]}, \
-        process: {refuse: [host-pid]}, requires: {landlock: 6}}";
+        process: {refuse: [host-pid]}, requires: {landlock: 6}, on_supervisor_loss: kill, \
+        detect: [{on: drift, respond: deny}, {on: fileless-exec, unless: [jit]}]}";
     Profile::parse("narrow", text).unwrap()
 }
 

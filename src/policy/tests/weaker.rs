@@ -151,6 +151,9 @@ pub fn no_weaker(
         lost.retain(|wire| !wires(&now.plan).contains(wire) && notified.contains(&json!(wire.0)));
         assert!(lost.is_empty(), "no longer reported: {lost:?}");
     }
+    let watched = |rule| now.plan.detect.contains(rule);
+    assert!(before.plan.detect.iter().all(watched), "no longer watched");
+    assert!(now.plan.on_supervisor_loss >= before.plan.on_supervisor_loss);
     // 3. Landlock.
     let (inner, outer) = (&now.plan.policy.layers, &before.plan.policy.layers);
     assert!(inner.len() >= outer.len());

@@ -1,8 +1,10 @@
-//! A profile: what is accepted resolves and compiles, and no profile is more than itself when it is
-//! laid over another.
+//! A profile: what is accepted resolves and compiles, no profile is more than itself when it is laid
+//! over another, and rules of detection can see what they are about.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use mantlet::detect::{MOST_AFTER, Response, Sensor};
 use mantlet::policy::Layers;
 use mantlet::policy::seccomp::{self, exact, exact::Exact};
 use mantlet::profile::{Profile, capability};
@@ -24,6 +26,7 @@ pub fn check(data: &[u8]) {
     for name in &profile.capabilities {
         assert_eq!(capability::canonical(name), Some(*name));
     }
+    rules(&profile);
     // 1. What it says, and nothing else, is compiled.
     let alone = [&profile];
     let alone = Layers::new(&alone).unwrap();
@@ -88,6 +91,39 @@ pub fn check(data: &[u8]) {
                     "{name}: twice {found:?}, once {mine:?}"
                 );
             }
+        }
+    }
+}
+
+/// Rules of detection are told apart, keep their bounds, and are about what is reported.
+fn rules(profile: &Profile) {
+    let mut names = BTreeSet::new();
+    let trips = |call: &String| {
+        profile
+            .syscalls
+            .tripwire
+            .iter()
+            .any(|wire| wire.name == *call)
+    };
+    for rule in &profile.detect {
+        assert!(names.insert(&rule.name), "two rules named {}", rule.name);
+        assert_eq!(rule.profile, profile.name);
+        assert!((1..=MOST_AFTER).contains(&rule.after));
+        assert!(rule.after > 1 || rule.within_ms == 0);
+        assert_eq!(rule.freeze.is_some(), rule.respond == Response::Freeze);
+        assert!(rule.on.can_deny() || rule.respond != Response::Deny);
+        assert!(rule.on.has_process() || rule.respond != Response::KillProcess);
+        assert!(rule.calls.iter().all(trips), "{:?}", rule.calls);
+        let patterns = rule.programs.iter().chain(&rule.unless);
+        assert!(
+            patterns
+                .into_iter()
+                .all(|pattern| !pattern.starts_with('@'))
+        );
+        if rule.on == Sensor::FilelessExec {
+            let memfd = Exact::new(Layers::new(&[profile]).unwrap(), true);
+            let memfd = memfd.map(|exact| exact.calls["memfd_create"].1.verdict(&[0; 6]));
+            assert!(!memfd.is_ok_and(Action::permits), "memory can be executed");
         }
     }
 }

@@ -1,0 +1,176 @@
+//! Rules of `detect` from a file and its parents, and what they come to in the profile as a whole:
+//! groups expanded, and a call denied that one of them implies.
+//!
+//! Rules add up: nothing that a parent watches for is lost, unless the child itself writes a rule
+//! of that name. Groups and calls are judged last, because only the whole profile has one data version
+//! and says which calls are tripwires.
+
+use std::collections::BTreeSet;
+
+use super::super::diagnose::{Error, closest};
+use super::super::entry::{Condition, Op};
+use super::super::resolve::{self, Profile};
+use super::super::{groups, programs};
+use super::Entry;
+use crate::detect::{Rule, Sensor};
+
+/// Adds a file's own rules to its parents'. A rule that has no name is called by its sensor, the
+/// second such `drift-2`; of two parents' different rules of one name the later one is counted up too.
+pub(in crate::profile) fn merge(
+    profile: &str,
+    own: Vec<Entry>,
+    parents: &[Profile],
+) -> Result<Vec<Rule>, Error> {
+    // 1. Names that the file itself gives.
+    let mut taken = BTreeSet::new();
+    for Entry(rule) in own.iter().filter(|entry| !entry.0.name.is_empty()) {
+        if !taken.insert(rule.name.clone()) {
+            return Err(Error::SameRule {
+                profile: profile.into(),
+                rule: rule.name.clone(),
+            });
+        }
+    }
+    // 2. The parents', but those that the file replaces and those that come by two ways.
+    let replaced = taken.clone();
+    let mut inherited: Vec<&Rule> = Vec::new();
+    for rule in parents.iter().flat_map(|parent| &parent.detect) {
+        if !replaced.contains(&rule.name) && !inherited.contains(&rule) {
+            inherited.push(rule);
+        }
+    }
+    let mut all = Vec::new();
+    for rule in inherited {
+        let name = free(&rule.name, &mut taken);
+        let rule = rule.clone();
+        all.push(Rule { name, ..rule });
+    }
+    // 3. Its own.
+    for Entry(rule) in own {
+        let name = match rule.name.is_empty() {
+            true => free(rule.on.word(), &mut taken),
+            false => rule.name,
+        };
+        all.push(Rule { name, ..rule });
+    }
+    Ok(all)
+}
+
+/// `name`, or the first of `name-2`, `name-3`, … that nobody has, which is taken thereby.
+fn free(name: &str, taken: &mut BTreeSet<String>) -> String {
+    let counted = (2_u32..).map(|number| format!("{name}-{number}"));
+    let mut names = [name.to_owned()].into_iter().chain(counted);
+    let found = names.find(|name| !taken.contains(name));
+    let found = found.expect("there are more numbers than rules");
+    taken.insert(found.clone());
+    found
+}
+
+/// Makes the rules of a whole profile what the supervisor goes by.
+pub(in crate::profile) fn complete(profile: &mut Profile) -> Result<(), Error> {
+    imply(profile);
+    let mut rules = std::mem::take(&mut profile.detect);
+    for rule in &mut rules {
+        rule.profile.clone_from(&profile.name);
+        if rule.on == Sensor::Tripwire {
+            rule.calls = tripping(profile, rule)?;
+        }
+        if rule.on == Sensor::ReverseShell && rule.programs.is_empty() {
+            rule.programs = vec!["@shells".into()];
+        }
+        let expand =
+            |list: &[String]| programs::expand(&profile.name, &profile.syscalls.groups, list);
+        rule.programs = expand(&rule.programs)?;
+        rule.unless = expand(&rule.unless)?;
+    }
+    profile.detect = rules;
+    Ok(())
+}
+
+/// The condition under which memfd_create(2) makes memory that can be executed: its flags lack
+/// MFD_NOEXEC_SEAL (linux/memfd.h).
+#[must_use]
+pub fn implied() -> Condition {
+    const MFD_NOEXEC_SEAL: u64 = 0x8;
+    Condition {
+        index: 1,
+        op: Op::Masked,
+        value: 0,
+        mask: Some(MFD_NOEXEC_SEAL),
+    }
+}
+
+/// Nobody sees the execution of a memfd before it happens but whoever sees it made: a rule on such
+/// executions makes it a tripwire, whatever the profile allows. Where the profile denies every memfd
+/// in silence it stays so.
+fn imply(profile: &mut Profile) {
+    const CALL: &str = "memfd_create";
+    let asks = profile
+        .detect
+        .iter()
+        .any(|rule| rule.on == Sensor::FilelessExec);
+    let calls = &mut profile.syscalls;
+    let named = |list: &[resolve::Rule]| list.iter().any(|rule| rule.name == CALL);
+    let rule = resolve::Rule {
+        name: CALL.into(),
+        args: vec![implied()],
+        errno: None,
+    };
+    let there = calls
+        .tripwire
+        .iter()
+        .any(|have| have.name == rule.name && have.args == rule.args);
+    if asks && !there && (named(&calls.allow) || named(&calls.tripwire)) {
+        calls.tripwire.push(rule);
+    }
+}
+
+/// The calls of a rule on tripwires: each that it names must be one, and some of each group.
+fn tripping(profile: &Profile, rule: &Rule) -> Result<Vec<String>, Error> {
+    let calls = &profile.syscalls;
+    let listed = |list: &[resolve::Rule], name: &str| list.iter().any(|have| have.name == name);
+    let never = |call: &str, why| Error::NeverTrips {
+        profile: profile.name.clone(),
+        rule: rule.name.clone(),
+        call: call.into(),
+        why,
+    };
+    if calls.tripwire.is_empty() {
+        return Err(never("tripwires", "the profile has no tripwire"));
+    }
+    let mut all: Vec<String> = Vec::new();
+    for written in &rule.calls {
+        let Some(group) = written.strip_prefix('@') else {
+            if !listed(&calls.tripwire, written) {
+                let why = match listed(&calls.allow, written) {
+                    true => "the profile allows it",
+                    false => "the profile denies it in silence",
+                };
+                return Err(never(written, why));
+            }
+            add(&mut all, written);
+            continue;
+        };
+        let members = groups::members(&calls.groups, group).ok_or_else(|| Error::Group {
+            profile: profile.name.clone(),
+            version: calls.groups.clone(),
+            group: group.into(),
+            hint: closest(group, groups::names(&calls.groups).into_iter()),
+        })?;
+        let tripping = members
+            .into_iter()
+            .filter(|name| listed(&calls.tripwire, name));
+        let tripping: Vec<&str> = tripping.collect();
+        if tripping.is_empty() {
+            return Err(never(written, "none of them is a tripwire of the profile"));
+        }
+        tripping.into_iter().for_each(|name| add(&mut all, name));
+    }
+    Ok(all)
+}
+
+fn add(all: &mut Vec<String>, name: &str) {
+    if !all.iter().any(|have| have == name) {
+        all.push(name.to_owned());
+    }
+}

@@ -1,0 +1,199 @@
+//! What the fanotify group looks at: set once, while init waits for its word and nothing of the image
+//! has run.
+//!
+//! * The root's file system, where it is an overlay: made for this container alone, so all of it may
+//!   be marked, and whatever path or mount leads there is seen.
+//! * Every other mount that can execute: the mount only. Its file system may be the host's, and a mark
+//!   on that would see the host's own executions. Another mount of the same files would not be seen;
+//!   a container has no way to make one (mount(2) is denied in every Landlock domain).
+//! * A service account's token mount, for openings.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+use super::keeper::Keeper;
+use super::link::{Order, Scene};
+use crate::cgroup::Cgroup;
+use crate::detect::{Response, Rule, Sensor};
+use crate::oci::mountinfo;
+use crate::sys::{fanotify, process};
+
+/// File systems that hold no programs.
+const WITHOUT_PROGRAMS: [&str; 7] = [
+    "proc",
+    "sysfs",
+    "cgroup",
+    "cgroup2",
+    "devpts",
+    "mqueue",
+    "securityfs",
+];
+
+/// Where the kubelet mounts a service account's token.
+const TOKENS: [&str; 2] = [
+    "/var/run/secrets/kubernetes.io/serviceaccount",
+    "/run/secrets/kubernetes.io/serviceaccount",
+];
+
+impl Keeper {
+    /// Learns what the container is, and begins to watch what its rules ask for. Its first process is
+    /// init, which waits.
+    ///
+    /// # Errors
+    /// In words: the container is not to run without what its profile asks for.
+    pub(super) fn meet(&mut self, pid: i32) -> Result<(), String> {
+        let watched = !self.rules.is_empty();
+        let cgroup = Cgroup::of(pid);
+        if let (true, Err(error)) = (watched, &cgroup) {
+            return Err(format!(
+                "its processes cannot be told from others: {error}; give it a cgroupsPath, or a profile without `detect`"
+            ));
+        }
+        self.cgroup = cgroup.ok();
+        let root = open_root(pid).map_err(|error| format!("cannot open its root: {error}"))?;
+        self.scene = Some(Scene {
+            cgroup: self.cgroup.as_ref().map(Cgroup::line).unwrap_or_default(),
+            root_mount: process::mount_of(&root)
+                .map_err(|error| format!("cannot tell its root's mount: {error}"))?,
+            since: super::clock::stamp(),
+            pid,
+            entrypoint: (0, 0),
+        });
+        if watched {
+            self.mark(pid, &root)?;
+            self.watch_counts()?;
+            self.watch_clock()?;
+        }
+        self.post_sentinel()?;
+        self.tell_scene();
+        Ok(())
+    }
+
+    pub(super) fn tell_scene(&mut self) {
+        if let Some(scene) = self.scene.clone() {
+            let tasks = self.tasks.iter().flatten();
+            let tasks: Vec<_> = tasks.map(AsRawFd::as_raw_fd).collect();
+            self.order(&Order::Scene(scene), &tasks);
+        }
+    }
+
+    fn mark(&self, pid: i32, root: &OwnedFd) -> Result<(), String> {
+        let Some(group) = &self.files else {
+            return Ok(());
+        };
+        let text = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"))
+            .map_err(|error| format!("cannot read its mounts: {error}"))?;
+        let mounts = mountinfo::read(&text)
+            .map_err(|line| format!("cannot understand line {line} of its mounts"))?;
+        let failed = |path: &Path, error: std::io::Error| {
+            format!(
+                "cannot watch {} for executions: {error}; see fs.fanotify.max_user_marks, or remove the rules that need it",
+                path.display()
+            )
+        };
+        if let Some(mask) = executions(&self.rules) {
+            for mount in &mounts {
+                if WITHOUT_PROGRAMS.contains(&mount.fstype.as_str()) || mount.no_exec {
+                    continue;
+                }
+                let overlay = mount.point == Path::new("/") && mount.fstype == "overlay";
+                let what = if overlay {
+                    fanotify::Mark::Filesystem
+                } else {
+                    fanotify::Mark::Mount
+                };
+                let done = match place(root, &mount.point) {
+                    // Something is mounted over it, and cannot be reached: nor can it.
+                    Err(error) if is_hidden(&error) => continue,
+                    placed => {
+                        placed.and_then(|place| fanotify::mark(group, what, mask, &place.path()))
+                    }
+                };
+                done.map_err(|error| failed(&mount.point, error))?;
+            }
+        }
+        if let Some(mask) = openings(&self.rules) {
+            let tokens = mounts
+                .iter()
+                .filter(|mount| TOKENS.iter().any(|token| mount.point == Path::new(token)));
+            for mount in tokens {
+                place(root, &mount.point)
+                    .and_then(|place| {
+                        fanotify::mark(group, fanotify::Mark::Mount, mask, &place.path())
+                    })
+                    .map_err(|error| failed(&mount.point, error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The mask for executions that the rules ask for: with a word before each where any rule does more
+/// than tell.
+fn executions(rules: &[Rule]) -> Option<u64> {
+    let about = |rule: &&Rule| rule.on.needs_fanotify() && rule.on != Sensor::TokenAccess;
+    mask(
+        rules.iter().filter(about),
+        fanotify::OPEN_EXEC,
+        fanotify::OPEN_EXEC_PERM,
+    )
+}
+
+fn openings(rules: &[Rule]) -> Option<u64> {
+    let about = rules.iter().filter(|rule| rule.on == Sensor::TokenAccess);
+    mask(about, fanotify::OPEN, fanotify::OPEN_PERM)
+}
+
+fn mask<'a>(rules: impl Iterator<Item = &'a Rule>, told: u64, asked: u64) -> Option<u64> {
+    let strongest = rules
+        .map(|rule| match rule.on {
+            // These are looked at on the occasion, and have nothing to refuse.
+            Sensor::ProcessCount | Sensor::Exit => Response::Log,
+            _ => rule.respond,
+        })
+        .max()?;
+    Some(if strongest == Response::Log {
+        told
+    } else {
+        asked
+    })
+}
+
+fn open_root(pid: i32) -> std::io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let path = format!("/proc/{pid}/root");
+    Ok(nix::fcntl::open(
+        path.as_str(),
+        flags,
+        nix::sys::stat::Mode::empty(),
+    )?)
+}
+
+/// A place in the container, held.
+struct Place(OwnedFd);
+
+impl Place {
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+/// What the kernel tells of mounts are paths without links; none is followed.
+fn place(root: &OwnedFd, point: &Path) -> std::io::Result<Place> {
+    let inside = point.strip_prefix("/").unwrap_or(point);
+    let inside = if inside.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        inside
+    };
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    Ok(Place(openat2(root.as_fd(), inside, how)?))
+}
+
+fn is_hidden(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}

@@ -1,0 +1,440 @@
+//! What keeper and watcher share: memory that outlives a watcher, so that nothing it had in hand is
+//! lost with it.
+//!
+//! | part | writer | holds |
+//! |---|---|---|
+//! | the call in hand | the kernel (RECV), the watcher | a notification that was taken and not yet reported |
+//! | the file event in hand | the kernel (read), the watcher | a fanotify event that was taken and not yet answered |
+//! | left out | the watcher | counts of events that the container caused too fast, by call and by rule |
+//! | windows | the watcher | times of each rule's last hits |
+//! | the ring | the watcher in front, the keeper behind | events, whole ones only |
+//!
+//! The keeper believes nothing of it: each number is checked before use, and what does not fit is
+//! counted as lost.
+
+use std::io;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use crate::detect::Rule;
+use crate::sys::seccomp::Notification;
+use crate::sys::shared::Region;
+use crate::sys::{fanotify, seccomp};
+
+const HEAD: usize = 0;
+const TAIL: usize = 8;
+const ASLEEP: usize = 16;
+const OVERFLOWS: usize = 24;
+const DROPPED: usize = 32;
+/// Of the call in hand: which listener, and whether it has had its answer.
+const CALL_OF: usize = 40;
+const CALL_ANSWERED: usize = 48;
+const LEFT_ENDS: usize = 56;
+const LEFT_ANY: usize = 144;
+const SEQ: usize = 152;
+const CALL: usize = 64;
+const FILE: usize = 192;
+const LEFT_CALLS: usize = 256;
+/// System calls counted one by one: all of every architecture have lower numbers.
+const MOST_CALLS: usize = 512;
+const LEFT_RULES: usize = LEFT_CALLS + MOST_CALLS * 8;
+
+/// Bytes of the ring; a burst of the journal's own bucket fits while the keeper is at work.
+const RING: usize = 48 * 1024;
+/// Largest event, bytes.
+pub(super) const LARGEST: usize = 16 * 1024;
+/// Before each event: its length, its kind, the notification that it reports.
+const ENTRY: usize = 16;
+
+const _: () = assert!(CALL + seccomp::SLOT <= LEFT_ANY && FILE + fanotify::SLOT <= LEFT_CALLS);
+
+/// What an entry of the ring is, for the keeper's counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Tripwire,
+    Detection,
+    Other,
+}
+
+/// An event that the watcher has committed.
+pub(super) struct Entry {
+    pub(super) kind: Kind,
+    /// The notification that it reports; 0: none.
+    pub(super) call: u64,
+    /// JSON of a [`crate::event::What`], believed to be one line and no more.
+    pub(super) body: Vec<u8>,
+}
+
+/// The memory.
+pub(super) struct Shared {
+    region: Region,
+    /// Of each rule, where its window begins.
+    windows: Vec<usize>,
+    ring: usize,
+}
+
+impl Shared {
+    /// Room for these rules.
+    pub(super) fn new(rules: &[Rule]) -> io::Result<Shared> {
+        let mut at = LEFT_RULES + rules.len() * 8;
+        let mut windows = Vec::with_capacity(rules.len());
+        for rule in rules {
+            windows.push(at);
+            at += 8 + rule.after as usize * 8;
+        }
+        Ok(Shared {
+            region: Region::new(at + RING)?,
+            windows,
+            ring: at,
+        })
+    }
+
+    fn get(&self, at: usize) -> u64 {
+        self.region.u64_at(at).load(Acquire)
+    }
+
+    fn set(&self, at: usize, value: u64) {
+        self.region.u64_at(at).store(value, Release);
+    }
+
+    /// Takes the next call of a listener into the shared slot.
+    pub(super) fn receive(
+        &self,
+        listener: &impl std::os::fd::AsFd,
+        token: u64,
+    ) -> io::Result<Notification> {
+        self.set(CALL_OF, token);
+        self.set(CALL_ANSWERED, 0);
+        seccomp::receive_into(listener, &self.region, CALL)
+    }
+
+    /// The call in hand, which listener it came by, and whether it was answered.
+    pub(super) fn call(&self) -> Option<(Notification, u64, bool)> {
+        let call = seccomp::notification_at(&self.region, CALL).filter(|call| call.id != 0)?;
+        Some((call, self.get(CALL_OF), self.get(CALL_ANSWERED) != 0))
+    }
+
+    pub(super) fn call_answered(&self) {
+        self.set(CALL_ANSWERED, 1);
+    }
+
+    /// It was answered and reported.
+    pub(super) fn call_done(&self) {
+        self.region.u64_at(CALL).store(0, Release);
+    }
+
+    /// Takes the next file event; none where there is none.
+    pub(super) fn read_file(
+        &self,
+        group: &impl std::os::fd::AsFd,
+    ) -> io::Result<Option<fanotify::Event>> {
+        fanotify::read_one(group, &self.region, FILE)
+    }
+
+    /// The permission that waits, by the number of its descriptor.
+    pub(super) fn file(&self) -> Option<fanotify::Event> {
+        fanotify::event_at(&self.region, FILE).filter(fanotify::Event::is_permission)
+    }
+
+    /// It was answered.
+    pub(super) fn file_done(&self) {
+        self.region.clear(FILE, fanotify::SLOT);
+    }
+
+    /// Counts a call whose event is left out.
+    pub(super) fn leave_out_call(&self, number: i32) {
+        let number = usize::try_from(number)
+            .unwrap_or(MOST_CALLS)
+            .min(MOST_CALLS - 1);
+        self.region
+            .u64_at(LEFT_CALLS + number * 8)
+            .fetch_add(1, Relaxed);
+        self.set(LEFT_ANY, 1);
+    }
+
+    /// The same for a rule.
+    pub(super) fn leave_out_rule(&self, rule: usize) {
+        self.region
+            .u64_at(LEFT_RULES + rule * 8)
+            .fetch_add(1, Relaxed);
+        self.set(LEFT_ANY, 1);
+    }
+
+    /// The same for the end of a process.
+    pub(super) fn leave_out_end(&self) {
+        self.region.u64_at(LEFT_ENDS).fetch_add(1, Relaxed);
+        self.set(LEFT_ANY, 1);
+    }
+
+    /// Whether anything was left out since the last time that this was asked.
+    pub(super) fn left_out(&self) -> bool {
+        self.get(LEFT_ANY) != 0 && self.region.u64_at(LEFT_ANY).swap(0, SeqCst) != 0
+    }
+
+    /// The journal's number, for whoever writes its last line.
+    pub(super) fn seq(&self) -> u64 {
+        self.get(SEQ)
+    }
+
+    pub(super) fn set_seq(&self, seq: u64) {
+        self.set(SEQ, seq);
+    }
+
+    pub(super) fn take_left_ends(&self) -> u64 {
+        self.region.u64_at(LEFT_ENDS).swap(0, Relaxed)
+    }
+
+    /// What was left out since the last time, by call number.
+    pub(super) fn take_left_calls(&self) -> Vec<(i32, u64)> {
+        (0..MOST_CALLS)
+            .filter_map(|number| {
+                let count = self.region.u64_at(LEFT_CALLS + number * 8).swap(0, Relaxed);
+                (count > 0).then_some((number as i32, count))
+            })
+            .collect()
+    }
+
+    /// The same, by rule.
+    pub(super) fn take_left_rules(&self) -> Vec<(usize, u64)> {
+        (0..self.windows.len())
+            .filter_map(|rule| {
+                let count = self.region.u64_at(LEFT_RULES + rule * 8).swap(0, Relaxed);
+                (count > 0).then_some((rule, count))
+            })
+            .collect()
+    }
+
+    pub(super) fn overflowed(&self) {
+        self.region.u64_at(OVERFLOWS).fetch_add(1, Relaxed);
+        self.set(LEFT_ANY, 1);
+    }
+
+    pub(super) fn take_overflows(&self) -> u64 {
+        self.region.u64_at(OVERFLOWS).swap(0, Relaxed)
+    }
+
+    /// Counts one more time that rule number `rule` was met, at `now` milliseconds of any steady
+    /// clock, and answers how often it was within its window, at most `after` where it has one.
+    pub(super) fn hit(&self, rule: usize, wanted: &Rule, now: u64) -> u32 {
+        let Some(at) = self.windows.get(rule) else {
+            return 1;
+        };
+        let total = self.region.u64_at(*at).fetch_add(1, Relaxed) + 1;
+        if wanted.within_ms == 0 {
+            return u32::try_from(total).unwrap_or(u32::MAX);
+        }
+        let room = u64::from(wanted.after);
+        let stamp = |number: u64| at + 8 + (number % room) as usize * 8;
+        self.set(stamp(total - 1), now);
+        let since = now.saturating_sub(wanted.within_ms);
+        let kept = total.min(room);
+        let within = (0..kept).filter(|back| self.get(stamp(total - 1 - back)) >= since);
+        within.count() as u32
+    }
+
+    /// Puts an event into the ring. It is there whole or not at all; false where there is no room.
+    pub(super) fn commit(&self, kind: Kind, call: u64, body: &[u8]) -> bool {
+        let (head, tail) = (self.get(HEAD), self.get(TAIL));
+        let size = ENTRY + body.len().next_multiple_of(8);
+        let used = head.wrapping_sub(tail) as usize;
+        if body.len() > LARGEST || used > RING || RING - used < size {
+            return false;
+        }
+        let mut entry = [0; ENTRY];
+        entry[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
+        entry[4..8].copy_from_slice(&(kind as u32).to_le_bytes());
+        entry[8..].copy_from_slice(&call.to_le_bytes());
+        self.put(head, &entry);
+        self.put(head + ENTRY as u64, body);
+        self.set(HEAD, head + size as u64);
+        true
+    }
+
+    pub(super) fn dropped(&self) {
+        self.region.u64_at(DROPPED).fetch_add(1, Relaxed);
+        self.set(LEFT_ANY, 1);
+    }
+
+    pub(super) fn take_dropped(&self) -> u64 {
+        self.region.u64_at(DROPPED).swap(0, Relaxed)
+    }
+
+    /// The oldest event that was not taken yet. What cannot be one empties the ring and counts as one
+    /// dropped: only a watcher that is not ours any more writes so.
+    pub(super) fn take(&self) -> Option<Entry> {
+        let (head, tail) = (self.get(HEAD), self.get(TAIL));
+        let used = head.wrapping_sub(tail);
+        if used == 0 {
+            return None;
+        }
+        let broken = || {
+            self.set(TAIL, head);
+            self.dropped();
+        };
+        if used as usize > RING || (used as usize) < ENTRY {
+            broken();
+            return None;
+        }
+        let mut entry = [0; ENTRY];
+        self.take_from(tail, &mut entry);
+        let word = |from: usize| {
+            u32::from_le_bytes([
+                entry[from],
+                entry[from + 1],
+                entry[from + 2],
+                entry[from + 3],
+            ])
+        };
+        let length = word(0) as usize;
+        let size = ENTRY + length.next_multiple_of(8);
+        if length > LARGEST || size > used as usize {
+            broken();
+            return None;
+        }
+        let kind = match word(4) {
+            0 => Kind::Tripwire,
+            1 => Kind::Detection,
+            _ => Kind::Other,
+        };
+        let mut call = [0; 8];
+        call.copy_from_slice(&entry[8..]);
+        let mut body = vec![0; length];
+        self.take_from(tail + ENTRY as u64, &mut body);
+        self.set(TAIL, tail + size as u64);
+        Some(Entry {
+            kind,
+            call: u64::from_le_bytes(call),
+            body,
+        })
+    }
+
+    fn put(&self, position: u64, bytes: &[u8]) {
+        let at = (position % RING as u64) as usize;
+        let first = bytes.len().min(RING - at);
+        self.region.write(self.ring + at, &bytes[..first]);
+        self.region.write(self.ring, &bytes[first..]);
+    }
+
+    fn take_from(&self, position: u64, bytes: &mut [u8]) {
+        let at = (position % RING as u64) as usize;
+        let (first, rest) = {
+            let middle = bytes.len().min(RING - at);
+            bytes.split_at_mut(middle)
+        };
+        self.region.read(self.ring + at, first);
+        self.region.read(self.ring, rest);
+    }
+
+    /// Says that the keeper is about to sleep; false where something has come meanwhile.
+    pub(super) fn may_sleep(&self) -> bool {
+        self.region.u64_at(ASLEEP).store(1, SeqCst);
+        self.region.u64_at(HEAD).load(SeqCst) == self.get(TAIL)
+    }
+
+    /// Whether the keeper sleeps and is to be woken; it is asked once a sleep.
+    pub(super) fn wakes(&self) -> bool {
+        self.region.u64_at(ASLEEP).swap(0, SeqCst) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::{Response, Sensor, Severity};
+
+    fn rule(after: u32, within_ms: u64) -> Rule {
+        Rule {
+            name: "r".into(),
+            profile: "p".into(),
+            on: Sensor::Tripwire,
+            calls: Vec::new(),
+            programs: Vec::new(),
+            above: None,
+            unless: Vec::new(),
+            respond: Response::Log,
+            after,
+            within_ms,
+            freeze: None,
+            severity: Severity::Info,
+            tags: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn events_come_out_as_they_went_in_around_the_ring_s_end() {
+        let shared = Shared::new(&[]).unwrap();
+        for round in 0..2000_u64 {
+            let body = vec![b'a' + (round % 26) as u8; (round as usize * 37) % 5000];
+            assert!(shared.commit(Kind::Detection, round, &body));
+            let entry = shared.take().unwrap();
+            assert_eq!((entry.call, entry.kind), (round, Kind::Detection));
+            assert_eq!(entry.body, body);
+        }
+        assert!(shared.take().is_none());
+    }
+
+    #[test]
+    fn a_full_ring_takes_nothing_and_loses_nothing() {
+        let shared = Shared::new(&[]).unwrap();
+        let body = [b'x'; 1000];
+        let mut taken = 0;
+        while shared.commit(Kind::Other, 0, &body) {
+            taken += 1;
+        }
+        assert!(taken > 40);
+        for _ in 0..taken {
+            assert_eq!(shared.take().unwrap().body, body);
+        }
+        assert!(shared.take().is_none());
+        assert!(!shared.commit(Kind::Other, 0, &[0; LARGEST + 1]));
+    }
+
+    #[test]
+    fn what_no_watcher_of_ours_writes_is_counted_and_no_more() {
+        for (head, length) in [(16_u64, u32::MAX), (8, 0), (u64::MAX, 3), (64, 60)] {
+            let shared = Shared::new(&[]).unwrap();
+            shared.put(0, &length.to_le_bytes());
+            shared.set(HEAD, head);
+            assert!(shared.take().is_none());
+            assert_eq!(shared.take_dropped(), 1);
+            assert!(shared.take().is_none(), "it goes on behind it");
+        }
+    }
+
+    #[test]
+    fn a_window_counts_what_lies_within_it() {
+        let rules = [rule(3, 10_000), rule(2, 0), rule(1, 0)];
+        let shared = Shared::new(&rules).unwrap();
+        let hits = |at: &[u64]| {
+            at.iter()
+                .map(|now| shared.hit(0, &rules[0], *now))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            hits(&[20_000, 21_000, 35_000, 36_000, 37_000, 37_001]),
+            [1, 2, 1, 2, 3, 3]
+        );
+        assert_eq!(
+            (0..3)
+                .map(|now| shared.hit(1, &rules[1], now))
+                .collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
+        assert_eq!(
+            shared.hit(2, &rules[2], 0),
+            1,
+            "the rules' windows do not touch"
+        );
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_once() {
+        let shared = Shared::new(&[rule(1, 0)]).unwrap();
+        for number in [165, 165, -1, 9999] {
+            shared.leave_out_call(number);
+        }
+        shared.leave_out_rule(0);
+        assert_eq!(shared.take_left_calls(), [(165, 2), (511, 2)]);
+        assert_eq!(shared.take_left_rules(), [(0, 1)]);
+        assert!(shared.take_left_calls().is_empty() && shared.take_left_rules().is_empty());
+    }
+}

@@ -1,0 +1,314 @@
+//! Executions and openings, as the fanotify group tells them: the file that the kernel really opens.
+//!
+//! Where a rule refuses or ends, the open waits for the answer, and the rule is judged at once. What
+//! is merely told waits until the new program runs, a fraction of a millisecond later, so that its
+//! arguments can be told too. Whether it does is asked of /proc: another image than before.
+//!
+//! A last descriptor that is closed lets everything through: what must never run is Landlock's
+//! business (`execute`), not this one's.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use super::super::look;
+use super::super::rules::{self, Finding};
+use super::super::sensors::{Execution, Seen, is_shell};
+use super::Watcher;
+use crate::detect::{Response, Rule, Sensor};
+use crate::event::{Ancestor, File, Process};
+use crate::sys::{fanotify, fds, pidfd, process};
+
+/// Executions whose end is looked for at a time.
+const MOST_PENDING: usize = 256;
+/// Events taken before anything else is looked at.
+const AT_ONCE: usize = 16;
+/// When an execution is looked at again, after its open; microseconds.
+const LOOKS: [u64; 8] = [150, 400, 900, 2_000, 5_000, 15_000, 50_000, 150_000];
+
+/// An execution that is told once its program runs.
+pub(super) struct Pending {
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+    /// What ran in the process until then.
+    before: Option<look::Image>,
+    process: Process,
+    ancestors: Vec<Ancestor>,
+    /// What was opened for it, in order: a script, its interpreter, the dynamic loader.
+    opened: Vec<(Execution, Vec<Finding>)>,
+    begun: Instant,
+    looks: usize,
+}
+
+/// Which rules wait until the program runs.
+fn waits(rule: &Rule) -> bool {
+    rule.respond == Response::Log
+}
+
+/// Which rules want the program alone, not every file that was opened on its way.
+fn is_about_whole(rule: &Rule) -> bool {
+    waits(rule) && rule.on == Sensor::Exec && rule.programs.is_empty()
+}
+
+impl Watcher<'_> {
+    /// Takes what the group has to tell.
+    pub(super) fn file_event(&mut self) {
+        for _ in 0..AT_ONCE {
+            let Some(group) = &self.files else {
+                return;
+            };
+            // An event that could not be made (its file cannot be opened any more) was let through.
+            let Ok(Some(event)) = self.shared.read_file(group) else {
+                return;
+            };
+            if event.is_overflow() {
+                self.shared.overflowed();
+                self.ring();
+            }
+            let held = event.pidfd.and_then(|fd| fds::inherited(fd).ok());
+            let Ok(file) = fds::inherited(event.fd) else {
+                self.shared.file_done();
+                continue;
+            };
+            let executes = event.mask & (fanotify::OPEN_EXEC | fanotify::OPEN_EXEC_PERM) != 0;
+            let refused = if !self.holds(event.pid) {
+                false
+            } else if executes {
+                self.executes(event.pid, held, &file)
+            } else {
+                self.opens(event.pid, &file)
+            };
+            if event.is_permission()
+                && let Some(group) = &self.files
+            {
+                // ENOENT: whoever waited was killed meanwhile.
+                let _ = fanotify::answer(group, event.fd, !refused);
+            }
+            self.shared.file_done();
+        }
+    }
+
+    /// An execution begins; whether it is refused.
+    fn executes(&mut self, pid: i32, held: Option<OwnedFd>, file: &OwnedFd) -> bool {
+        let Some(mut execution) = self.examine(file) else {
+            // Not even its owner can be told, which no file of a container's hides: refused, where
+            // somebody waits for the answer.
+            return true;
+        };
+        let process = look::process(pid);
+        let ancestors = self.ancestors(&process);
+        let path = execution.file.path.clone();
+        execution.uid = look::effective_uid(pid);
+        execution.parent_uid = look::effective_uid(process.ppid);
+        execution.file.tty = look::terminal(pid);
+        let shell = |rule: &Rule| rule.on == Sensor::ReverseShell && is_shell(rule, &path);
+        if self.rules.iter().any(shell) {
+            execution.network_streams = self.streams(pid);
+        }
+        let seen = Seen::Execution(&execution);
+        // 1. What refuses or ends, at once.
+        let due = rules::findings(self.rules, self.shared, &seen, &path, |rule| !waits(rule));
+        self.tell_findings(&due, &process, &ancestors, Some(&execution.file));
+        self.respond(&due, pid, Some(file.as_raw_fd()));
+        self.count_tasks();
+        let refused = rules::denies(self.rules, &due);
+        if refused && self.rules.iter().all(|rule| !waits(rule)) {
+            return true;
+        }
+        // 2. What is told, later.
+        let told = rules::findings(self.rules, self.shared, &seen, &path, |rule| {
+            waits(rule) && !is_about_whole(rule)
+        });
+        if refused {
+            self.tell_findings(&told, &process, &ancestors, Some(&execution.file));
+        } else {
+            self.await_program(pid, held, process, ancestors, (execution, told));
+        }
+        refused
+    }
+
+    fn await_program(
+        &mut self,
+        pid: i32,
+        held: Option<OwnedFd>,
+        process: Process,
+        ancestors: Vec<Ancestor>,
+        opened: (Execution, Vec<Finding>),
+    ) {
+        let now = look::image(pid);
+        let under_way = self.pending.iter_mut().find(|pending| {
+            pending.pid == pid && pending.before.is_some() && pending.before == now
+        });
+        if let Some(pending) = under_way {
+            pending.opened.push(opened);
+            return;
+        }
+        // The one before it has been replaced, or never came about.
+        if let Some(at) = self.pending.iter().position(|pending| pending.pid == pid) {
+            let former = self.pending.swap_remove(at);
+            self.tell_execution(former, None);
+        }
+        let pending = Pending {
+            pid,
+            pidfd: held,
+            before: now.filter(|image| !runs_already(image, &opened.0.file, process.ppid)),
+            process,
+            ancestors,
+            opened: vec![opened],
+            begun: Instant::now(),
+            looks: 0,
+        };
+        if self.pending.len() >= MOST_PENDING {
+            return self.tell_execution(pending, None);
+        }
+        self.pending.push(pending);
+        self.look_again();
+    }
+
+    /// How long until the next look at an execution; none where none is under way.
+    pub(super) fn next_look(&self) -> Option<Duration> {
+        let next = self.pending.iter().map(Pending::next).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// Tells of the executions that have come about, or have had their time.
+    pub(super) fn look_again(&mut self) {
+        let now = Instant::now();
+        let mut at = 0;
+        while at < self.pending.len() {
+            let pending = &mut self.pending[at];
+            let image = look::image(pending.pid);
+            let ended = pending
+                .pidfd
+                .as_ref()
+                .is_some_and(|fd| pidfd::has_ended(fd.as_fd()));
+            let runs = image.is_some() && image != pending.before;
+            if pending.next() <= now {
+                pending.looks += 1;
+            }
+            if runs || ended || pending.looks >= LOOKS.len() {
+                let pending = self.pending.swap_remove(at);
+                self.tell_execution(pending, image.filter(|_| runs && !ended));
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// The process has ended: what it was about to execute is told as it is.
+    pub(super) fn executed_no_more(&mut self, pid: i32) {
+        if let Some(at) = self.pending.iter().position(|pending| pending.pid == pid) {
+            let pending = self.pending.swap_remove(at);
+            self.tell_execution(pending, None);
+        }
+    }
+
+    /// `image` is what runs now; none where that cannot be told.
+    pub(super) fn tell_execution(&mut self, pending: Pending, image: Option<look::Image>) {
+        let Pending {
+            pid,
+            pidfd: held,
+            mut process,
+            mut ancestors,
+            opened,
+            ..
+        } = pending;
+        let mut argv = None;
+        if image.is_some() {
+            argv = look::arguments(pid);
+            process = look::process(pid);
+            ancestors = self.ancestors(&process);
+        }
+        let program = image.and_then(|image| {
+            opened
+                .iter()
+                .position(|(execution, _)| image.is_of(&execution.file))
+        });
+        for (number, (mut execution, findings)) in opened.into_iter().enumerate() {
+            execution.file.argv = argv.clone();
+            self.tell_findings(&findings, &process, &ancestors, Some(&execution.file));
+            if number == program.unwrap_or(0) {
+                let seen = Seen::Execution(&execution);
+                let path = &execution.file.path;
+                let whole = rules::findings(self.rules, self.shared, &seen, path, is_about_whole);
+                self.tell_findings(&whole, &process, &ancestors, Some(&execution.file));
+            }
+        }
+        let ends = self.rules.iter().any(|rule| rule.on == Sensor::Exit);
+        if let Some(held) = held.filter(|_| ends) {
+            self.wait_for(held, process, ancestors);
+        }
+    }
+
+    /// A token is opened; whether that is refused.
+    fn opens(&mut self, pid: i32, file: &OwnedFd) -> bool {
+        let Some(execution) = self.examine(file) else {
+            return true;
+        };
+        let of = fs::metadata(format!("/proc/{pid}/exe")).map(|meta| (meta.dev(), meta.ino()));
+        let scene = self.scene.as_ref();
+        let entrypoint = scene.is_some_and(|scene| {
+            scene.entrypoint != (0, 0) && of.is_ok_and(|of| of == scene.entrypoint)
+        });
+        let seen = Seen::Opening {
+            file: &execution.file,
+            entrypoint,
+        };
+        if entrypoint {
+            return false;
+        }
+        let process = look::process(pid);
+        let ancestors = self.ancestors(&process);
+        let program = process.exe.clone();
+        let findings = rules::findings(self.rules, self.shared, &seen, &program, |_| true);
+        self.tell_findings(&findings, &process, &ancestors, Some(&execution.file));
+        self.respond(&findings, pid, None);
+        rules::denies(self.rules, &findings)
+    }
+
+    fn examine(&self, file: &OwnedFd) -> Option<Execution> {
+        let stat = process::stat(file).ok()?;
+        let path = look::path_of(file.as_raw_fd());
+        let scene = self.scene.as_ref()?;
+        let mount = process::mount_of(file).ok();
+        let flags = nix::sys::statvfs::fstatvfs(file).ok();
+        let writable = flags.is_none_or(|flags| {
+            !flags
+                .flags()
+                .contains(nix::sys::statvfs::FsFlags::ST_RDONLY)
+        });
+        let changed = (stat.st_ctime as u64, stat.st_ctime_nsec as u32);
+        let gains = if stat.st_mode & libc::S_ISUID != 0 {
+            Some("set-user-id")
+        } else if stat.st_mode & libc::S_ISGID != 0 && stat.st_mode & libc::S_IXGRP != 0 {
+            Some("set-group-id")
+        } else if process::has_capabilities(file) {
+            Some("capabilities")
+        } else {
+            None
+        };
+        Some(Execution {
+            gains,
+            deleted: stat.st_nlink == 0,
+            shared_memory: path.starts_with("/dev/shm/"),
+            changed: changed >= scene.since,
+            writable_mount: mount != Some(scene.root_mount) && writable,
+            file: look::file(path, &stat),
+            ..Execution::default()
+        })
+    }
+}
+
+impl Pending {
+    fn next(&self) -> Instant {
+        let wait = LOOKS.get(self.looks).copied().unwrap_or(0);
+        self.begun + Duration::from_micros(wait)
+    }
+}
+
+/// Whether `image` is the new program already. Where the same file is executed again it is told by its
+/// place in memory, which a child shares with its parent until it executes something.
+fn runs_already(image: &look::Image, file: &File, parent: i32) -> bool {
+    image.is_of(file) && look::image(parent).is_none_or(|above| above.arguments != image.arguments)
+}
