@@ -223,11 +223,11 @@ fn response(what: &What) -> (String, Vec<String>) {
         || "every process".to_owned(),
         |pid| format!("process {pid}"),
     );
-    let (did, to_do) = match action {
-        Action::KillProcess | Action::KillContainer => ("killed", "kill"),
-        Action::Freeze => ("FROZE", "freeze"),
-        Action::Thaw => ("thawed", "thaw"),
-        Action::Evidence => ("collected evidence of", "collect evidence of"),
+    let (did, to_do, of) = match action {
+        Action::KillProcess | Action::KillContainer => ("killed", "kill", of),
+        Action::Freeze => ("FROZE", "freeze", of),
+        Action::Thaw => ("thawed", "thaw", of),
+        Action::Evidence => ("collected", "collect", "evidence".to_owned()),
     };
     let by = escape(by);
     let line = match failed {
