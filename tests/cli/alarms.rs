@@ -168,13 +168,20 @@ fn inspect_shows_rules_freeze_watcher_and_evidence() {
         severity: Severity::Critical,
         tags: vec!["T1611".into()],
     };
-    with_record(&home, |record| record.detect = vec![rule("mounts")]);
+    let mut group = rule("group");
+    group.calls = (0..30).map(|call| format!("call{call}")).collect();
+    with_record(&home, |record| {
+        record.detect = vec![rule("mounts"), group];
+    });
     let inspect = node.run(&["inspect", "web"]);
     code(&inspect, 0);
     let text = out(&inspect);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let row = "restricted/mounts tripwire mount, not /usr/bin/su\\u{1b} critical 3 in 10s freeze 10m, \
+               then kill T1611";
+    assert!(words.join(" ").contains(row), "{row} in\n{text}");
     for part in [
-        "restricted/mounts  tripwire  mount, not /usr/bin/su\\u{1b}  critical  3 in 10s  \
-         freeze 10m, then kill  T1611",
+        "call0, call1, call2, call3, 26 more, not /usr/bin/su",
         "FROZEN        since 2026-01-01T00:00:00Z by restricted/drift, until",
         "watcher       pid 4711, 2 ended before it",
         "evidence      /var/log/mantlet/evidence/a.tar",

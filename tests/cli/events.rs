@@ -135,11 +135,15 @@ fn a_response_tells_what_was_done_or_why_it_was_not() {
 #[test]
 fn what_went_wrong_with_watching_is_told() {
     let watcher = told(What::Watcher {
-        ended: "signal 9".into(),
+        ended: "was killed by SIGKILL".into(),
         restarts: 2,
-        denied: None,
+        denied: Some("/tmp/x\u{1b}".into()),
     });
-    assert!(watcher.starts_with("watcher ended (signal 9) and was replaced, 2 so far"));
+    assert_eq!(
+        watcher,
+        "watcher was killed by SIGKILL, and another one took over, 2 so far; \
+         denied, as it had that in hand: /tmp/x\\u{1b}\n"
+    );
     let overflow = told(What::Overflow { count: 3 });
     assert!(overflow.starts_with("UNSEEN") && overflow.contains("seen 3 times"));
 }
