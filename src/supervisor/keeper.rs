@@ -25,6 +25,8 @@ use crate::sys::{pidfd, process};
 
 /// How long events that were left out are gathered before they are told.
 const GATHER: Duration = Duration::from_secs(1);
+/// How long after a start its last clients have gone.
+const SETTLES: Duration = Duration::from_millis(500);
 /// How long a watcher may take to report the last of it.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -87,6 +89,8 @@ pub(super) enum Timer {
     Evidence,
     /// The watcher does not finish.
     LastWords,
+    /// Whatever started has started: now begins the long sleep.
+    Rest,
 }
 
 /// The whole of it.
@@ -285,6 +289,12 @@ impl Keeper {
         self.timers.retain(|(_, held)| *held != timer);
     }
 
+    /// What was needed to start something is soon not needed any more.
+    pub(super) fn rest_soon(&mut self) {
+        self.forget(Timer::Rest);
+        self.after(SETTLES, Timer::Rest);
+    }
+
     fn waits_for(&self, timer: Timer) -> bool {
         self.timers.iter().any(|(_, held)| *held == timer)
     }
@@ -316,6 +326,7 @@ impl Keeper {
                 Timer::Thaw => self.freeze_is_over(),
                 Timer::Evidence => self.evidence_is_late(),
                 Timer::LastWords => self.finished = true,
+                Timer::Rest => process::give_back_memory(),
             }
         }
     }

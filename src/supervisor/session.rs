@@ -17,7 +17,7 @@ use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Ou
 use crate::control::Answer;
 use crate::event::{self, Report, What};
 use crate::seal::{Rlimit, rights};
-use crate::sys::{pidfd, process, seccomp, socket};
+use crate::sys::{pidfd, seccomp, socket};
 
 /// Bytes kept of init's reason; a path in it can be as long as the kernel takes.
 const LONGEST_REASON: usize = 8192;
@@ -513,8 +513,7 @@ impl Keeper {
         self.write_status();
         self.watch(peer.pidfd, workload, first, true);
         self.conclude(kind, client, Answer::Running { pid: peer.pid });
-        // Now begins the long sleep.
-        process::give_back_memory();
+        self.rest_soon();
     }
 
     /// What runs in the container's first process now is what may use its token.

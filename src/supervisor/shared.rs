@@ -276,6 +276,11 @@ impl Shared {
         true
     }
 
+    /// Whether the keeper had better come soon.
+    pub(super) fn fills(&self) -> bool {
+        self.get(HEAD).wrapping_sub(self.get(TAIL)) as usize > RING / 2
+    }
+
     pub(super) fn dropped(&self) {
         self.region.u64_at(DROPPED).fetch_add(1, Relaxed);
         self.leaves_out();

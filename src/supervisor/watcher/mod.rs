@@ -44,6 +44,9 @@ const WATCHED: u64 = 1 << 63;
 /// only when the disk stalls it.
 const ROOM: Duration = Duration::from_millis(50);
 
+/// How long events are gathered for a keeper that has just been woken.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// What the watcher begins with; the rest of the keeper's it must not keep.
 pub(super) struct Tools {
     pub(super) link: OwnedFd,
@@ -86,6 +89,8 @@ pub(super) struct Watcher<'a> {
     hammered: u32,
     /// The keeper is to hear of something.
     due: bool,
+    /// When it last did.
+    rung: Option<Instant>,
     finished: bool,
 }
 
@@ -203,6 +208,7 @@ impl<'a> Watcher<'a> {
             serial: 0,
             hammered: 0,
             due: false,
+            rung: None,
             finished: false,
         };
         watcher.watch_fd(LINK, watcher.link.as_fd())?;
@@ -241,6 +247,7 @@ impl<'a> Watcher<'a> {
             // Shorter than epoll_wait counts: an execution takes a fraction of a millisecond.
             Some(wait) if self.rest(wait) => EpollTimeout::ZERO,
             Some(_) => EpollTimeout::ZERO,
+            None if self.due => EpollTimeout::from(GATHER.as_millis() as u8),
             None => EpollTimeout::NONE,
         };
         let count = match self.epoll.wait(&mut events, patience) {
@@ -453,9 +460,13 @@ impl<'a> Watcher<'a> {
         self.due = true;
     }
 
-    /// Wakes the keeper once for all that one turn had to tell.
+    /// Wakes the keeper, at once where it was left alone for a while; then once for all that comes
+    /// within a millisecond, so that whoever calls a thousand times does not compete with it.
     fn ring_if_due(&mut self) {
-        if std::mem::take(&mut self.due) {
+        let lately = |at: Instant| at.elapsed() < GATHER;
+        if self.due && (self.shared.fills() || !self.rung.is_some_and(lately)) {
+            self.due = false;
+            self.rung = Some(Instant::now());
             self.ring();
         }
     }
