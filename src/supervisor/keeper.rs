@@ -13,7 +13,7 @@ use super::journal::Journal;
 use super::link::Scene;
 use super::respond::{Collector, Freezing};
 use super::session::{self, Session};
-use super::shared::{Kind, Shared};
+use super::shared::{Kind, MOST_ENTRIES, Shared};
 use super::tripwire::{Tripwires, syscall_name};
 use super::{Passed, Sealed, StartError, look, rules};
 use crate::cgroup::{Cgroup, Watch};
@@ -326,9 +326,12 @@ impl Keeper {
         self.count();
     }
 
-    /// Takes what the watcher has put into the ring.
+    /// Takes what the watcher has put into the ring, and not without end what it goes on to put there.
     pub(super) fn drain(&mut self) {
-        while let Some(entry) = self.shared.take() {
+        for _ in 0..MOST_ENTRIES {
+            let Some(entry) = self.shared.take() else {
+                break;
+            };
             // Its process may have been let go, and not yet told of.
             self.hear_pipes();
             match entry.kind {
