@@ -448,7 +448,8 @@ impl Keeper {
             let Ok(pidfd) = pidfd::open(pid) else {
                 continue;
             };
-            if self.is_watched(pid) || look::has_ended(pid) {
+            // Asked of the whole process: its first thread may have ended before the others.
+            if self.is_watched(pid) || pidfd::has_ended(&pidfd) {
                 continue;
             }
             let process = Process {

@@ -221,19 +221,6 @@ pub(super) fn file(path: String, stat: &libc::stat) -> event::File {
     }
 }
 
-/// The lines of /proc/PID/cgroup.
-pub(super) fn cgroup_lines(pid: i32) -> Option<String> {
-    text(&format!("/proc/{pid}/cgroup")).ok()
-}
-
-/// Whether the process is a zombie or gone.
-pub(super) fn has_ended(pid: i32) -> bool {
-    match stat_fields(pid) {
-        Some(fields) => matches!(fields.first().map(String::as_str), Some("Z" | "X")),
-        None => true,
-    }
-}
-
 /// Exit code of a zombie (proc_pid_stat(5), field 52), as a shell would tell it.
 pub(super) fn zombie_code(pid: i32) -> Option<i32> {
     let fields = stat_fields(pid)?;
@@ -326,7 +313,6 @@ mod tests {
         while !named() {
             std::thread::yield_now();
         }
-        assert!(!has_ended(pid));
         assert_eq!(thread_group(pid), Some(pid));
         assert_eq!(process(pid).ppid, std::process::id() as i32);
         drop(child.stdin.take());
@@ -334,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_process_is_known_as_ended() {
+    fn an_ended_process_tells_its_code_until_it_is_reaped() {
         let mut child = std::process::Command::new("/bin/sh")
             .args(["-c", "exit 3"])
             .spawn()
@@ -346,9 +332,8 @@ mod tests {
             nix::poll::PollFlags::POLLIN,
         )];
         nix::poll::poll(&mut polled, nix::poll::PollTimeout::NONE).unwrap();
-        assert!(has_ended(pid));
         assert_eq!(zombie_code(pid), Some(3));
         child.wait().unwrap();
-        assert!(has_ended(pid));
+        assert_eq!(zombie_code(pid), None);
     }
 }

@@ -24,7 +24,7 @@ use super::rules::{self, Finding};
 use super::sensors::Seen;
 use super::shared::{Kind, Shared};
 use super::tripwire::Tripwires;
-use crate::cgroup::{is_told_by, number};
+use crate::cgroup::{is_member, is_told_by, number};
 use crate::detect::{Response, Rule};
 use crate::event::{Action, Ancestor, File, Process, What};
 use crate::sys::{confine, process, socket};
@@ -454,12 +454,13 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Whether the process is the container's. Before that is known, nothing is.
+    /// Whether the process is the container's. Before that is known, nothing is; one of which it cannot
+    /// be told is, or a container that uses up this process's descriptors would be past its rules.
     fn holds(&self, pid: i32) -> bool {
         let Some(scene) = &self.scene else {
             return false;
         };
-        super::look::cgroup_lines(pid).is_some_and(|text| is_told_by(&scene.cgroup, &text))
+        is_member(pid, |text| is_told_by(&scene.cgroup, text)).unwrap_or(true)
     }
 }
 
