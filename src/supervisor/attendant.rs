@@ -23,6 +23,9 @@ const CRASHED: Duration = Duration::from_millis(10);
 /// Longest wait after watchers that did not even get ready.
 const MOST_WAIT: Duration = Duration::from_secs(1);
 
+/// Threads that are asked for their streams.
+const MOST_THREADS: usize = 1024;
+
 /// The watcher as the keeper knows it.
 #[derive(Default)]
 pub(super) struct Attendant {
@@ -195,6 +198,9 @@ impl Keeper {
     }
 
     /// Which of a process's standard streams are network sockets; only of the container's.
+    ///
+    /// Nobody tells which of its threads executes. Each may have descriptors of its own (clone(2)
+    /// without CLONE_FILES), and where the first one has ended it has none: so all are asked.
     fn network_streams(&self, pid: i32) -> u64 {
         let Ok(held) = pidfd::open(pid) else {
             return 0;
@@ -202,9 +208,18 @@ impl Keeper {
         if !self.is_ours(pid) {
             return 0;
         }
-        (0..3)
-            .filter(|number| pidfd::get_fd(&held, *number).is_ok_and(|fd| socket::is_network(&fd)))
-            .fold(0, |bits, number| bits | 1 << number)
+        let mut bits = 0;
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+        let threads = threads.into_iter().flatten().flatten();
+        let threads = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for thread in threads.take(MOST_THREADS) {
+            for number in 0..3 {
+                if bits >> number & 1 == 0 && is_network(&held, pid, thread, number) {
+                    bits |= 1 << number;
+                }
+            }
+        }
+        bits
     }
 
     /// Whether the process is in the container's control group.
@@ -385,4 +400,32 @@ impl Keeper {
         }
         self.shared.file_done();
     }
+}
+
+/// Whether a thread's descriptor is a network socket. Where the kernel holds no threads but first ones
+/// (before 6.9), any socket of another one counts.
+///
+/// Only a socket is ever taken: to close a copy of a file may mean to wait for whoever serves it, who
+/// may be the container (FUSE asks its server at each close). And it is not waited for at its close,
+/// which is the last one where the container closes its own meanwhile.
+fn is_network(process: &OwnedFd, pid: i32, thread: i32, number: RawFd) -> bool {
+    let place = format!("/proc/{pid}/task/{thread}");
+    let is_socket = std::fs::read_link(format!("{place}/fd/{number}"))
+        .is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:["));
+    if !is_socket {
+        return false;
+    }
+    let held = match pidfd::open_thread(thread) {
+        Ok(held) => held,
+        Err(error) => return error.raw_os_error() == Some(libc::EINVAL),
+    };
+    // Still that process's thread, now that it is held.
+    if pidfd::has_ended(process) || !std::path::Path::new(&place).exists() {
+        return false;
+    }
+    pidfd::get_fd(&held, number).is_ok_and(|fd| {
+        let network = socket::is_network(&fd);
+        let _ = socket::forget_linger(&fd);
+        network
+    })
 }
