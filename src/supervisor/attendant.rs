@@ -167,9 +167,18 @@ impl Keeper {
         let packet = match socket::receive(link, link::LARGEST) {
             Ok(packet) if !packet.bytes.is_empty() => packet,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-            // Its end is told by the other descriptor.
-            _ => return drop(self.remove(token)),
+            // Its end is told by the other descriptor. One that lives all the same can be given no more
+            // listeners, and nothing would answer their calls.
+            _ => {
+                self.end_attendant();
+                return drop(self.remove(token));
+            }
         };
+        if !packet.fds.iter().all(fds::is_path_only) {
+            // Nothing of ours passes an open file. To close it may mean to wait for the container.
+            packet.fds.into_iter().for_each(std::mem::forget);
+            return self.end_attendant();
+        }
         match Request::decode(&packet.bytes) {
             Ok(Request::Ready) => {
                 self.attendant.ready = true;

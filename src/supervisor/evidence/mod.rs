@@ -398,7 +398,7 @@ impl Collection<'_> {
         let mut programs = Programs::new(known(), scene.init, scene.started, scene.until);
         let none = Mounts::default();
         if let Some(file) = &scene.refused {
-            programs.keep_refused(file, &mut self.archive, &mut self.manifest)?;
+            programs.keep_refused(file, &self.mounts, &mut self.archive, &mut self.manifest)?;
         }
         for at in 0..self.folders.len() {
             if facts::has_ended(&self.manifest.processes[at]) {

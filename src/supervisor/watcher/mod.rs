@@ -12,7 +12,7 @@ mod files;
 mod known;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use super::tripwire::Tripwires;
 use crate::cgroup::{is_member, is_told_by, number};
 use crate::detect::{Response, Rule};
 use crate::event::{Action, Ancestor, File, Process, What};
-use crate::sys::{confine, process, socket};
+use crate::sys::{confine, fds, process, socket};
 use files::Pending;
 use known::{Known, Watched};
 
@@ -360,7 +360,10 @@ impl<'a> Watcher<'a> {
                 rule: finding.rule as u32,
                 pid,
             };
-            let fds: Vec<RawFd> = file.into_iter().collect();
+            // A handle on the file and not the open file: the keeper closes it, and must not wait for
+            // whoever serves it.
+            let held = file.and_then(|number| fds::path_only(number).ok());
+            let fds: Vec<RawFd> = held.iter().map(AsRawFd::as_raw_fd).collect();
             // Without a word the keeper is gone or at it; either way nothing is gained by asking again.
             let _ = self.ask(&request, &fds);
         }
