@@ -1,12 +1,14 @@
 //! What /proc and the cgroup hierarchy tell of the container's processes, seen from the host.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 
 use crate::event::{self, Ancestor, Process};
 use crate::sys::process::stat;
+use crate::sys::statx;
 
 pub(super) use crate::state::start_time;
 
@@ -38,9 +40,17 @@ pub(super) fn read_all(fd: &OwnedFd) -> io::Result<Vec<u8>> {
 
 /// Whether `pid` runs the very file that `program` is.
 pub(super) fn runs(pid: i32, program: &OwnedFd) -> io::Result<bool> {
-    let exe = fs::metadata(format!("/proc/{pid}/exe"))?;
     let own = stat(program)?;
-    Ok(exe.dev() == own.st_dev && exe.ino() == own.st_ino)
+    Ok(executable(pid)? == (own.st_dev, own.st_ino))
+}
+
+/// Device and inode of what a process executes, as far as the kernel knows them: whoever serves its file
+/// system (FUSE) may be somebody who never answers.
+pub(super) fn executable(pid: i32) -> io::Result<(u64, u64)> {
+    let path = CString::new(format!("/proc/{pid}/exe"))?;
+    let stat = statx::cached_path(&path)?;
+    let (major, minor) = stat.device;
+    Ok((libc::makedev(major, minor), stat.inode))
 }
 
 pub(super) fn status(pid: i32) -> io::Result<Seen> {
@@ -147,10 +157,10 @@ impl Image {
 
 /// What runs in a process now; none where it has ended.
 pub(super) fn image(pid: i32) -> Option<Image> {
-    let exe = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    let (device, inode) = executable(pid).ok()?;
     Some(Image {
-        device: exe.dev(),
-        inode: exe.ino(),
+        device,
+        inode,
         arguments: stat_fields(pid)?.get(45)?.parse().ok()?,
     })
 }
