@@ -52,6 +52,8 @@ pub(super) enum Source {
     Clock(TimerFd),
     /// Evidence is being collected.
     Collector(Collector),
+    /// The sentinel's end.
+    Sentinel(OwnedFd),
 }
 
 /// A process whose end is waited for.
@@ -87,6 +89,8 @@ pub(super) enum Timer {
     Evidence,
     /// The watcher does not finish.
     LastWords,
+    /// Post a sentinel: the one before has ended.
+    Sentinel,
 }
 
 /// The whole of it.
@@ -246,6 +250,7 @@ impl Keeper {
             Some(Source::Oom(_)) => self.out_of_memory(token),
             Some(Source::Clock(_)) => self.clock_was_set(token),
             Some(Source::Collector(_)) => self.collected(token),
+            Some(Source::Sentinel(_)) => self.sentinel_ended(token),
             // Removed earlier in the same batch of events.
             None => {}
         }
@@ -315,6 +320,7 @@ impl Keeper {
                 Timer::Thaw => self.freeze_is_over(),
                 Timer::Evidence => self.evidence_is_late(),
                 Timer::LastWords => self.finished = true,
+                Timer::Sentinel => self.post_sentinel_again(),
             }
         }
     }
@@ -518,6 +524,7 @@ impl Source {
             | Source::Attendant(fd)
             | Source::Bell(fd)
             | Source::Files(fd)
+            | Source::Sentinel(fd)
             | Source::Pipe(fd, _) => fd.as_fd(),
             Source::Clock(timer) => timer.as_fd(),
             Source::Session(session) => session.channel.as_fd(),

@@ -20,7 +20,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use super::keeper::Keeper;
 use super::link::{Order, Scene};
 use crate::cgroup::Cgroup;
-use crate::detect::{Response, Rule, Sensor};
+use crate::detect::{OnLoss, Response, Rule, Sensor};
 use crate::oci::mountinfo;
 use crate::sys::{fanotify, process};
 
@@ -50,9 +50,10 @@ impl Keeper {
     pub(super) fn meet(&mut self, pid: i32) -> Result<(), String> {
         let watched = !self.rules.is_empty();
         let cgroup = Cgroup::of(pid);
-        if let (true, Err(error)) = (watched, &cgroup) {
+        let ended = self.on_loss == OnLoss::Kill;
+        if let (true, Err(error)) = (watched || ended, &cgroup) {
             return Err(format!(
-                "its processes cannot be told from others: {error}; give it a cgroupsPath, or a profile without `detect`"
+                "its processes cannot be told from others: {error}; give it a cgroupsPath, or a profile without `detect` and `on_supervisor_loss: kill`"
             ));
         }
         self.cgroup = cgroup.ok();
