@@ -289,7 +289,7 @@ impl Keeper {
         self.timers.retain(|(_, held)| *held != timer);
     }
 
-    fn waits_for(&self, timer: Timer) -> bool {
+    pub(super) fn waits_for(&self, timer: Timer) -> bool {
         self.timers.iter().any(|(_, held)| *held == timer)
     }
 

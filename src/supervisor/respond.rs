@@ -89,7 +89,9 @@ impl Keeper {
         // A container can have this at will, one process after the other.
         if action == Action::KillProcess && !self.counts.admits() {
             self.counts.responses_left_out += 1;
-            self.after(Duration::from_secs(1), Timer::LeftOut);
+            if !self.waits_for(Timer::LeftOut) {
+                self.after(Duration::from_secs(1), Timer::LeftOut);
+            }
             return;
         }
         self.tell(&What::Response {
