@@ -24,6 +24,9 @@ const CRASHED: Duration = Duration::from_millis(10);
 /// Longest wait after watchers that did not even get ready.
 const MOST_WAIT: Duration = Duration::from_secs(1);
 
+/// Threads that are asked for their streams.
+const MOST_THREADS: usize = 1024;
+
 /// The watcher as the keeper knows it.
 #[derive(Default)]
 pub(super) struct Attendant {
@@ -165,9 +168,18 @@ impl Keeper {
         let packet = match socket::receive(link, link::LARGEST) {
             Ok(packet) if !packet.bytes.is_empty() => packet,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-            // Its end is told by the other descriptor.
-            _ => return drop(self.remove(token)),
+            // Its end is told by the other descriptor. One that lives all the same can be given no more
+            // listeners, and nothing would answer their calls.
+            _ => {
+                self.end_attendant();
+                return drop(self.remove(token));
+            }
         };
+        if !packet.fds.iter().all(fds::is_path_only) {
+            // Nothing of ours passes an open file. To close it may mean to wait for the container.
+            packet.fds.into_iter().for_each(std::mem::forget);
+            return self.end_attendant();
+        }
         match Request::decode(&packet.bytes) {
             Ok(Request::Ready) => {
                 self.attendant.ready = true;
@@ -196,6 +208,9 @@ impl Keeper {
     }
 
     /// Which of a process's standard streams are network sockets; only of the container's.
+    ///
+    /// Nobody tells which of its threads executes. Each may have descriptors of its own (clone(2)
+    /// without CLONE_FILES), and where the first one has ended it has none: so all are asked.
     fn network_streams(&self, pid: i32) -> u64 {
         let Ok(held) = pidfd::open(pid) else {
             return 0;
@@ -203,9 +218,18 @@ impl Keeper {
         if !self.is_ours(pid) {
             return 0;
         }
-        (0..3)
-            .filter(|number| pidfd::get_fd(&held, *number).is_ok_and(|fd| socket::is_network(&fd)))
-            .fold(0, |bits, number| bits | 1 << number)
+        let mut bits = 0;
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+        let threads = threads.into_iter().flatten().flatten();
+        let threads = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for thread in threads.take(MOST_THREADS) {
+            for number in 0..3 {
+                if bits >> number & 1 == 0 && is_network(&held, pid, thread, number) {
+                    bits |= 1 << number;
+                }
+            }
+        }
+        bits
     }
 
     /// Whether the process is in the container's control group.
@@ -389,4 +413,32 @@ impl Keeper {
         }
         self.shared.file_done();
     }
+}
+
+/// Whether a thread's descriptor is a network socket. Where the kernel holds no threads but first ones
+/// (before 6.9), any socket of another one counts.
+///
+/// Only a socket is ever taken: to close a copy of a file may mean to wait for whoever serves it, who
+/// may be the container (FUSE asks its server at each close). And it is not waited for at its close,
+/// which is the last one where the container closes its own meanwhile.
+fn is_network(process: &OwnedFd, pid: i32, thread: i32, number: RawFd) -> bool {
+    let place = format!("/proc/{pid}/task/{thread}");
+    let is_socket = std::fs::read_link(format!("{place}/fd/{number}"))
+        .is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:["));
+    if !is_socket {
+        return false;
+    }
+    let held = match pidfd::open_thread(thread) {
+        Ok(held) => held,
+        Err(error) => return error.raw_os_error() == Some(libc::EINVAL),
+    };
+    // Still that process's thread, now that it is held.
+    if pidfd::has_ended(process) || !std::path::Path::new(&place).exists() {
+        return false;
+    }
+    pidfd::get_fd(&held, number).is_ok_and(|fd| {
+        let network = socket::is_network(&fd);
+        let _ = socket::forget_linger(&fd);
+        network
+    })
 }

@@ -13,7 +13,7 @@ use super::journal::Journal;
 use super::link::Scene;
 use super::respond::{Collector, Freezing};
 use super::session::{self, Session};
-use super::shared::{Kind, Shared};
+use super::shared::{Kind, MOST_ENTRIES, Shared};
 use super::tripwire::Tripwires;
 use super::{Passed, Sealed, StartError, look, rules};
 use crate::cgroup::{Cgroup, Watch};
@@ -54,6 +54,8 @@ pub(super) enum Source {
     Clock(TimerFd),
     /// Evidence is being collected.
     Collector(Collector),
+    /// The sentinel's end.
+    Sentinel(OwnedFd),
 }
 
 /// A process whose end is waited for.
@@ -91,6 +93,8 @@ pub(super) enum Timer {
     LastWords,
     /// Whatever started has started: now begins the long sleep.
     Rest,
+    /// Post a sentinel: the one before has ended.
+    Sentinel,
 }
 
 /// The whole of it.
@@ -251,6 +255,7 @@ impl Keeper {
             Some(Source::Oom(_)) => self.out_of_memory(token),
             Some(Source::Clock(_)) => self.clock_was_set(token),
             Some(Source::Collector(_)) => self.collected(token),
+            Some(Source::Sentinel(_)) => self.sentinel_ended(token),
             // Removed earlier in the same batch of events.
             None => {}
         }
@@ -295,7 +300,7 @@ impl Keeper {
         self.after(SETTLES, Timer::Rest);
     }
 
-    fn waits_for(&self, timer: Timer) -> bool {
+    pub(super) fn waits_for(&self, timer: Timer) -> bool {
         self.timers.iter().any(|(_, held)| *held == timer)
     }
 
@@ -327,6 +332,7 @@ impl Keeper {
                 Timer::Evidence => self.evidence_is_late(),
                 Timer::LastWords => self.finished = true,
                 Timer::Rest => process::give_back_memory(),
+                Timer::Sentinel => self.post_sentinel_again(),
             }
         }
     }
@@ -338,9 +344,12 @@ impl Keeper {
         self.count();
     }
 
-    /// Takes what the watcher has put into the ring.
+    /// Takes what the watcher has put into the ring, and not without end what it goes on to put there.
     pub(super) fn drain(&mut self) {
-        while let Some(entry) = self.shared.take() {
+        for _ in 0..MOST_ENTRIES {
+            let Some(entry) = self.shared.take() else {
+                break;
+            };
             // Its process may have been let go, and not yet told of.
             self.hear_pipes();
             match entry.kind {
@@ -465,7 +474,8 @@ impl Keeper {
             let Ok(pidfd) = pidfd::open(pid) else {
                 continue;
             };
-            if self.is_watched(pid) || look::has_ended(pid) {
+            // Asked of the whole process: its first thread may have ended before the others.
+            if self.is_watched(pid) || pidfd::has_ended(&pidfd) {
                 continue;
             }
             let process = Process {
@@ -534,6 +544,7 @@ impl Source {
             | Source::Attendant(fd)
             | Source::Bell(fd)
             | Source::Files(fd)
+            | Source::Sentinel(fd)
             | Source::Pipe(fd, _) => fd.as_fd(),
             Source::Clock(timer) => timer.as_fd(),
             Source::Session(session) => session.channel.as_fd(),

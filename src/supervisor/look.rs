@@ -1,12 +1,14 @@
 //! What /proc and the cgroup hierarchy tell of the container's processes, seen from the host.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 
 use crate::event::{self, Ancestor, Process};
 use crate::sys::process::stat;
+use crate::sys::statx;
 
 pub(super) use crate::state::start_time;
 
@@ -38,9 +40,17 @@ pub(super) fn read_all(fd: &OwnedFd) -> io::Result<Vec<u8>> {
 
 /// Whether `pid` runs the very file that `program` is.
 pub(super) fn runs(pid: i32, program: &OwnedFd) -> io::Result<bool> {
-    let exe = fs::metadata(format!("/proc/{pid}/exe"))?;
     let own = stat(program)?;
-    Ok(exe.dev() == own.st_dev && exe.ino() == own.st_ino)
+    Ok(executable(pid)? == (own.st_dev, own.st_ino))
+}
+
+/// Device and inode of what a process executes, as far as the kernel knows them: whoever serves its file
+/// system (FUSE) may be somebody who never answers.
+pub(super) fn executable(pid: i32) -> io::Result<(u64, u64)> {
+    let path = CString::new(format!("/proc/{pid}/exe"))?;
+    let stat = statx::cached_path(&path)?;
+    let (major, minor) = stat.device;
+    Ok((libc::makedev(major, minor), stat.inode))
 }
 
 pub(super) fn status(pid: i32) -> io::Result<Seen> {
@@ -147,10 +157,10 @@ impl Image {
 
 /// What runs in a process now; none where it has ended.
 pub(super) fn image(pid: i32) -> Option<Image> {
-    let exe = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    let (device, inode) = executable(pid).ok()?;
     Some(Image {
-        device: exe.dev(),
-        inode: exe.ino(),
+        device,
+        inode,
         arguments: stat_fields(pid)?.get(45)?.parse().ok()?,
     })
 }
@@ -218,19 +228,6 @@ pub(super) fn file(path: String, stat: &libc::stat) -> event::File {
         changed: humantime::format_rfc3339_seconds(changed).to_string(),
         argv: None,
         tty: None,
-    }
-}
-
-/// The lines of /proc/PID/cgroup.
-pub(super) fn cgroup_lines(pid: i32) -> Option<String> {
-    text(&format!("/proc/{pid}/cgroup")).ok()
-}
-
-/// Whether the process is a zombie or gone.
-pub(super) fn has_ended(pid: i32) -> bool {
-    match stat_fields(pid) {
-        Some(fields) => matches!(fields.first().map(String::as_str), Some("Z" | "X")),
-        None => true,
     }
 }
 
@@ -326,7 +323,6 @@ mod tests {
         while !named() {
             std::thread::yield_now();
         }
-        assert!(!has_ended(pid));
         assert_eq!(thread_group(pid), Some(pid));
         assert_eq!(process(pid).ppid, std::process::id() as i32);
         drop(child.stdin.take());
@@ -334,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_process_is_known_as_ended() {
+    fn an_ended_process_tells_its_code_until_it_is_reaped() {
         let mut child = std::process::Command::new("/bin/sh")
             .args(["-c", "exit 3"])
             .spawn()
@@ -346,9 +342,8 @@ mod tests {
             nix::poll::PollFlags::POLLIN,
         )];
         nix::poll::poll(&mut polled, nix::poll::PollTimeout::NONE).unwrap();
-        assert!(has_ended(pid));
         assert_eq!(zombie_code(pid), Some(3));
         child.wait().unwrap();
-        assert!(has_ended(pid));
+        assert_eq!(zombie_code(pid), None);
     }
 }

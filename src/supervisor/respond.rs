@@ -5,7 +5,7 @@
 //! be frozen (cgroup v1). It has a deadline; a container that does not freeze by then is ended. Engines
 //! do not see it: their probes and sessions fail, and the kubelet restarts the container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ use crate::control::Answer;
 use crate::detect::{Freeze, Then};
 use crate::event::{Action, What};
 use crate::state::{Archives, Frozen};
-use crate::sys::{confine, pidfd, process, spawn};
+use crate::sys::{confine, fds, pidfd, process, spawn};
 
 /// A container that is not frozen by then is ended.
 const FREEZES_WITHIN: Duration = Duration::from_secs(2);
@@ -61,7 +61,11 @@ pub(super) struct Collector {
 
 impl Keeper {
     /// A rule's response.
-    pub(super) fn act(&mut self, action: Action, rule: usize, pid: i32, mut fds: Vec<OwnedFd>) {
+    pub(super) fn act(&mut self, action: Action, rule: usize, pid: i32, mut files: Vec<OwnedFd>) {
+        // The container is gone, and its group may be another one's by now.
+        if self.is_leaving() {
+            return;
+        }
         let Some(rule) = self.rules.get(rule) else {
             return;
         };
@@ -75,7 +79,7 @@ impl Keeper {
             Action::Freeze => {
                 let cause = Some(pid).filter(|pid| *pid > 0);
                 // Refused: it is frozen already, for as long as whoever froze it said.
-                let _ = self.freeze(by, Some(freeze), true, cause, fds.pop(), None);
+                let _ = self.freeze(by, Some(freeze), true, cause, files.pop(), None);
             }
             Action::Thaw | Action::Evidence => {}
         }
@@ -300,7 +304,8 @@ impl Keeper {
         self.send(client, &answer, &[]);
     }
 
-    /// Has evidence collected, by a process of its own that can read and write nothing else.
+    /// Has evidence collected, by a process of its own that reads all there is and writes the archive
+    /// alone.
     fn collect(
         &mut self,
         by: String,
@@ -367,8 +372,16 @@ impl Keeper {
             }
             spawn::Fork::Child => {
                 let _ = process::set_name(c"mantlet-evidenc");
-                let prepared = process::die_with_parent(parent)
-                    .and_then(|()| confine::drop_privileges(0, 0, &COLLECTORS));
+                // Not the group: whoever holds it can let executions through, and keeps them waiting
+                // where nobody answers. Not root's uid: what root owns, root writes to without any
+                // capability. The wish to die comes last, because a change of user takes it away.
+                let mut kept = vec![out.as_raw_fd()];
+                kept.extend(file.as_ref().map(AsRawFd::as_raw_fd));
+                let prepared = fds::close_all_but(3, &mut kept)
+                    .and_then(|()| {
+                        confine::drop_privileges(confine::UID, confine::UID, &COLLECTORS)
+                    })
+                    .and_then(|()| process::die_with_parent(parent));
                 let collect = || {
                     prepared?;
                     evidence::collect(&self.evidence_scene(pids, by, cause, file), out)

@@ -3,13 +3,19 @@
 //! ends before it.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::EpollFlags;
 
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Source, Timer};
 use crate::detect::OnLoss;
 use crate::event::{Action, What};
 use crate::sys::{fds, pidfd, process, spawn};
+
+/// When a sentinel that ended is followed by another one, and when that is tried again.
+const AGAIN: Duration = Duration::from_millis(10);
+const LATER: Duration = Duration::from_secs(1);
 
 impl Keeper {
     /// Posts the sentinel, where the profile asks for one.
@@ -24,10 +30,29 @@ impl Keeper {
         let keeper = pidfd::open(std::process::id() as i32).map_err(failed)?;
         match spawn::fork().map_err(failed)? {
             spawn::Fork::Parent { pidfd, .. } => {
+                let end = pidfd.try_clone().map_err(failed)?;
+                self.add(Source::Sentinel(end), EpollFlags::EPOLLIN);
                 self.sentinel = Some(pidfd);
                 Ok(())
             }
             spawn::Fork::Child => self.stand_guard(&keeper),
+        }
+    }
+
+    /// Somebody ended it, or want of memory did: the promise needs another one.
+    pub(super) fn sentinel_ended(&mut self, token: u64) {
+        self.remove(token);
+        if let Some(sentinel) = self.sentinel.take() {
+            let _ = pidfd::wait(&sentinel);
+        }
+        if !self.is_leaving() {
+            self.after(AGAIN, Timer::Sentinel);
+        }
+    }
+
+    pub(super) fn post_sentinel_again(&mut self) {
+        if !self.is_leaving() && self.post_sentinel().is_err() {
+            self.after(LATER, Timer::Sentinel);
         }
     }
 

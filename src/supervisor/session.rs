@@ -518,10 +518,8 @@ impl Keeper {
 
     /// What runs in the container's first process now is what may use its token.
     fn meet_entrypoint(&mut self, pid: i32) {
-        use std::os::unix::fs::MetadataExt;
-        let exe = std::fs::metadata(format!("/proc/{pid}/exe"));
-        if let (Some(scene), Ok(exe)) = (&mut self.scene, exe) {
-            scene.entrypoint = (exe.dev(), exe.ino());
+        if let (Some(scene), Ok(exe)) = (&mut self.scene, look::executable(pid)) {
+            scene.entrypoint = exe;
             self.tell_scene();
         }
     }

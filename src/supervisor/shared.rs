@@ -44,6 +44,9 @@ const RING: usize = 48 * 1024;
 pub(super) const LARGEST: usize = 16 * 1024;
 /// Before each event: its length, its kind, the notification that it reports.
 const ENTRY: usize = 16;
+/// Most events that lie in the ring at a time. Who takes more in one go takes what was put in
+/// meanwhile, and a watcher that is not ours any more puts in without end.
+pub(super) const MOST_ENTRIES: usize = RING / ENTRY;
 
 const _: () = assert!(CALL + seccomp::SLOT <= LEFT_ANY && FILE + fanotify::SLOT <= LEFT_CALLS);
 
@@ -245,16 +248,22 @@ impl Shared {
         let Some(at) = self.windows.get(rule) else {
             return 1;
         };
-        let total = self.region.u64_at(*at).fetch_add(1, Relaxed) + 1;
+        // The keeper judges too, and the count is anybody's: it wraps like the kernel's own.
+        let total = self
+            .region
+            .u64_at(*at)
+            .fetch_add(1, Relaxed)
+            .wrapping_add(1);
         if wanted.within_ms == 0 {
             return u32::try_from(total).unwrap_or(u32::MAX);
         }
         let room = u64::from(wanted.after);
         let stamp = |number: u64| at + 8 + (number % room) as usize * 8;
-        self.set(stamp(total - 1), now);
+        self.set(stamp(total.wrapping_sub(1)), now);
         let since = now.saturating_sub(wanted.within_ms);
         let kept = total.min(room);
-        let within = (0..kept).filter(|back| self.get(stamp(total - 1 - back)) >= since);
+        let within =
+            (0..kept).filter(|back| self.get(stamp(total.wrapping_sub(1 + back))) >= since);
         within.count() as u32
     }
 
@@ -271,8 +280,8 @@ impl Shared {
         entry[4..8].copy_from_slice(&(kind as u32).to_le_bytes());
         entry[8..].copy_from_slice(&call.to_le_bytes());
         self.put(head, &entry);
-        self.put(head + ENTRY as u64, body);
-        self.set(HEAD, head + size as u64);
+        self.put(head.wrapping_add(ENTRY as u64), body);
+        self.set(HEAD, head.wrapping_add(size as u64));
         true
     }
 
@@ -330,8 +339,8 @@ impl Shared {
         let mut call = [0; 8];
         call.copy_from_slice(&entry[8..]);
         let mut body = vec![0; length];
-        self.take_from(tail + ENTRY as u64, &mut body);
-        self.set(TAIL, tail + size as u64);
+        self.take_from(tail.wrapping_add(ENTRY as u64), &mut body);
+        self.set(TAIL, tail.wrapping_add(size as u64));
         Some(Entry {
             kind,
             call: u64::from_le_bytes(call),

@@ -7,9 +7,7 @@
 //! A last descriptor that is closed lets everything through: what must never run is Landlock's
 //! business (`execute`), not this one's.
 
-use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use super::super::look;
@@ -58,7 +56,8 @@ impl Watcher<'_> {
             let Some(group) = &self.files else {
                 return;
             };
-            // An event that could not be made (its file cannot be opened any more) was let through.
+            // An event that could not be made (its file cannot be opened any more, no descriptor is
+            // free) was refused by the kernel.
             let Ok(Some(event)) = self.shared.read_file(group) else {
                 return;
             };
@@ -74,7 +73,11 @@ impl Watcher<'_> {
             let refused = if !self.holds(event.pid) {
                 false
             } else if executes {
+                let before = stamp(&file);
+                // Whoever writes to it while it is judged would run what nobody judged: between the
+                // word and the kernel's own lock on writers lie microseconds then, not the judging.
                 self.executes(event.pid, held, &file)
+                    || (self.cares_for_changes() && stamp(&file) != before)
             } else {
                 self.opens(event.pid, &file)
             };
@@ -86,6 +89,12 @@ impl Watcher<'_> {
             }
             self.shared.file_done();
         }
+    }
+
+    /// Whether any rule refuses what has changed.
+    fn cares_for_changes(&self) -> bool {
+        let cares = |rule: &Rule| rule.on == Sensor::Drift && !waits(rule);
+        self.rules.iter().any(cares)
     }
 
     /// An execution begins; whether it is refused.
@@ -245,7 +254,7 @@ impl Watcher<'_> {
         let Some(execution) = self.examine(file) else {
             return true;
         };
-        let of = fs::metadata(format!("/proc/{pid}/exe")).map(|meta| (meta.dev(), meta.ino()));
+        let of = look::executable(pid);
         let scene = self.scene.as_ref();
         let entrypoint = scene.is_some_and(|scene| {
             scene.entrypoint != (0, 0) && of.is_ok_and(|of| of == scene.entrypoint)
@@ -304,6 +313,12 @@ impl Pending {
         let wait = LOOKS.get(self.looks).copied().unwrap_or(0);
         self.begun + Duration::from_micros(wait)
     }
+}
+
+/// When a file last changed; none where that cannot be told.
+fn stamp(file: &OwnedFd) -> Option<(i64, i64)> {
+    let stat = process::stat(file).ok()?;
+    Some((stat.st_ctime, stat.st_ctime_nsec))
 }
 
 /// Whether `image` is the new program already. Where the same file is executed again it is told by its

@@ -12,7 +12,7 @@ mod files;
 mod known;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,10 @@ use super::rules::{self, Finding};
 use super::sensors::Seen;
 use super::shared::{Kind, Shared};
 use super::tripwire::Tripwires;
-use crate::cgroup::{is_told_by, number};
+use crate::cgroup::{is_member, is_told_by, number};
 use crate::detect::{Response, Rule};
 use crate::event::{Action, Ancestor, File, Process, What};
-use crate::sys::{confine, process, socket};
+use crate::sys::{confine, fds, process, socket};
 use files::Pending;
 use known::{Known, Watched};
 
@@ -376,7 +376,10 @@ impl<'a> Watcher<'a> {
                 rule: finding.rule as u32,
                 pid,
             };
-            let fds: Vec<RawFd> = file.into_iter().collect();
+            // A handle on the file and not the open file: the keeper closes it, and must not wait for
+            // whoever serves it.
+            let held = file.and_then(|number| fds::path_only(number).ok());
+            let fds: Vec<RawFd> = held.iter().map(AsRawFd::as_raw_fd).collect();
             // Without a word the keeper is gone or at it; either way nothing is gained by asking again.
             let _ = self.ask(&request, &fds);
         }
@@ -479,12 +482,13 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Whether the process is the container's. Before that is known, nothing is.
+    /// Whether the process is the container's. Before that is known, nothing is; one of which it cannot
+    /// be told is, or a container that uses up this process's descriptors would be past its rules.
     fn holds(&self, pid: i32) -> bool {
         let Some(scene) = &self.scene else {
             return false;
         };
-        super::look::cgroup_lines(pid).is_some_and(|text| is_told_by(&scene.cgroup, &text))
+        is_member(pid, |text| is_told_by(&scene.cgroup, text)).unwrap_or(true)
     }
 }
 
