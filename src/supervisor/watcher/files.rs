@@ -77,7 +77,7 @@ impl Watcher<'_> {
                 // Whoever writes to it while it is judged would run what nobody judged: between the
                 // word and the kernel's own lock on writers lie microseconds then, not the judging.
                 self.executes(event.pid, held, &file)
-                    || (self.cares_for_changes() && stamp(&file) != before)
+                    || (stamp(&file) != before && self.changes(event.pid, &file))
             } else {
                 self.opens(event.pid, &file)
             };
@@ -91,10 +91,23 @@ impl Watcher<'_> {
         }
     }
 
-    /// Whether any rule refuses what has changed.
-    fn cares_for_changes(&self) -> bool {
+    /// A program changed while it was judged; whether that is refused. Judged by the rules that refuse
+    /// what has changed, and by those alone: the others have had their turn.
+    fn changes(&mut self, pid: i32, file: &OwnedFd) -> bool {
         let cares = |rule: &Rule| rule.on == Sensor::Drift && !waits(rule);
-        self.rules.iter().any(cares)
+        if !self.rules.iter().any(cares) {
+            return false;
+        }
+        let Some(execution) = self.examine(file) else {
+            return true;
+        };
+        let process = look::process(pid);
+        let ancestors = self.ancestors(&process);
+        let (seen, path) = (Seen::Execution(&execution), &execution.file.path);
+        let due = rules::findings(self.rules, self.shared, &seen, path, cares);
+        self.tell_findings(&due, &process, &ancestors, Some(&execution.file));
+        self.respond(&due, pid, Some(file.as_raw_fd()));
+        rules::denies(self.rules, &due)
     }
 
     /// An execution begins; whether it is refused.
