@@ -85,8 +85,9 @@ impl Archives {
         Err(StateError::io("create an archive in", &self.path)(last))
     }
 
-    /// Removes the oldest ones until there are at most `most`. What cannot be removed stays; it is
-    /// found again the next time.
+    /// Removes the oldest ones but the first until there are at most `most`: the first tells how it began,
+    /// and whoever is in the container could have more made. What cannot be removed stays; it is found
+    /// again the next time.
     fn make_room(&self, most: usize) {
         let Ok(names) = super::prune::names(&self.folder) else {
             return;
@@ -95,7 +96,7 @@ impl Archives {
         let mut own: Vec<String> = names.into_iter().filter(|name| self.owns(name)).collect();
         own.sort_unstable();
         let surplus = own.len().saturating_sub(most);
-        for name in &own[..surplus] {
+        for name in own.iter().skip(1).take(surplus) {
             let _ = unlinkat(&self.folder, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
     }

@@ -40,6 +40,8 @@ pub(super) struct Attendant {
     pub(super) failed: Option<String>,
     /// There is none, and the keeper refuses by itself.
     alone: bool,
+    /// It took too long over one thing, and is ended for that.
+    late: bool,
 }
 
 impl Keeper {
@@ -96,7 +98,8 @@ impl Keeper {
             .as_ref()
             .map(|files| files.each_ref().map(AsRawFd::as_raw_fd));
         let bell = std::os::fd::AsFd::as_fd(&self.bell).as_raw_fd();
-        let mut kept = vec![link.as_raw_fd(), bell];
+        let watchdog = std::os::fd::AsFd::as_fd(&*self.watchdog).as_raw_fd();
+        let mut kept = vec![link.as_raw_fd(), bell, watchdog];
         kept.extend(listeners.iter().map(|(_, number)| *number));
         kept.extend(files.iter().chain(tasks.iter().flatten()));
         let own = |number: RawFd| match fds::inherited(number) {
@@ -121,10 +124,15 @@ impl Keeper {
             tasks: tasks.map(|numbers| numbers.map(own)),
             scene: self.scene.clone(),
             began: began.collect(),
-            root: self.home.path.clone(),
             keeper: parent as i32,
         };
-        watcher::run(tools, &self.shared, &self.rules, &self.wires)
+        watcher::run(
+            tools,
+            &self.shared,
+            &self.rules,
+            &self.wires,
+            &self.watchdog,
+        )
     }
 
     /// Sends an order. A watcher that does not read is ended: another one begins with everything.
@@ -159,6 +167,12 @@ impl Keeper {
             // ESRCH: it has ended.
             let _ = pidfd::send_signal(end, libc::SIGKILL);
         }
+    }
+
+    /// The watcher has had its time for one thing.
+    pub(super) fn attendant_is_late(&mut self) {
+        self.attendant.late = true;
+        self.end_attendant();
     }
 
     pub(super) fn attendant_asks(&mut self, token: u64) {
@@ -247,7 +261,7 @@ impl Keeper {
             self.attendant_asks(link);
             self.remove(link);
         }
-        let was_ready = self.attendant.ready;
+        let (was_ready, late) = (self.attendant.ready, self.attendant.late);
         self.attendant = Attendant {
             failures: self.attendant.failures + u32::from(!was_ready),
             failed: self.attendant.failed.take(),
@@ -263,7 +277,11 @@ impl Keeper {
         self.status.watcher_restarts += 1;
         let restarts = self.status.watcher_restarts;
         self.tell(&What::Watcher {
-            ended: ended.map_or_else(|| "ended".into(), |how| how.to_string()),
+            ended: match ended {
+                Some(_) if late => "took too long over one thing".into(),
+                Some(how) => how.to_string(),
+                None => "ended".into(),
+            },
             restarts,
             denied,
         });

@@ -133,10 +133,7 @@ impl Journal {
     /// Writes one event whose [`What`] was composed elsewhere. It is not parsed, but must not become two
     /// lines, or none.
     pub(super) fn write_body(&mut self, body: &[u8]) {
-        let whole = body.starts_with(b"{") && body.ends_with(b"}") && body.len() > 2;
-        // JSON that our own have written has control characters escaped: no line break, nothing that a
-        // terminal takes for an order.
-        if !whole || body.iter().any(|byte| *byte < b' ') {
+        if !super::body::is_event(body) {
             return self.lose(1, "the watcher wrote something else than an event");
         }
         self.seq += 1;

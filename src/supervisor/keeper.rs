@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::timerfd::TimerFd;
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 
 use super::attendant::Attendant;
 use super::journal::Journal;
 use super::link::Scene;
 use super::respond::{Collector, Freezing};
+use super::sentinel::Sentinel;
 use super::session::{self, Session};
 use super::shared::{Kind, MOST_ENTRIES, Shared};
 use super::tripwire::Tripwires;
@@ -49,7 +51,11 @@ pub(super) enum Source {
     Bell(OwnedFd),
     /// The fanotify group, where there is no watcher.
     Files(OwnedFd),
+    /// Tasks that the container's limit refused.
+    Tasks(Watch),
     Oom(Watch),
+    /// The watcher takes too long over one thing.
+    Watchdog(Rc<TimerFd>),
     /// The host's clock was set.
     Clock(TimerFd),
     /// Evidence is being collected.
@@ -114,11 +120,13 @@ pub(super) struct Keeper {
     pub(super) wires: Tripwires,
     pub(super) shared: Shared,
     pub(super) bell: EventFd,
+    /// The watcher winds it up before what may take long, and stops it afterwards.
+    pub(super) watchdog: Rc<TimerFd>,
     /// The fanotify group; the watcher reads it.
     pub(super) files: Option<OwnedFd>,
     pub(super) attendant: Attendant,
     pub(super) on_loss: OnLoss,
-    pub(super) sentinel: Option<OwnedFd>,
+    pub(super) sentinel: Option<Sentinel>,
     pub(super) workload: Workload,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) scene: Option<Scene>,
@@ -126,6 +134,8 @@ pub(super) struct Keeper {
     pub(super) tasks: Option<[OwnedFd; 2]>,
     pub(super) counts: super::counts::Seen,
     pub(super) freezing: Option<Freezing>,
+    /// When evidence was collected last.
+    pub(super) collected_at: Option<Instant>,
     /// Notification of the last event taken from the ring.
     pub(super) reported: u64,
     /// There is no workload and there will be none: what was asked before is answered, then it ends.
@@ -147,6 +157,12 @@ impl Keeper {
             .map_err(|errno| StartError::System("make an epoll instance", errno.into()))?;
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|errno| StartError::System("make an eventfd", errno.into()))?;
+        let watchdog = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
+        )
+        .map_err(|errno| StartError::System("make a timer", errno.into()))?;
+        let watchdog = Rc::new(watchdog);
         let status = empty_status(record);
         home.write_status(&status)?;
         let mut keeper = Keeper {
@@ -165,6 +181,7 @@ impl Keeper {
             timers: Vec::new(),
             status,
             bell,
+            watchdog,
             files: passed.files,
             attendant: Attendant::default(),
             sentinel: None,
@@ -176,6 +193,7 @@ impl Keeper {
             tasks: None,
             counts: Default::default(),
             freezing: None,
+            collected_at: None,
             reported: 0,
             ending: false,
             leaving: false,
@@ -187,6 +205,8 @@ impl Keeper {
             Source::Bell(bell.map_err(system("copy an eventfd"))?),
             EpollFlags::EPOLLIN,
         );
+        let watchdog = Source::Watchdog(Rc::clone(&keeper.watchdog));
+        keeper.add(watchdog, EpollFlags::EPOLLIN);
         keeper.add(Source::Control(passed.control), EpollFlags::EPOLLIN);
         let session = Session::workload(passed.channel, !record.parked);
         keeper.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
@@ -199,6 +219,7 @@ impl Keeper {
         // Before there are two of them: what is free now is copied for the watcher otherwise.
         process::give_back_memory();
         self.attend();
+        self.drain();
         while !self.finished {
             self.turn();
         }
@@ -207,7 +228,6 @@ impl Keeper {
 
     /// Waits for something to happen, and answers it.
     fn turn(&mut self) {
-        self.drain();
         let mut events = [EpollEvent::empty(); 16];
         let deadline = self.next_deadline();
         let patience = if self.ending || !self.shared.may_sleep(self.waits_for(Timer::LeftOut)) {
@@ -231,6 +251,8 @@ impl Keeper {
         for event in &events[..count] {
             self.answer(event.data(), event.events());
         }
+        // After what the watcher asked for: an end does not wait for the disk.
+        self.drain();
         if deadline.is_some() {
             self.expire(Instant::now());
         }
@@ -252,7 +274,14 @@ impl Keeper {
                 let _ = nix::unistd::read(bell, &mut count);
             }
             Some(Source::Files(_)) => self.refuse_files(),
+            Some(Source::Tasks(_)) => self.tasks_refused(token),
             Some(Source::Oom(_)) => self.out_of_memory(token),
+            Some(Source::Watchdog(timer)) => {
+                // Disarmed a moment ago: EAGAIN.
+                if nix::unistd::read(timer.as_fd(), &mut [0; 8]).is_ok() {
+                    self.attendant_is_late();
+                }
+            }
             Some(Source::Clock(_)) => self.clock_was_set(token),
             Some(Source::Collector(_)) => self.collected(token),
             Some(Source::Sentinel(_)) => self.sentinel_ended(token),
@@ -546,10 +575,11 @@ impl Source {
             | Source::Files(fd)
             | Source::Sentinel(fd)
             | Source::Pipe(fd, _) => fd.as_fd(),
+            Source::Watchdog(timer) => timer.as_fd(),
             Source::Clock(timer) => timer.as_fd(),
             Source::Session(session) => session.channel.as_fd(),
             Source::Watched(watched) => watched.pidfd.as_fd(),
-            Source::Oom(watch) => watch.fd.as_fd(),
+            Source::Tasks(watch) | Source::Oom(watch) => watch.fd.as_fd(),
             Source::Collector(collector) => collector.pidfd.as_fd(),
         }
     }

@@ -22,6 +22,8 @@
 //! more for each of the record's sub-policies.
 
 mod attendant;
+mod body;
+mod bucket;
 mod clock;
 mod control;
 mod counts;

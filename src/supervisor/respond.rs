@@ -31,6 +31,9 @@ const COLLECTS_WITHIN: Duration = Duration::from_secs(60);
 /// And what is not there by then is left out.
 const COLLECTS_UNTIL: Duration = Duration::from_secs(40);
 
+/// How often a rule's freeze has evidence collected: a container that is thawed can be the cause again.
+const COLLECTS_EACH: Duration = Duration::from_secs(60);
+
 /// What the collector may: see processes of any user, and read what belongs to them.
 const COLLECTORS: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
 
@@ -123,6 +126,7 @@ impl Keeper {
     }
 
     fn not_frozen(&mut self) {
+        self.end_freezes_sentinel();
         self.forget(Timer::Freezing);
         self.forget(Timer::Thaw);
         self.status.frozen = None;
@@ -147,7 +151,8 @@ impl Keeper {
             .as_ref()
             .ok_or("its control group is not known yet")?;
         if let Err(error) = cgroup.freeze() {
-            let failed = format!("cannot freeze: {error}");
+            let failed =
+                format!("its control group does not stop: {error}; `mantlet kill` ends it");
             let _ = cgroup.thaw();
             self.responded(Action::Freeze, by.clone(), None, Some(failed.clone()));
             if client.is_none() {
@@ -182,8 +187,13 @@ impl Keeper {
             }
             other => {
                 let failed = match other {
-                    Err(error) => format!("cannot tell whether it is frozen: {error}"),
-                    _ => format!("it is not frozen after {} s", FREEZES_WITHIN.as_secs()),
+                    Err(error) => format!(
+                        "its control group does not tell whether it stands still: {error}; `mantlet kill` ends it"
+                    ),
+                    _ => format!(
+                        "it does not stand still after {} s: a task of it is stuck in the kernel; `mantlet kill` ends it",
+                        FREEZES_WITHIN.as_secs()
+                    ),
                 };
                 let (by, clients) = (freezing.by.clone(), std::mem::take(&mut freezing.clients));
                 self.responded(Action::Freeze, by.clone(), None, Some(failed.clone()));
@@ -221,6 +231,7 @@ impl Keeper {
             then: freeze.map(|freeze| freeze.then),
         });
         self.write_status();
+        self.post_freezes_sentinel(freeze.map(|freeze| freeze.then));
         self.responded(Action::Freeze, by.clone(), None, None);
         if evidence {
             self.collect(by, cause, file, clients);
@@ -248,7 +259,8 @@ impl Keeper {
             return Err("it is not frozen by mantlet".into());
         }
         if let Err(error) = cgroup_thaw(self) {
-            let failed = format!("cannot thaw: {error}");
+            let failed =
+                format!("its control group does not go on: {error}; `mantlet kill` ends it");
             self.responded(Action::Thaw, by, None, Some(failed.clone()));
             return Err(failed);
         }
@@ -276,7 +288,7 @@ impl Keeper {
     /// What a person asks for on the control socket.
     pub(super) fn serve_person(&mut self, client: u64, ask: PersonAsks) {
         if self.status.pid == 0 && !matches!(ask, PersonAsks::Kill) {
-            let message = "the container does not run".to_owned();
+            let message = "it does not run; start it first".to_owned();
             return self.send(client, &Answer::Refused { message }, &[]);
         }
         let by = PERSON.to_owned();
@@ -327,7 +339,7 @@ impl Keeper {
             evidence: None,
         });
         for client in clients {
-            let message = format!("no evidence: {failed}");
+            let message = failed.clone();
             self.send(client, &Answer::Refused { message }, &[]);
         }
     }
@@ -339,6 +351,11 @@ impl Keeper {
         file: Option<OwnedFd>,
         clients: &[u64],
     ) -> Result<(), String> {
+        let lately = |at: Instant| at.elapsed() < COLLECTS_EACH;
+        if by != PERSON && self.collected_at.is_some_and(lately) {
+            return Err("there is an archive of less than a minute ago".into());
+        }
+        self.collected_at = Some(Instant::now());
         let busy = self
             .sources
             .values()

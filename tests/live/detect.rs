@@ -58,9 +58,12 @@ fn a_process_whose_first_thread_has_ended_is_the_containers_all_the_same() {
         for (respond, code) in [("deny", "code 1\n"), ("kill-process", "code 137\n")] {
             let script = "cp /bin/harmless /tmp/new; hostile leaderless /tmp/new work; echo code $?; \
                           exec harmless stay";
-            let bundle = site(world, &format!("detect: [{{on: drift, respond: {respond}}}]"))
-                .args(["sh", "-c", script])
-                .up();
+            let bundle = site(
+                world,
+                &format!("detect: [{{on: drift, respond: {respond}}}]"),
+            )
+            .args(["sh", "-c", script])
+            .up();
             prints(&bundle, "code");
             let output = bundle.output();
             assert!(output.contains(code), "{respond}: {output}");

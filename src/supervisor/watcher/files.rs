@@ -52,6 +52,7 @@ fn is_about_whole(rule: &Rule) -> bool {
 impl Watcher<'_> {
     /// Takes what the group has to tell.
     pub(super) fn file_event(&mut self) {
+        self.wind_watchdog();
         for _ in 0..AT_ONCE {
             let Some(group) = &self.files else {
                 return;
@@ -195,6 +196,9 @@ impl Watcher<'_> {
 
     /// Tells of the executions that have come about, or have had their time.
     pub(super) fn look_again(&mut self) {
+        if !self.pending.is_empty() {
+            self.wind_watchdog();
+        }
         let now = Instant::now();
         let mut at = 0;
         while at < self.pending.len() {

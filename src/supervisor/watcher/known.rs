@@ -87,6 +87,7 @@ impl Watcher<'_> {
             Some(_) => drop(self.known.0.remove(&tid)),
             None => {}
         }
+        self.wind_watchdog();
         let thread = pidfd::open_thread(tid).ok();
         let pid = look::thread_group(tid).unwrap_or(tid);
         let process = look::process(pid);

@@ -13,12 +13,15 @@ mod known;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{Expiration, TimerFd, TimerSetTimeFlags};
 
+use super::bucket::Bucket;
 use super::link::{self, Order, Request, Scene};
 use super::rules::{self, Finding};
 use super::sensors::Seen;
@@ -47,6 +50,9 @@ const ROOM: Duration = Duration::from_millis(50);
 /// How long events are gathered for a keeper that has just been woken.
 const GATHER: Duration = Duration::from_millis(1);
 
+/// How long one turn of the watcher may take.
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// What the watcher begins with; the rest of the keeper's it must not keep.
 pub(super) struct Tools {
     pub(super) link: OwnedFd,
@@ -59,8 +65,6 @@ pub(super) struct Tools {
     pub(super) scene: Option<Scene>,
     /// Processes whose end the keeper waits for.
     pub(super) began: Vec<i32>,
-    /// A folder to put the empty root on.
-    pub(super) root: PathBuf,
     pub(super) keeper: i32,
 }
 
@@ -70,6 +74,9 @@ pub(super) struct Watcher<'a> {
     shared: &'a Shared,
     rules: &'a [Rule],
     wires: &'a Tripwires,
+    watchdog: &'a TimerFd,
+    /// The watchdog runs.
+    wound: bool,
     epoll: Epoll,
     listeners: BTreeMap<u64, OwnedFd>,
     files: Option<OwnedFd>,
@@ -94,49 +101,25 @@ pub(super) struct Watcher<'a> {
     finished: bool,
 }
 
-/// How many events of one kind are admitted at once, and how fast that fills again.
-struct Bucket {
-    tokens: f64,
-    burst: f64,
-    per_second: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn new(burst: f64, per_second: f64) -> Bucket {
-        Bucket {
-            tokens: burst,
-            burst,
-            per_second,
-            filled: Instant::now(),
-        }
-    }
-
-    fn admits(&mut self) -> bool {
-        let now = Instant::now();
-        let gained = now.duration_since(self.filled).as_secs_f64() * self.per_second;
-        self.filled = now;
-        self.tokens = (self.tokens + gained).min(self.burst);
-        if self.tokens < 1.0 {
-            return false;
-        }
-        self.tokens -= 1.0;
-        true
-    }
-}
-
-/// What a container may cause in lines. Tripwires and detections do not take from each other: a flood
-/// of one must not hide the other.
+/// What a container may cause in lines. Neither kinds nor rules take from each other: a flood of one
+/// must not hide another.
 struct Allowance {
     calls: Bucket,
-    detections: Bucket,
+    /// By rule.
+    detections: Vec<Bucket>,
     ends: Bucket,
 }
 
 /// Serves until the keeper says otherwise or is gone. Never returns to the keeper's code.
-pub(super) fn run(tools: Tools, shared: &Shared, rules: &[Rule], wires: &Tripwires) -> ! {
+pub(super) fn run(
+    tools: Tools,
+    shared: &Shared,
+    rules: &[Rule],
+    wires: &Tripwires,
+    watchdog: &TimerFd,
+) -> ! {
     let serve = || {
-        let mut watcher = match Watcher::begin(tools, shared, rules, wires) {
+        let mut watcher = match Watcher::begin(tools, shared, rules, wires, watchdog) {
             Ok(watcher) => watcher,
             Err(status) => return status,
         };
@@ -151,8 +134,10 @@ pub(super) fn run(tools: Tools, shared: &Shared, rules: &[Rule], wires: &Tripwir
     process::exit_now(status.unwrap_or(BROKEN))
 }
 
-fn confined(root: &std::path::Path, keeper: i32) -> Result<(), String> {
-    confine::empty_root(root).map_err(|error| format!("cannot enter an empty root: {error}"))?;
+fn confined(keeper: i32) -> Result<(), String> {
+    // Every node has that folder, and nothing of it is needed any more.
+    confine::empty_root(Path::new("/proc"))
+        .map_err(|error| format!("cannot enter an empty root: {error}"))?;
     confine::drop_privileges(confine::UID, confine::UID, &confine::KEPT)
         .map_err(|error| format!("cannot give up its privileges: {error}"))?;
     // Once more: a change of user takes the wish away (PR_SET_PDEATHSIG).
@@ -166,13 +151,14 @@ impl<'a> Watcher<'a> {
         shared: &'a Shared,
         rules: &'a [Rule],
         wires: &'a Tripwires,
+        watchdog: &'a TimerFd,
     ) -> Result<Watcher<'a>, i32> {
         let say = |request: &Request| socket::send(&tools.link, &request.encode(), &[]);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|_| BROKEN)?;
         let timeout = socket::set_timeout(&tools.link, link::PATIENCE);
         if let Err(why) = timeout
             .map_err(|error| error.to_string())
-            .and_then(|()| confined(&tools.root, tools.keeper))
+            .and_then(|()| confined(tools.keeper))
         {
             // The keeper tells it to whoever waits for the container.
             let _ = say(&Request::Failed { why });
@@ -185,6 +171,8 @@ impl<'a> Watcher<'a> {
             shared,
             rules,
             wires,
+            watchdog,
+            wound: false,
             epoll,
             listeners: BTreeMap::new(),
             files: tools.files,
@@ -202,7 +190,7 @@ impl<'a> Watcher<'a> {
             pending: Vec::new(),
             allowance: Allowance {
                 calls: Bucket::new(200.0, 20.0),
-                detections: Bucket::new(500.0, 100.0),
+                detections: rules.iter().map(|_| Bucket::new(200.0, 40.0)).collect(),
                 ends: Bucket::new(500.0, 100.0),
             },
             serial: 0,
@@ -275,12 +263,30 @@ impl<'a> Watcher<'a> {
         }
         self.look_again();
         self.ring_if_due();
+        self.stop_watchdog();
+    }
+
+    /// Before something that others answer: a file's server, a process's memory. Where they never do,
+    /// the keeper ends this watcher, refuses what it had in hand, and starts another one.
+    fn wind_watchdog(&mut self) {
+        if !self.wound {
+            let once = Expiration::OneShot(TimeSpec::from_duration(LONGEST));
+            let flags = TimerSetTimeFlags::empty();
+            self.wound = self.watchdog.set(once, flags).is_ok();
+        }
+    }
+
+    fn stop_watchdog(&mut self) {
+        if std::mem::take(&mut self.wound) {
+            let never = Expiration::OneShot(TimeSpec::from_duration(Duration::ZERO));
+            let _ = self.watchdog.set(never, TimerSetTimeFlags::empty());
+        }
     }
 
     /// Sleeps until something is ready or the time is over.
     fn rest(&self, wait: Duration) -> bool {
         let mut polled = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
-        let wait = nix::sys::time::TimeSpec::from_duration(wait);
+        let wait = TimeSpec::from_duration(wait);
         nix::poll::ppoll(&mut polled, Some(wait), None).is_ok_and(|ready| ready > 0)
     }
 
@@ -314,6 +320,7 @@ impl<'a> Watcher<'a> {
                 // Now begins the long sleep.
                 process::give_back_memory();
             }
+            Order::Count => self.count_tasks(),
             // One that nobody waits for any more.
             Order::Reply { .. } => {}
             Order::Finish => {
@@ -407,7 +414,7 @@ impl<'a> Watcher<'a> {
         file: Option<&File>,
     ) {
         for finding in findings {
-            if !self.allowance.detections.admits() {
+            if !self.allowance.detections[finding.rule].admits() {
                 self.due |= self.shared.leave_out_rule(finding.rule);
                 continue;
             }
@@ -436,7 +443,7 @@ impl<'a> Watcher<'a> {
         let seen = Seen::Tasks { now, refused };
         let findings = rules::findings(self.rules, self.shared, &seen, "", |_| true);
         for finding in &findings {
-            if self.allowance.detections.admits() {
+            if self.allowance.detections[finding.rule].admits() {
                 let what = rules::event(&self.rules[finding.rule], finding, None, Vec::new(), None);
                 self.tell(Kind::Detection, 0, &what);
             } else {
