@@ -155,13 +155,17 @@ impl Image {
     }
 }
 
-/// What runs in a process now; none where it has ended.
+/// What runs in a process now; none where it has ended, or where the kernel has not yet laid down its
+/// arguments (fields 48 and 49).
 pub(super) fn image(pid: i32) -> Option<Image> {
     let (device, inode) = executable(pid).ok()?;
-    Some(Image {
+    let fields = stat_fields(pid)?;
+    let number = |at: usize| fields.get(at)?.parse().ok();
+    let (arguments, end): (u64, u64) = (number(45)?, number(46)?);
+    (end > arguments).then_some(Image {
         device,
         inode,
-        arguments: stat_fields(pid)?.get(45)?.parse().ok()?,
+        arguments,
     })
 }
 
@@ -286,13 +290,23 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = child.id() as i32;
-        let other = super::image(pid).unwrap();
+        let other = settled(pid);
         assert_ne!(other, image);
         let words = arguments(pid).unwrap();
         assert_eq!(words, ["/bin/sh", "-c", "read line", "a\u{1b}b", ""]);
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(arguments(pid), None);
+    }
+
+    /// A parent goes on before the kernel has laid down the arguments of its child.
+    fn settled(pid: i32) -> Image {
+        loop {
+            if let Some(image) = image(pid) {
+                return image;
+            }
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -303,6 +317,7 @@ mod tests {
             .stdin(std::process::Stdio::piped())
             .spawn()
             .unwrap();
+        settled(child.id() as i32);
         let told = arguments(child.id() as i32).unwrap();
         assert!(serde_json::to_vec(&told).unwrap().len() < LONGEST_ARGUMENTS + 100);
         assert!(told.last().unwrap().ends_with('…'));
