@@ -263,7 +263,7 @@ pub struct Tripwire {
 }
 
 /// What the supervisor saw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Status {
     /// [`VERSION`].
     pub version: u32,

@@ -118,14 +118,7 @@ pub(crate) fn empty_status() -> Status {
         events: 0,
         tripwires: 0,
         sessions: 0,
-        watcher: 0,
-        watcher_restarts: 0,
-        detections: 0,
-        suppressed: 0,
-        lost: 0,
-        journal_error: None,
-        frozen: None,
-        evidence: None,
+        ..Status::default()
     }
 }
 

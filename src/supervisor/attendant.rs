@@ -13,7 +13,6 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use super::keeper::{Keeper, Source, Timer};
 use super::link::{self, Order, Request};
 use super::shared::Stage;
-use super::tripwire::{arch_of, errno_name};
 use super::watcher::{self, Tools};
 use crate::event::{Process, What};
 use crate::sys::seccomp::{self, Notification};
@@ -169,10 +168,12 @@ impl Keeper {
         }
     }
 
-    /// The watcher has had its time for one thing.
-    pub(super) fn attendant_is_late(&mut self) {
-        self.attendant.late = true;
-        self.end_attendant();
+    /// The watcher has had its time for one thing; or, not `expired`, it was done with it meanwhile.
+    pub(super) fn watchdog_barked(&mut self, expired: bool) {
+        if expired {
+            self.attendant.late = true;
+            self.end_attendant();
+        }
     }
 
     pub(super) fn attendant_asks(&mut self, token: u64) {
@@ -324,22 +325,13 @@ impl Keeper {
 
     /// Reports a call by what its registers say.
     fn report_blindly(&mut self, call: &Notification) {
-        let wire = self.wires.wire(call);
         self.status.tripwires += 1;
-        self.tell(&What::Tripwire {
-            process: Process {
-                pid: call.tid as i32,
-                ..Process::default()
-            },
-            ancestors: Vec::new(),
-            fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
-            syscall: wire.syscall.clone(),
-            profile: wire.profile.clone(),
-            number: call.number.into(),
-            arch: arch_of(call).into(),
-            args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
-            errno: errno_name(wire.errno),
-        });
+        let process = Process {
+            pid: call.tid as i32,
+            ..Process::default()
+        };
+        let what = self.wires.event(call, process, Vec::new());
+        self.tell(&what);
     }
 
     fn attend_later(&mut self) {

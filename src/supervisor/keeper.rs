@@ -277,10 +277,8 @@ impl Keeper {
             Some(Source::Tasks(_)) => self.tasks_refused(token),
             Some(Source::Oom(_)) => self.out_of_memory(token),
             Some(Source::Watchdog(timer)) => {
-                // Disarmed a moment ago: EAGAIN.
-                if nix::unistd::read(timer.as_fd(), &mut [0; 8]).is_ok() {
-                    self.attendant_is_late();
-                }
+                let expired = nix::unistd::read(timer.as_fd(), &mut [0; 8]);
+                self.watchdog_barked(expired.is_ok());
             }
             Some(Source::Clock(_)) => self.clock_was_set(token),
             Some(Source::Collector(_)) => self.collected(token),
@@ -591,21 +589,8 @@ fn empty_status(record: &Record) -> Status {
         version: state::VERSION,
         supervisor: own,
         supervisor_start_time: look::start_time(own).unwrap_or(0),
-        pid: 0,
-        start_time: 0,
-        report: None,
         journal: record.journal.clone(),
-        events: 0,
-        tripwires: 0,
-        sessions: 0,
-        watcher: 0,
-        watcher_restarts: 0,
-        detections: 0,
-        suppressed: 0,
-        lost: 0,
-        journal_error: None,
-        frozen: None,
-        evidence: None,
+        ..Status::default()
     }
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use crate::event::{Ancestor, Process, What};
 use crate::state::{Record, Tripwire};
 use crate::sys::seccomp::Notification;
 
@@ -47,6 +48,27 @@ impl Tripwires {
         })
     }
 
+    /// What is told of a call that was refused.
+    pub(super) fn event(
+        &self,
+        call: &Notification,
+        process: Process,
+        ancestors: Vec<Ancestor>,
+    ) -> What {
+        let wire = self.wire(call);
+        What::Tripwire {
+            process,
+            ancestors,
+            fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
+            syscall: wire.syscall.clone(),
+            profile: wire.profile.clone(),
+            number: call.number.into(),
+            arch: arch_of(call).into(),
+            args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
+            errno: errno_name(wire.errno),
+        }
+    }
+
     /// The name of a call that is notified.
     pub(super) fn name(&self, number: i32) -> String {
         let layers = self.answers.get(&number);
@@ -55,13 +77,13 @@ impl Tripwires {
     }
 }
 
-pub(super) fn arch_of(call: &Notification) -> &'static str {
+fn arch_of(call: &Notification) -> &'static str {
     let known = ARCHES.iter().find(|(audit, _)| *audit == call.arch);
     known.map_or("unknown", |(_, name)| name)
 }
 
 /// The errno's symbol, as nix spells it; the number where it has none.
-pub(super) fn errno_name(errno: i32) -> String {
+fn errno_name(errno: i32) -> String {
     match Errno::from_raw(errno) {
         Errno::UnknownErrno => errno.to_string(),
         known => format!("{known:?}"),

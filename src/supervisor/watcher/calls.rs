@@ -11,9 +11,7 @@ use std::os::fd::AsFd;
 
 use super::super::sensors::Seen;
 use super::super::shared::Kind;
-use super::super::tripwire::{arch_of, errno_name};
 use super::Watcher;
-use crate::event::What;
 use crate::sys::seccomp::{self, Notification};
 
 /// A caller whose calls are no longer worth a line is answered so many times in a row, and then waits.
@@ -70,17 +68,7 @@ impl Watcher<'_> {
         };
         if told {
             self.hammered = 0;
-            let what = What::Tripwire {
-                process: process.clone(),
-                ancestors: ancestors.clone(),
-                fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
-                syscall: wire.syscall.clone(),
-                profile: wire.profile.clone(),
-                number: call.number.into(),
-                arch: arch_of(call).into(),
-                args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
-                errno: errno_name(wire.errno),
-            };
+            let what = self.wires.event(call, process.clone(), ancestors.clone());
             self.tell(Kind::Tripwire, call.id, &what);
         }
         if judged {
