@@ -196,10 +196,10 @@ impl Cgroup {
         found
     }
 
-    /// Whether process `pid` is in it or below it. One that has ended is not.
+    /// Whether process `pid` is in it or below it. One that has ended is not, nor one of which it
+    /// cannot be told.
     pub fn holds(&self, pid: i32) -> bool {
-        fs::read_to_string(format!("/proc/{pid}/cgroup"))
-            .is_ok_and(|text| self.telling().holds(&text))
+        is_member(pid, |text| self.telling().holds(text)).unwrap_or(false)
     }
 
     /// What tells a process of it in the text of /proc/PID/cgroup: `CONTROLLERS:PATH`, for
@@ -399,6 +399,51 @@ fn oom_file(group: &Group) -> &'static str {
     } else {
         "memory.oom_control"
     }
+}
+
+/// Whether any thread of process `pid` has a text in its /proc/PID/cgroup that `belongs`; `None` where
+/// that cannot be told, as for want of descriptors: whoever refuses by it takes that for a yes.
+///
+/// The first thread does not speak for all: where it has ended and others go on, v1 tells the root of
+/// each hierarchy as its group (kernel/cgroup/cgroup.c, proc_cgroup_show), and any program can arrange
+/// for that.
+pub fn is_member(pid: i32, belongs: impl Fn(&str) -> bool) -> Option<bool> {
+    // A process may call its groups anything.
+    let told = |path: &str| match fs::read(path) {
+        Ok(text) => Some(belongs(&String::from_utf8_lossy(&text))),
+        Err(error) if is_gone(&error) => Some(false),
+        Err(_) => None,
+    };
+    if told(&format!("/proc/{pid}/cgroup"))? {
+        return Some(true);
+    }
+    let threads = match fs::read_dir(format!("/proc/{pid}/task")) {
+        Ok(threads) => threads,
+        Err(error) if is_gone(&error) => return Some(false),
+        Err(_) => return None,
+    };
+    let mut untold = false;
+    for thread in threads {
+        let name = match thread {
+            Ok(thread) => thread.file_name(),
+            Err(error) if is_gone(&error) => continue,
+            Err(_) => return None,
+        };
+        match told(&format!("/proc/{pid}/task/{}/cgroup", name.display())) {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => untold = true,
+        }
+    }
+    (!untold).then_some(false)
+}
+
+/// What files of /proc answer for a process that has ended.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(nix::libc::ENOENT | nix::libc::ESRCH)
+    )
 }
 
 /// Whether a process with that text in /proc/PID/cgroup is in the group of [`Cgroup::line`], or below.

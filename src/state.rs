@@ -245,6 +245,9 @@ pub struct HostPathRule {
 pub struct Tripwire {
     /// System call name.
     pub syscall: String,
+    /// Its number on the architecture that the filter admits; absent where it has none there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<i32>,
     /// Errno to answer, as a number.
     pub errno: i32,
     /// The layer that has it. Several layers may have one for the same call, outermost first.
@@ -260,7 +263,7 @@ pub struct Tripwire {
 }
 
 /// What the supervisor saw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Status {
     /// [`VERSION`].
     pub version: u32,

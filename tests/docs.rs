@@ -183,7 +183,19 @@ fn every_event_shown_is_whole_and_every_type_is_shown() {
             shown.insert(tag(&event.what));
         }
     }
-    let all = ["end", "exit", "failed", "start", "suppressed", "tripwire"];
+    let all = [
+        "detection",
+        "end",
+        "exit",
+        "failed",
+        "lost",
+        "overflow",
+        "response",
+        "start",
+        "suppressed",
+        "tripwire",
+        "watcher",
+    ];
     assert_eq!(shown, BTreeSet::from(all));
 }
 

@@ -3,15 +3,22 @@
  *
  *   probe calls        nanoseconds of getppid, and of open + close, medians over batches, one line
  *   probe tripwire N   nanoseconds of each of N refused calls of mount(2), back to back, one a line
+ *   probe killed N     nanoseconds from each of N children's call of mount(2) to the child's end
+ *   probe execs N      microseconds of fork, execve of /bin/true and wait, median of N, one line
+ *   probe pulse N      waits; at each SIGUSR1 calls mount(2) N times
+ *   probe tripwire-and-stay   calls mount(2) once, then waits
  *   probe stay         waits to be killed
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,15 +85,91 @@ static int tripwire(int count)
 	return 0;
 }
 
+static long trip(void)
+{
+	return syscall(SYS_mount, "none", "/", "none", 0, 0);
+}
+
+static int killed(int count)
+{
+	long *begin = mmap(NULL, sizeof *begin, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (begin == MAP_FAILED)
+		return 1;
+	for (int i = 0; i < count; i++) {
+		int status;
+		pid_t child = fork();
+		if (child == 0) {
+			*begin = now();
+			trip();
+			_exit(0);
+		}
+		waitpid(child, &status, 0);
+		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
+			fprintf(stderr, "the child was not killed: %x\n", status);
+			return 1;
+		}
+		printf("%ld\n", now() - *begin);
+	}
+	return 0;
+}
+
+static int execs(int count)
+{
+	static double spent[MOST];
+	if (count < 1 || count > MOST)
+		return 2;
+	for (int i = 0; i < count; i++) {
+		int status;
+		long begin = now();
+		pid_t child = fork();
+		if (child == 0) {
+			execl("/bin/true", "true", NULL);
+			_exit(127);
+		}
+		waitpid(child, &status, 0);
+		spent[i] = (now() - begin) / 1000.0;
+		if (status != 0) {
+			fprintf(stderr, "/bin/true: status %x\n", status);
+			return 1;
+		}
+	}
+	printf("%.1f\n", median(spent, count));
+	return 0;
+}
+
+static int pulse(int count)
+{
+	sigset_t asked;
+	int signal;
+	sigemptyset(&asked);
+	sigaddset(&asked, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &asked, NULL);
+	while (sigwait(&asked, &signal) == 0)
+		for (int i = 0; i < count; i++)
+			trip();
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "calls") == 0)
 		return calls();
 	if (argc == 3 && strcmp(argv[1], "tripwire") == 0)
 		return tripwire(atoi(argv[2]));
+	if (argc == 3 && strcmp(argv[1], "killed") == 0)
+		return killed(atoi(argv[2]));
+	if (argc == 3 && strcmp(argv[1], "execs") == 0)
+		return execs(atoi(argv[2]));
+	if (argc == 3 && strcmp(argv[1], "pulse") == 0)
+		return pulse(atoi(argv[2]));
+	if (argc == 2 && strcmp(argv[1], "tripwire-and-stay") == 0) {
+		trip();
+		for (;;)
+			pause();
+	}
 	if (argc == 2 && strcmp(argv[1], "stay") == 0)
 		for (;;)
 			pause();
-	fprintf(stderr, "usage: probe calls | tripwire N | stay\n");
+	fprintf(stderr, "usage: probe calls | tripwire N | killed N | execs N | pulse N | tripwire-and-stay | stay\n");
 	return 2;
 }

@@ -13,8 +13,9 @@ use crate::control::client::{self, Silence};
 use crate::control::{Answer, Ask};
 use crate::state::Record;
 
-/// How long evidence may take: the supervisor reads and hashes what its processes run.
-const EVIDENCE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long evidence is waited for. The supervisor gives its collector 60 s, after a freeze where that
+/// was asked for too; its word on what was late arrives before this.
+const EVIDENCE_PATIENCE: Duration = Duration::from_secs(70);
 
 /// Why a supervisor did not do it. Each completes "cannot freeze container "x": …".
 #[derive(Debug, thiserror::Error)]

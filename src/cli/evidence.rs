@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use serde::Serialize;
 use serde_json::json;
 
@@ -85,7 +86,7 @@ fn collect(id: &str, args: &Args, config: &Config) -> Result<ExitCode, CliError>
 /// Evidence is for root's eyes: the copy has mode 0600. A file that is replaced appears whole or not
 /// at all.
 fn copy(archive: &Path, output: &Path, force: bool) -> Result<(), CliError> {
-    let mut from = File::open(archive).map_err(|source| CliError::Journal {
+    let mut from = regular(archive).map_err(|source| CliError::Journal {
         operation: "open",
         path: archive.to_owned(),
         source,
@@ -106,6 +107,18 @@ fn copy(archive: &Path, output: &Path, force: bool) -> Result<(), CliError> {
         let _ = fs::remove_file(target);
         copying(output)(error)
     })
+}
+
+/// Opens a file that is no link: pods can have the log folder mounted, and put anything in the place of
+/// an archive.
+fn regular(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("not a regular file")),
+    }
 }
 
 fn copying(output: &Path) -> impl FnOnce(io::Error) -> CliError {
@@ -200,7 +213,7 @@ mod tests {
     #[test]
     fn an_archives_name_tells_its_container() {
         assert_eq!(
-            container_of("0123456789abcdef-web-1-20260101T000000Z"),
+            container_of("0123456789abcdef-web-1-20260101T000000.000Z"),
             "web-1"
         );
         assert_eq!(container_of("strange"), "strange");

@@ -279,6 +279,8 @@ fn evidence(status: &Status) -> String {
 fn watcher(status: &Status) -> String {
     let restarts = status.watcher_restarts;
     match status.watcher {
+        // Of before there were watchers, or not there yet.
+        0 if restarts == 0 => "-".into(),
         0 => format!("none, {restarts} ended"),
         pid => format!("pid {pid}, {restarts} ended before it"),
     }
@@ -297,10 +299,22 @@ fn rules(rules: &[Rule]) -> String {
     indented(&table(&head, &rows))
 }
 
+/// The first of many names: a group has dozens, and `--json` has them all.
+fn some(mut names: Vec<String>) -> Vec<String> {
+    const MOST: usize = 4;
+    if names.len() > MOST + 1 {
+        let more = names.len() - MOST;
+        names.truncate(MOST);
+        names.push(format!("{more} more"));
+    }
+    names
+}
+
 fn rule(rule: &Rule) -> Vec<String> {
-    let mut about: Vec<String> = [&rule.calls[..], &rule.programs].concat();
+    let mut about = some([&rule.calls[..], &rule.programs].concat());
     about.extend(rule.above.map(|tasks| format!("above {tasks} tasks")));
-    about.extend(rule.unless.iter().map(|glob| format!("not {glob}")));
+    let unless = rule.unless.iter().map(|glob| format!("not {glob}"));
+    about.extend(some(unless.collect()));
     let after = match rule.within() {
         _ if rule.after == 1 => "-".into(),
         None => format!("{} times", rule.after),

@@ -31,6 +31,15 @@ pub fn schema(args: &Args) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a reader looks for first, then the rest in the order of the type.
 fn event() -> Value {
-    schemars::schema_for!(Event).to_value()
+    let made = schemars::schema_for!(Event).to_value();
+    let mut schema = serde_json::Map::new();
+    for key in ["$schema", "title", "description"] {
+        schema.extend(made.get(key).map(|value| (key.to_owned(), value.clone())));
+    }
+    for (key, value) in made.as_object().into_iter().flatten() {
+        schema.entry(key).or_insert_with(|| value.clone());
+    }
+    Value::Object(schema)
 }

@@ -216,8 +216,10 @@ fn assemble(
         for policy in &plan.session_policies {
             lent.push(handover::bytes(c"mantlet-policy", &policy.encode())?);
         }
-        let (near, far) = socket::pair()
-            .map_err(|error| Failure::system("make", "init's channel".into(), error))?;
+        let channel = |error| Failure::system("make", "init's channel".into(), error);
+        let (near, far) = socket::pair().map_err(channel)?;
+        // Here and not by the supervisor, which on a busy machine may begin after init has spoken.
+        socket::pass_credentials(&near).map_err(channel)?;
         Some((near, far, lent))
     } else {
         None

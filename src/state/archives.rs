@@ -85,8 +85,9 @@ impl Archives {
         Err(StateError::io("create an archive in", &self.path)(last))
     }
 
-    /// Removes the oldest ones until there are at most `most`. What cannot be removed stays; it is
-    /// found again the next time.
+    /// Removes the oldest ones but the first until there are at most `most`: the first tells how it began,
+    /// and whoever is in the container could have more made. What cannot be removed stays; it is found
+    /// again the next time.
     fn make_room(&self, most: usize) {
         let Ok(names) = super::prune::names(&self.folder) else {
             return;
@@ -95,7 +96,7 @@ impl Archives {
         let mut own: Vec<String> = names.into_iter().filter(|name| self.owns(name)).collect();
         own.sort_unstable();
         let surplus = own.len().saturating_sub(most);
-        for name in &own[..surplus] {
+        for name in own.iter().skip(1).take(surplus) {
             let _ = unlinkat(&self.folder, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_has_five_archives_at_the_most() {
+    fn a_container_has_its_first_archive_and_the_last_four() {
         let scratch = Scratch::new("archives");
         let archives = Archives::of(&scratch.path.join(JOURNAL)).unwrap();
         let folder = scratch.path.join("evidence");
@@ -172,7 +173,8 @@ mod tests {
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
             assert!(path.exists());
         }
-        let mut expected: Vec<String> = (3..8)
+        let mut expected: Vec<String> = [0, 4, 5, 6, 7]
+            .into_iter()
             .map(|second| format!("0123456789abcdef-web-20270115T08000{second}.000Z.tar"))
             .chain(others.map(str::to_owned))
             .collect();

@@ -55,6 +55,7 @@ fn record(root: &Path) -> Record {
         checkpoint: false,
         tripwires: vec![Tripwire {
             syscall: "mount".into(),
+            number: Some(165),
             errno: 1,
             profile: "baseline".into(),
             rules: Vec::new(),
@@ -117,14 +118,7 @@ pub(crate) fn empty_status() -> Status {
         events: 0,
         tripwires: 0,
         sessions: 0,
-        watcher: 0,
-        watcher_restarts: 0,
-        detections: 0,
-        suppressed: 0,
-        lost: 0,
-        journal_error: None,
-        frozen: None,
-        evidence: None,
+        ..Status::default()
     }
 }
 

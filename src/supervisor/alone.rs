@@ -3,8 +3,8 @@
 //! answered once and told once, whenever that one ended.
 
 use super::keeper::{Keeper, Source};
-use super::tripwire::{arch_of, errno_name};
-use crate::event::{Process, What};
+use super::shared::Stage;
+use crate::event::Process;
 use crate::sys::seccomp::{self, Notification};
 use crate::sys::{fanotify, fds};
 use nix::sys::epoll::EpollFlags;
@@ -25,23 +25,27 @@ impl Keeper {
     /// Answers what the watcher had in hand with its denial. A call is reported by the next watcher,
     /// who knows how; one that ended two of them by the keeper, who says less.
     pub(super) fn settle(&mut self) -> Option<String> {
-        if let Some((call, token, answered)) = self.shared.call() {
-            if !answered {
-                if let Some(Source::Listener(listener)) = self.sources.get(&token) {
-                    let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);
-                }
-                self.shared.call_answered();
+        if let Some((call, token, stage)) = self.shared.call() {
+            if stage == Stage::Waits
+                && let Some(Source::Listener(listener)) = self.sources.get(&token)
+            {
+                // ENOENT: it was answered a moment before the watcher could say so.
+                let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);
             }
             if self.reported == call.id {
                 self.shared.call_told();
             }
             let told = self.shared.is_call_told() || self.shared.is_call_counted();
             let judged = self.rules.is_empty() || self.shared.is_call_judged();
-            if answered && !told {
-                self.report_blindly(&call);
-            }
-            if answered || told && judged {
-                self.shared.call_done();
+            match stage {
+                _ if told && judged => self.shared.call_done(),
+                Stage::Waits | Stage::Answered => self.shared.call_left(),
+                Stage::Left => {
+                    if !told {
+                        self.report_blindly(&call);
+                    }
+                    self.shared.call_done();
+                }
             }
         }
         self.count_untold();
@@ -69,22 +73,13 @@ impl Keeper {
 
     /// Reports a call by what its registers say.
     fn report_blindly(&mut self, call: &Notification) {
-        let wire = self.wires.wire(call);
         self.status.tripwires += 1;
-        self.tell(&What::Tripwire {
-            process: Process {
-                pid: call.tid as i32,
-                ..Process::default()
-            },
-            ancestors: Vec::new(),
-            fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
-            syscall: wire.syscall.clone(),
-            profile: wire.profile.clone(),
-            number: call.number.into(),
-            arch: arch_of(call).0.into(),
-            args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
-            errno: errno_name(wire.errno),
-        });
+        let process = Process {
+            pid: call.tid as i32,
+            ..Process::default()
+        };
+        let what = self.wires.event(call, process, Vec::new());
+        self.tell(&what);
     }
 
     /// A call where there is no watcher, or the end of the last process under a filter.
@@ -104,6 +99,7 @@ impl Keeper {
             self.report_blindly(&call);
         } else {
             self.shared.leave_out_call(call.number);
+            self.tell_later();
         }
     }
 

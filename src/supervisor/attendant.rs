@@ -23,6 +23,9 @@ const GIVES_UP: u32 = 3;
 /// Longest wait after watchers that did not even get ready.
 const MOST_WAIT: Duration = Duration::from_secs(1);
 
+/// Threads that are asked for their streams.
+const MOST_THREADS: usize = 1024;
+
 /// The watcher as the keeper knows it.
 #[derive(Default)]
 pub(super) struct Attendant {
@@ -36,6 +39,8 @@ pub(super) struct Attendant {
     pub(super) failed: Option<String>,
     /// There is none, and the keeper refuses by itself.
     alone: bool,
+    /// It took too long over one thing, and is ended for that.
+    late: bool,
 }
 
 impl Keeper {
@@ -95,7 +100,8 @@ impl Keeper {
             .as_ref()
             .map(|files| files.each_ref().map(AsRawFd::as_raw_fd));
         let bell = self.bell.as_fd().as_raw_fd();
-        let mut kept = vec![link.as_raw_fd(), bell];
+        let watchdog = self.watchdog.as_fd().as_raw_fd();
+        let mut kept = vec![link.as_raw_fd(), bell, watchdog];
         kept.extend(listeners.iter().map(|(_, number)| *number));
         kept.extend(files.iter().chain(tasks.iter().flatten()));
         let own = |number: RawFd| match fds::inherited(number) {
@@ -120,10 +126,15 @@ impl Keeper {
             tasks: tasks.map(|numbers| numbers.map(own)),
             scene: self.scene.clone(),
             began: began.collect(),
-            root: self.home.path.clone(),
             keeper: parent as i32,
         };
-        watcher::run(tools, &self.shared, &self.rules, &self.wires)
+        watcher::run(
+            tools,
+            &self.shared,
+            &self.rules,
+            &self.wires,
+            &self.watchdog,
+        )
     }
 
     /// Sends an order. A watcher that does not read is ended: another one begins with everything.
@@ -178,6 +189,14 @@ impl Keeper {
         }
     }
 
+    /// The watcher has had its time for one thing; or, not `expired`, it was done with it meanwhile.
+    pub(super) fn watchdog_barked(&mut self, expired: bool) {
+        if expired {
+            self.attendant.late = true;
+            self.end_attendant();
+        }
+    }
+
     /// Serves one request; false where there is none.
     pub(super) fn attendant_asks(&mut self, token: u64) -> bool {
         let Some(Source::Link(link)) = self.sources.get(&token) else {
@@ -186,12 +205,20 @@ impl Keeper {
         let packet = match socket::receive(link, link::LARGEST) {
             Ok(packet) if !packet.bytes.is_empty() => packet,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
-            // Its end is told by the other descriptor.
+            // Its end is told by the other descriptor. One that lives all the same can be given no more
+            // listeners, and nothing would answer their calls.
             _ => {
+                self.end_attendant();
                 self.remove(token);
                 return false;
             }
         };
+        if !packet.fds.iter().all(fds::is_path_only) {
+            // Nothing of ours passes an open file. To close it may mean to wait for the container.
+            packet.fds.into_iter().for_each(std::mem::forget);
+            self.end_attendant();
+            return false;
+        }
         match Request::decode(&packet.bytes) {
             Ok(Request::Ready) => {
                 self.attendant.ready = true;
@@ -221,6 +248,9 @@ impl Keeper {
     }
 
     /// Which of a process's standard streams are network sockets; only of the container's.
+    ///
+    /// Nobody tells which of its threads executes. Each may have descriptors of its own (clone(2)
+    /// without CLONE_FILES), and where the first one has ended it has none: so all are asked.
     fn network_streams(&self, pid: i32) -> u64 {
         let Ok(held) = pidfd::open(pid) else {
             return 0;
@@ -228,9 +258,18 @@ impl Keeper {
         if !self.is_ours(pid) {
             return 0;
         }
-        (0..3)
-            .filter(|number| pidfd::get_fd(&held, *number).is_ok_and(|fd| socket::is_network(&fd)))
-            .fold(0, |bits, number| bits | 1 << number)
+        let mut bits = 0;
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+        let threads = threads.into_iter().flatten().flatten();
+        let threads = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for thread in threads.take(MOST_THREADS) {
+            for number in 0..3 {
+                if bits >> number & 1 == 0 && is_network(&held, pid, thread, number) {
+                    bits |= 1 << number;
+                }
+            }
+        }
+        bits
     }
 
     /// Whether the process is in the container's control group.
@@ -248,8 +287,12 @@ impl Keeper {
             while self.attendant_asks(link) {}
             self.remove(link);
         }
-        let was_ready = self.attendant.ready;
-        let how = ended.map_or_else(|| "ended".into(), |how| how.to_string());
+        let (was_ready, late) = (self.attendant.ready, self.attendant.late);
+        let how = match ended {
+            Some(_) if late => "took too long over one thing".into(),
+            Some(how) => how.to_string(),
+            None => "ended".into(),
+        };
         let failures = self.attendant.failures + u32::from(!was_ready);
         let mut failed = self.attendant.failed.take();
         if failures >= GIVES_UP {
@@ -336,4 +379,32 @@ impl Keeper {
         let token = self.add(Source::Listener(listener), flags);
         self.order(&Order::Listener { token }, &[number]);
     }
+}
+
+/// Whether a thread's descriptor is a network socket. Where the kernel holds no threads but first ones
+/// (before 6.9), any socket of another one counts.
+///
+/// Only a socket is ever taken: to close a copy of a file may mean to wait for whoever serves it, who
+/// may be the container (FUSE asks its server at each close). And it is not waited for at its close,
+/// which is the last one where the container closes its own meanwhile.
+fn is_network(process: &OwnedFd, pid: i32, thread: i32, number: RawFd) -> bool {
+    let place = format!("/proc/{pid}/task/{thread}");
+    let is_socket = std::fs::read_link(format!("{place}/fd/{number}"))
+        .is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:["));
+    if !is_socket {
+        return false;
+    }
+    let held = match pidfd::open_thread(thread) {
+        Ok(held) => held,
+        Err(error) => return error.raw_os_error() == Some(libc::EINVAL),
+    };
+    // Still that process's thread, now that it is held.
+    if pidfd::has_ended(process) || !std::path::Path::new(&place).exists() {
+        return false;
+    }
+    pidfd::get_fd(&held, number).is_ok_and(|fd| {
+        let network = socket::is_network(&fd);
+        let _ = socket::forget_linger(&fd);
+        network
+    })
 }

@@ -15,6 +15,9 @@ use crate::control::{Answer, Ask, LARGEST, Request, VERSION};
 use crate::seal::Rlimit;
 use crate::sys::socket::{self, Packet};
 
+/// Most processes that are told at once.
+const MOST_PIDS: usize = 5000;
+
 /// Most clients at a time; more wait in the kernel's queue.
 const MOST_CLIENTS: usize = 64;
 
@@ -98,7 +101,9 @@ impl Keeper {
             }
             Ask::Processes => {
                 let pids = self.cgroup.as_ref().map(Cgroup::members);
-                let pids = pids.unwrap_or_default();
+                let mut pids = pids.unwrap_or_default();
+                // As many as one packet takes.
+                pids.truncate(MOST_PIDS);
                 self.send(token, &Answer::Processes { pids }, &[]);
             }
             Ask::Freeze { freeze, evidence } => {

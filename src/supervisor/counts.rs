@@ -3,13 +3,16 @@
 //! to the watcher, which knows the occasions.
 
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 
+use super::bucket::Bucket;
 use super::keeper::{Keeper, Source, Timer};
+use super::link::Order;
 use super::rules;
 use super::sensors;
+use crate::cgroup::Cgroup;
 use crate::detect::{Response, Sensor};
 use crate::event::Action;
 
@@ -25,8 +28,7 @@ pub(super) struct Seen {
     oom_kills: u64,
     /// Looks that are left after the last time that memory was short.
     looks: usize,
-    tokens: f64,
-    filled: Instant,
+    bucket: Bucket,
     pub(super) responses_left_out: u64,
 }
 
@@ -35,8 +37,7 @@ impl Default for Seen {
         Seen {
             oom_kills: 0,
             looks: LOOKS.len(),
-            tokens: BURST,
-            filled: Instant::now(),
+            bucket: Bucket::new(BURST, PER_SECOND),
             responses_left_out: 0,
         }
     }
@@ -45,15 +46,7 @@ impl Default for Seen {
 impl Seen {
     /// Whether one more line that the container causes at will may be written.
     pub(super) fn admits(&mut self) -> bool {
-        let now = Instant::now();
-        let gained = now.duration_since(self.filled).as_secs_f64() * PER_SECOND;
-        self.filled = now;
-        self.tokens = (self.tokens + gained).min(BURST);
-        let admitted = self.tokens >= 1.0;
-        if admitted {
-            self.tokens -= 1.0;
-        }
-        admitted
+        self.bucket.admits()
     }
 }
 
@@ -67,9 +60,15 @@ impl Keeper {
     /// # Errors
     /// A rule asks for what the container's control groups do not tell.
     pub(super) fn watch_counts(&mut self) -> Result<(), String> {
-        let Some(cgroup) = &self.cgroup else {
+        let Some(cgroup) = self.cgroup.take() else {
             return Ok(());
         };
+        let watched = self.watch_counts_of(&cgroup);
+        self.cgroup = Some(cgroup);
+        watched
+    }
+
+    fn watch_counts_of(&mut self, cgroup: &Cgroup) -> Result<(), String> {
         let failed = |sensor: Sensor, error: std::io::Error| {
             format!(
                 "its profile has a rule on {}, which the container's control groups do not tell ({error}); give it such a group, or remove the rule",
@@ -81,6 +80,11 @@ impl Keeper {
                 .task_files()
                 .map_err(|error| failed(Sensor::ProcessCount, error))?;
             self.tasks = Some(files.map(OwnedFd::from));
+            // cgroup v1 tells nobody.
+            if let Ok(watch) = cgroup.watch_tasks() {
+                let flags = watch.flags;
+                self.add(Source::Tasks(watch), flags | EpollFlags::EPOLLERR);
+            }
         }
         if self.wants(Sensor::OomKill) {
             self.counts.oom_kills = cgroup.oom_kills().unwrap_or(0);
@@ -91,6 +95,19 @@ impl Keeper {
             self.add(Source::Oom(watch), flags | EpollFlags::EPOLLERR);
         }
         Ok(())
+    }
+
+    /// The container's limit refused a task: the watcher looks at the numbers.
+    pub(super) fn tasks_refused(&mut self, token: u64) {
+        let taken = match self.sources.get(&token) {
+            Some(Source::Tasks(watch)) => watch.take(),
+            _ => return,
+        };
+        if taken.is_err() {
+            // The group is gone, which would be told for ever.
+            self.remove(token);
+        }
+        self.order(&Order::Count, &[]);
     }
 
     /// Memory was short.
@@ -140,6 +157,7 @@ impl Keeper {
                 self.tell(&what);
             } else {
                 self.shared.leave_out_rule(finding.rule);
+                self.tell_later();
             }
             if let Some(action) = action.filter(|_| finding.due) {
                 self.act(action, finding.rule, 0, Vec::new());

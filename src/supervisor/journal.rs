@@ -140,8 +140,7 @@ impl Journal {
     /// Writes one event whose [`What`] was composed elsewhere. It is not parsed, but must not become two
     /// lines, or none.
     pub(super) fn write_body(&mut self, body: &[u8]) {
-        let whole = body.starts_with(b"{") && body.ends_with(b"}") && body.len() > 2;
-        if !whole || body.contains(&b'\n') {
+        if !super::body::is_event(body) {
             return self.lose(1, "the watcher wrote something else than an event");
         }
         self.seq += 1;

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::timerfd::TimerFd;
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 
 use super::attendant::Attendant;
 use super::journal::Journal;
 use super::link::Scene;
 use super::respond::{Collector, Freezing};
+use super::sentinel::Sentinel;
 use super::session::{self, Session};
-use super::shared::{Kind, Shared};
-use super::tripwire::{Tripwires, syscall_name};
+use super::shared::{Kind, MOST_ENTRIES, Shared};
+use super::tripwire::Tripwires;
 use super::{Passed, Sealed, StartError, look, rules};
 use crate::cgroup::{Cgroup, Watch};
 use crate::control::Answer;
@@ -25,6 +27,8 @@ use crate::sys::{pidfd, process};
 
 /// How long events that were left out are gathered before they are told.
 const GATHER: Duration = Duration::from_secs(1);
+/// How long after a start its last clients have gone.
+const SETTLES: Duration = Duration::from_millis(500);
 /// How long a watcher may take to report the last of it.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -47,11 +51,17 @@ pub(super) enum Source {
     Bell(OwnedFd),
     /// The fanotify group, where there is no watcher.
     Files(OwnedFd),
+    /// Tasks that the container's limit refused.
+    Tasks(Watch),
     Oom(Watch),
+    /// The watcher takes too long over one thing.
+    Watchdog(Rc<TimerFd>),
     /// The host's clock was set.
     Clock(TimerFd),
     /// Evidence is being collected.
     Collector(Collector),
+    /// The sentinel's end.
+    Sentinel(OwnedFd),
 }
 
 /// A process whose end is waited for.
@@ -87,6 +97,10 @@ pub(super) enum Timer {
     Evidence,
     /// The watcher does not finish.
     LastWords,
+    /// Whatever started has started: now begins the long sleep.
+    Rest,
+    /// Post a sentinel: the one before has ended.
+    Sentinel,
 }
 
 /// The whole of it.
@@ -106,11 +120,13 @@ pub(super) struct Keeper {
     pub(super) wires: Tripwires,
     pub(super) shared: Shared,
     pub(super) bell: EventFd,
+    /// The watcher winds it up before what may take long, and stops it afterwards.
+    pub(super) watchdog: Rc<TimerFd>,
     /// The fanotify group; the watcher reads it.
     pub(super) files: Option<OwnedFd>,
     pub(super) attendant: Attendant,
     pub(super) on_loss: OnLoss,
-    pub(super) sentinel: Option<OwnedFd>,
+    pub(super) sentinel: Option<Sentinel>,
     pub(super) workload: Workload,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) scene: Option<Scene>,
@@ -118,6 +134,8 @@ pub(super) struct Keeper {
     pub(super) tasks: Option<[OwnedFd; 2]>,
     pub(super) counts: super::counts::Seen,
     pub(super) freezing: Option<Freezing>,
+    /// When evidence was collected last.
+    pub(super) collected_at: Option<Instant>,
     /// Notification of the last event taken from the ring.
     pub(super) reported: u64,
     /// There is no workload and there will be none: what was asked before is answered, then it ends.
@@ -139,6 +157,12 @@ impl Keeper {
             .map_err(|errno| StartError::System("make an epoll instance", errno.into()))?;
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|errno| StartError::System("make an eventfd", errno.into()))?;
+        let watchdog = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
+        )
+        .map_err(|errno| StartError::System("make a timer", errno.into()))?;
+        let watchdog = Rc::new(watchdog);
         let status = empty_status(record);
         home.write_status(&status)?;
         let mut keeper = Keeper {
@@ -157,6 +181,7 @@ impl Keeper {
             timers: Vec::new(),
             status,
             bell,
+            watchdog,
             files: passed.files,
             attendant: Attendant::default(),
             sentinel: None,
@@ -168,6 +193,7 @@ impl Keeper {
             tasks: None,
             counts: Default::default(),
             freezing: None,
+            collected_at: None,
             reported: 0,
             ending: false,
             leaving: false,
@@ -179,17 +205,21 @@ impl Keeper {
             Source::Bell(bell.map_err(system("copy an eventfd"))?),
             EpollFlags::EPOLLIN,
         );
+        let watchdog = Source::Watchdog(Rc::clone(&keeper.watchdog));
+        keeper.add(watchdog, EpollFlags::EPOLLIN);
         keeper.add(Source::Control(passed.control), EpollFlags::EPOLLIN);
         let session = Session::workload(passed.channel, !record.parked);
         keeper.add(Source::Session(Box::new(session)), EpollFlags::EPOLLIN);
-        keeper.attend();
         keeper.journal.make_room();
         Ok(keeper)
     }
 
     /// Serves until the container is gone.
     pub(super) fn serve(&mut self) {
+        // Before there are two of them: what is free now is copied for the watcher otherwise.
         process::give_back_memory();
+        self.attend();
+        self.drain();
         while !self.finished {
             self.turn();
         }
@@ -198,10 +228,9 @@ impl Keeper {
 
     /// Waits for something to happen, and answers it.
     fn turn(&mut self) {
-        self.drain();
         let mut events = [EpollEvent::empty(); 16];
         let deadline = self.next_deadline();
-        let patience = if self.ending || !self.shared.may_sleep() {
+        let patience = if self.ending || !self.shared.may_sleep(self.waits_for(Timer::LeftOut)) {
             EpollTimeout::ZERO
         } else {
             patience(deadline)
@@ -222,6 +251,8 @@ impl Keeper {
         for event in &events[..count] {
             self.answer(event.data(), event.events());
         }
+        // After what the watcher asked for: an end does not wait for the disk.
+        self.drain();
         if deadline.is_some() {
             self.expire(Instant::now());
         }
@@ -247,9 +278,15 @@ impl Keeper {
             Some(Source::Files(_)) => {
                 self.refuse_files();
             }
+            Some(Source::Tasks(_)) => self.tasks_refused(token),
             Some(Source::Oom(_)) => self.out_of_memory(token),
+            Some(Source::Watchdog(timer)) => {
+                let expired = nix::unistd::read(timer.as_fd(), &mut [0; 8]);
+                self.watchdog_barked(expired.is_ok());
+            }
             Some(Source::Clock(_)) => self.clock_was_set(token),
             Some(Source::Collector(_)) => self.collected(token),
+            Some(Source::Sentinel(_)) => self.sentinel_ended(token),
             // Removed earlier in the same batch of events.
             None => {}
         }
@@ -288,7 +325,13 @@ impl Keeper {
         self.timers.retain(|(_, held)| *held != timer);
     }
 
-    fn waits_for(&self, timer: Timer) -> bool {
+    /// What was needed to start something is soon not needed any more.
+    pub(super) fn rest_soon(&mut self) {
+        self.forget(Timer::Rest);
+        self.after(SETTLES, Timer::Rest);
+    }
+
+    pub(super) fn waits_for(&self, timer: Timer) -> bool {
         self.timers.iter().any(|(_, held)| *held == timer)
     }
 
@@ -319,6 +362,8 @@ impl Keeper {
                 Timer::Thaw => self.freeze_is_over(),
                 Timer::Evidence => self.evidence_is_late(),
                 Timer::LastWords => self.finished = true,
+                Timer::Rest => process::give_back_memory(),
+                Timer::Sentinel => self.post_sentinel_again(),
             }
         }
     }
@@ -330,9 +375,12 @@ impl Keeper {
         self.count();
     }
 
-    /// Takes what the watcher has put into the ring.
+    /// Takes what the watcher has put into the ring, and not without end what it goes on to put there.
     pub(super) fn drain(&mut self) {
-        while let Some(entry) = self.shared.take() {
+        for _ in 0..MOST_ENTRIES {
+            let Some(entry) = self.shared.take() else {
+                break;
+            };
             // Its process may have been let go, and not yet told of.
             self.hear_pipes();
             match entry.kind {
@@ -346,7 +394,14 @@ impl Keeper {
             self.journal.write_body(&entry.body);
             self.count();
         }
-        if self.shared.left_out() && !self.waits_for(Timer::LeftOut) {
+        if !self.waits_for(Timer::LeftOut) && self.shared.left_out() {
+            self.after(GATHER, Timer::LeftOut);
+        }
+    }
+
+    /// Something was left out by the keeper itself.
+    pub(super) fn tell_later(&mut self) {
+        if !self.waits_for(Timer::LeftOut) {
             self.after(GATHER, Timer::LeftOut);
         }
     }
@@ -370,10 +425,11 @@ impl Keeper {
     /// Tells what was left out, if anything.
     pub(super) fn tell_left_out(&mut self) {
         self.forget(Timer::LeftOut);
+        let _ = self.shared.left_out();
         let mut told = Vec::new();
         for (number, count) in self.shared.take_left_calls() {
             self.status.tripwires = self.status.tripwires.saturating_add(count);
-            told.push((count, format!("tripwire {}", syscall_name(number))));
+            told.push((count, format!("tripwire {}", self.wires.name(number))));
         }
         for (number, count) in self.shared.take_left_rules() {
             self.status.detections = self.status.detections.saturating_add(count);
@@ -449,7 +505,8 @@ impl Keeper {
             let Ok(pidfd) = pidfd::open(pid) else {
                 continue;
             };
-            if self.is_watched(pid) || look::has_ended(pid) {
+            // Asked of the whole process: its first thread may have ended before the others.
+            if self.is_watched(pid) || pidfd::has_ended(&pidfd) {
                 continue;
             }
             let process = Process {
@@ -517,11 +574,13 @@ impl Source {
             | Source::Attendant(fd)
             | Source::Bell(fd)
             | Source::Files(fd)
+            | Source::Sentinel(fd)
             | Source::Pipe(fd, _) => fd.as_fd(),
+            Source::Watchdog(timer) => timer.as_fd(),
             Source::Clock(timer) => timer.as_fd(),
             Source::Session(session) => session.channel.as_fd(),
             Source::Watched(watched) => watched.pidfd.as_fd(),
-            Source::Oom(watch) => watch.fd.as_fd(),
+            Source::Tasks(watch) | Source::Oom(watch) => watch.fd.as_fd(),
             Source::Collector(collector) => collector.pidfd.as_fd(),
         }
     }
@@ -533,21 +592,8 @@ fn empty_status(record: &Record) -> Status {
         version: state::VERSION,
         supervisor: own,
         supervisor_start_time: look::start_time(own).unwrap_or(0),
-        pid: 0,
-        start_time: 0,
-        report: None,
         journal: record.journal.clone(),
-        events: 0,
-        tripwires: 0,
-        sessions: 0,
-        watcher: 0,
-        watcher_restarts: 0,
-        detections: 0,
-        suppressed: 0,
-        lost: 0,
-        journal_error: None,
-        frozen: None,
-        evidence: None,
+        ..Status::default()
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) enum Order {
     Reply { serial: u64, value: u64 },
     /// Report what there is, and end.
     Finish,
+    /// Look at the number of tasks.
+    Count,
 }
 
 /// What the watcher compares with.
@@ -91,6 +93,7 @@ impl Order {
                 out.u64(*value);
             }
             Order::Finish => out.u32(5),
+            Order::Count => out.u32(6),
         }
         out.finish()
     }
@@ -116,6 +119,7 @@ impl Order {
                 value: input.u64()?,
             },
             5 => Order::Finish,
+            6 => Order::Count,
             _ => return Err(DecodeError::Range("order")),
         };
         input.end()?;
@@ -209,6 +213,7 @@ mod tests {
                 value: 6,
             },
             Order::Finish,
+            Order::Count,
         ];
         for order in orders {
             let packet = order.encode();

@@ -1,12 +1,14 @@
 //! What /proc and the cgroup hierarchy tell of the container's processes, seen from the host.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 
 use crate::event::{self, Ancestor, Process};
 use crate::sys::process::stat;
+use crate::sys::statx;
 
 pub(super) use crate::state::start_time;
 
@@ -38,9 +40,17 @@ pub(super) fn read_all(fd: &OwnedFd) -> io::Result<Vec<u8>> {
 
 /// Whether `pid` runs the very file that `program` is.
 pub(super) fn runs(pid: i32, program: &OwnedFd) -> io::Result<bool> {
-    let exe = fs::metadata(format!("/proc/{pid}/exe"))?;
     let own = stat(program)?;
-    Ok(exe.dev() == own.st_dev && exe.ino() == own.st_ino)
+    Ok(executable(pid)? == (own.st_dev, own.st_ino))
+}
+
+/// Device and inode of what a process executes, as far as the kernel knows them: whoever serves its file
+/// system (FUSE) may be somebody who never answers.
+pub(super) fn executable(pid: i32) -> io::Result<(u64, u64)> {
+    let path = CString::new(format!("/proc/{pid}/exe"))?;
+    let stat = statx::cached_path(&path)?;
+    let (major, minor) = stat.device;
+    Ok((libc::makedev(major, minor), stat.inode))
 }
 
 pub(super) fn status(pid: i32) -> io::Result<Seen> {
@@ -145,13 +155,17 @@ impl Image {
     }
 }
 
-/// What runs in a process now; none where it has ended.
+/// What runs in a process now; none where it has ended, or where the kernel has not yet laid down its
+/// arguments (fields 48 and 49).
 pub(super) fn image(pid: i32) -> Option<Image> {
-    let exe = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
-    Some(Image {
-        device: exe.dev(),
-        inode: exe.ino(),
-        arguments: stat_fields(pid)?.get(45)?.parse().ok()?,
+    let (device, inode) = executable(pid).ok()?;
+    let fields = stat_fields(pid)?;
+    let number = |at: usize| fields.get(at)?.parse().ok();
+    let (arguments, end): (u64, u64) = (number(45)?, number(46)?);
+    (end > arguments).then_some(Image {
+        device,
+        inode,
+        arguments,
     })
 }
 
@@ -221,19 +235,6 @@ pub(super) fn file(path: String, stat: &libc::stat) -> event::File {
     }
 }
 
-/// The lines of /proc/PID/cgroup.
-pub(super) fn cgroup_lines(pid: i32) -> Option<String> {
-    text(&format!("/proc/{pid}/cgroup")).ok()
-}
-
-/// Whether the process is a zombie or gone.
-pub(super) fn has_ended(pid: i32) -> bool {
-    match stat_fields(pid) {
-        Some(fields) => matches!(fields.first().map(String::as_str), Some("Z" | "X")),
-        None => true,
-    }
-}
-
 /// Exit code of a zombie (proc_pid_stat(5), field 52), as a shell would tell it.
 pub(super) fn zombie_code(pid: i32) -> Option<i32> {
     let fields = stat_fields(pid)?;
@@ -289,13 +290,23 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = child.id() as i32;
-        let other = super::image(pid).unwrap();
+        let other = settled(pid);
         assert_ne!(other, image);
         let words = arguments(pid).unwrap();
         assert_eq!(words, ["/bin/sh", "-c", "read line", "a\u{1b}b", ""]);
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(arguments(pid), None);
+    }
+
+    /// A parent goes on before the kernel has laid down the arguments of its child.
+    fn settled(pid: i32) -> Image {
+        loop {
+            if let Some(image) = image(pid) {
+                return image;
+            }
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -306,6 +317,7 @@ mod tests {
             .stdin(std::process::Stdio::piped())
             .spawn()
             .unwrap();
+        settled(child.id() as i32);
         let told = arguments(child.id() as i32).unwrap();
         assert!(serde_json::to_vec(&told).unwrap().len() < LONGEST_ARGUMENTS + 100);
         assert!(told.last().unwrap().ends_with('…'));
@@ -326,7 +338,6 @@ mod tests {
         while !named() {
             std::thread::yield_now();
         }
-        assert!(!has_ended(pid));
         assert_eq!(thread_group(pid), Some(pid));
         assert_eq!(process(pid).ppid, std::process::id() as i32);
         drop(child.stdin.take());
@@ -334,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_process_is_known_as_ended() {
+    fn an_ended_process_tells_its_code_until_it_is_reaped() {
         let mut child = std::process::Command::new("/bin/sh")
             .args(["-c", "exit 3"])
             .spawn()
@@ -346,9 +357,8 @@ mod tests {
             nix::poll::PollFlags::POLLIN,
         )];
         nix::poll::poll(&mut polled, nix::poll::PollTimeout::NONE).unwrap();
-        assert!(has_ended(pid));
         assert_eq!(zombie_code(pid), Some(3));
         child.wait().unwrap();
-        assert!(has_ended(pid));
+        assert_eq!(zombie_code(pid), None);
     }
 }

@@ -1,11 +1,15 @@
 //! What the fanotify group looks at: set once, while init waits for its word and nothing of the image
 //! has run.
 //!
-//! * The root's file system, where it is an overlay: made for this container alone, so all of it may
-//!   be marked, and whatever path or mount leads there is seen.
+//! * The root's file system, where it is an overlay that is there as a whole and not this process's own
+//!   root: made for this container alone, so all of it may be marked, and whatever path or mount leads
+//!   there is seen. (Part of an overlay is a folder of the host's: nodes in containers such as kind have
+//!   one for their root, and engines without snapshots bind a folder of it.)
 //! * Every other mount that can execute: the mount only. Its file system may be the host's, and a mark
-//!   on that would see the host's own executions. Another mount of the same files would not be seen;
-//!   a container has no way to make one (mount(2) is denied in every Landlock domain).
+//!   on that would see the host's own executions. Another mount of the same files is not seen. mount(2)
+//!   is denied in every Landlock domain, but unshare(2) and clone(2) with CLONE_NEWNS copy all mounts and
+//!   open_tree(2) copies one, and Landlock denies none of them: that is seccomp's business. Nor is what
+//!   is mounted later and propagates into the container.
 //! * A service account's token mount, for openings.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -16,7 +20,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use super::keeper::Keeper;
 use super::link::{Order, Scene};
 use crate::cgroup::Cgroup;
-use crate::detect::{Response, Rule, Sensor};
+use crate::detect::{OnLoss, Response, Rule, Sensor};
 use crate::oci::mountinfo;
 use crate::sys::{fanotify, process};
 
@@ -46,9 +50,10 @@ impl Keeper {
     pub(super) fn meet(&mut self, pid: i32) -> Result<(), String> {
         let watched = !self.rules.is_empty();
         let cgroup = Cgroup::of(pid);
-        if let (true, Err(error)) = (watched, &cgroup) {
+        let ended = self.on_loss == OnLoss::Kill;
+        if let (true, Err(error)) = (watched || ended, &cgroup) {
             return Err(format!(
-                "its processes cannot be told from others: {error}; give it a cgroupsPath, or a profile without `detect`"
+                "its processes cannot be told from others: {error}; give it a cgroupsPath, or a profile without `detect` and `on_supervisor_loss: kill`"
             ));
         }
         self.cgroup = cgroup.ok();
@@ -83,8 +88,14 @@ impl Keeper {
         let Some(group) = &self.files else {
             return Ok(());
         };
+        if shares_mounts(pid)
+            .map_err(|error| format!("cannot tell its mounts from the host's: {error}"))?
+        {
+            return Err("it has no mounts of its own, and the host's are not watched; use a profile without `detect`".into());
+        }
         let text = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"))
             .map_err(|error| format!("cannot read its mounts: {error}"))?;
+        let own = own_root().map_err(|error| format!("cannot tell the host's root: {error}"))?;
         let mounts = mountinfo::read(&text)
             .map_err(|line| format!("cannot understand line {line} of its mounts"))?;
         let failed = |path: &Path, error: std::io::Error| {
@@ -98,7 +109,10 @@ impl Keeper {
                 if WITHOUT_PROGRAMS.contains(&mount.fstype.as_str()) || mount.no_exec {
                     continue;
                 }
-                let overlay = mount.point == Path::new("/") && mount.fstype == "overlay";
+                let overlay = mount.point == Path::new("/")
+                    && mount.fstype == "overlay"
+                    && mount.root == Path::new("/")
+                    && mount.device != own;
                 let what = if overlay {
                     fanotify::Mark::Filesystem
                 } else {
@@ -159,6 +173,20 @@ fn mask<'a>(rules: impl Iterator<Item = &'a Rule>, told: u64, asked: u64) -> Opt
     } else {
         asked
     })
+}
+
+/// Whether the process is where this one is: its mounts are then the host's.
+fn shares_mounts(pid: i32) -> std::io::Result<bool> {
+    let space = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/mnt"));
+    Ok(space(&pid.to_string())? == space("self")?)
+}
+
+/// Device of the file system that this process has at `/`, as mountinfo spells it.
+fn own_root() -> std::io::Result<String> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mounts = mountinfo::read(&text).map_err(|_| std::io::ErrorKind::InvalidData)?;
+    let root = mounts.iter().rfind(|mount| mount.point == Path::new("/"));
+    Ok(root.map(|mount| mount.device.clone()).unwrap_or_default())
 }
 
 fn open_root(pid: i32) -> std::io::Result<OwnedFd> {

@@ -23,6 +23,8 @@
 
 mod alone;
 mod attendant;
+mod body;
+mod bucket;
 mod clock;
 mod control;
 mod counts;
@@ -130,12 +132,27 @@ impl Passed {
     }
 }
 
+/// Descriptors that a watcher can have use for: it holds up to 1280 processes and threads, and an
+/// execution that it has no descriptor for is refused.
+const DESCRIPTORS: u64 = 4096;
+
+/// Raises the soft limit, which engines leave at 1024. Where the hard one is lower, that has to do.
+fn enough_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < DESCRIPTORS
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS.min(hard), hard);
+    }
+}
+
 /// Supervises the container whose home is `path` until it is gone.
 ///
 /// # Errors
 /// [`StartError`] where it could not begin; the container then never gets its word.
 pub fn run(path: &Path) -> Result<(), StartError> {
     fds::cloexec_from(FIRST_FD).map_err(|error| StartError::System("keep descriptors", error))?;
+    enough_descriptors();
     let (home, identity) = Home::open(path)?;
     let record = home.read_record()?;
     let passed = Passed::take(&record)?;

@@ -5,7 +5,7 @@
 //! be frozen (cgroup v1). It has a deadline; a container that does not freeze by then is ended. Engines
 //! do not see it: their probes and sessions fail, and the kubelet restarts the container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ use crate::control::Answer;
 use crate::detect::{Freeze, Then};
 use crate::event::{Action, What};
 use crate::state::{Archives, Frozen};
-use crate::sys::{confine, pidfd, process, spawn};
+use crate::sys::{confine, fds, pidfd, process, spawn};
 
 /// A container that is not frozen by then is ended.
 const FREEZES_WITHIN: Duration = Duration::from_secs(2);
@@ -30,6 +30,9 @@ const FREEZES_AFTER: Duration = Duration::from_millis(1);
 const COLLECTS_WITHIN: Duration = Duration::from_secs(60);
 /// And what is not there by then is left out.
 const COLLECTS_UNTIL: Duration = Duration::from_secs(40);
+
+/// How often a rule's freeze has evidence collected: a container that is thawed can be the cause again.
+const COLLECTS_EACH: Duration = Duration::from_secs(60);
 
 /// What the collector may: see processes of any user, and read what belongs to them.
 const COLLECTORS: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
@@ -61,7 +64,11 @@ pub(super) struct Collector {
 
 impl Keeper {
     /// A rule's response.
-    pub(super) fn act(&mut self, action: Action, rule: usize, pid: i32, mut fds: Vec<OwnedFd>) {
+    pub(super) fn act(&mut self, action: Action, rule: usize, pid: i32, mut files: Vec<OwnedFd>) {
+        // The container is gone, and its group may be another one's by now.
+        if self.is_leaving() {
+            return;
+        }
         let Some(rule) = self.rules.get(rule) else {
             return;
         };
@@ -75,7 +82,7 @@ impl Keeper {
             Action::Freeze => {
                 let cause = Some(pid).filter(|pid| *pid > 0);
                 // Refused: it is frozen already, for as long as whoever froze it said.
-                let _ = self.freeze(by, Some(freeze), true, cause, fds.pop(), None);
+                let _ = self.freeze(by, Some(freeze), true, cause, files.pop(), None);
             }
             Action::Thaw | Action::Evidence => {}
         }
@@ -85,8 +92,7 @@ impl Keeper {
         // A container can have this at will, one process after the other.
         if action == Action::KillProcess && !self.counts.admits() {
             self.counts.responses_left_out += 1;
-            self.after(Duration::from_secs(1), Timer::LeftOut);
-            return;
+            return self.tell_later();
         }
         self.tell(&What::Response {
             action,
@@ -120,6 +126,7 @@ impl Keeper {
     }
 
     fn not_frozen(&mut self) {
+        self.end_freezes_sentinel();
         self.forget(Timer::Freezing);
         self.forget(Timer::Thaw);
         self.status.frozen = None;
@@ -144,7 +151,8 @@ impl Keeper {
             .as_ref()
             .ok_or("its control group is not known yet")?;
         if let Err(error) = cgroup.freeze() {
-            let failed = format!("cannot freeze: {error}");
+            let failed =
+                format!("its control group does not stop: {error}; `mantlet kill` ends it");
             let _ = cgroup.thaw();
             self.responded(Action::Freeze, by.clone(), None, Some(failed.clone()));
             if client.is_none() {
@@ -179,8 +187,13 @@ impl Keeper {
             }
             other => {
                 let failed = match other {
-                    Err(error) => format!("cannot tell whether it is frozen: {error}"),
-                    _ => format!("it is not frozen after {} s", FREEZES_WITHIN.as_secs()),
+                    Err(error) => format!(
+                        "its control group does not tell whether it stands still: {error}; `mantlet kill` ends it"
+                    ),
+                    _ => format!(
+                        "it does not stand still after {} s: a task of it is stuck in the kernel; `mantlet kill` ends it",
+                        FREEZES_WITHIN.as_secs()
+                    ),
                 };
                 let (by, clients) = (freezing.by.clone(), std::mem::take(&mut freezing.clients));
                 self.responded(Action::Freeze, by.clone(), None, Some(failed.clone()));
@@ -218,6 +231,7 @@ impl Keeper {
             then: freeze.map(|freeze| freeze.then),
         });
         self.write_status();
+        self.post_freezes_sentinel(freeze.map(|freeze| freeze.then));
         self.responded(Action::Freeze, by.clone(), None, None);
         if evidence {
             self.collect(by, cause, file, clients);
@@ -245,7 +259,8 @@ impl Keeper {
             return Err("it is not frozen by mantlet".into());
         }
         if let Err(error) = cgroup_thaw(self) {
-            let failed = format!("cannot thaw: {error}");
+            let failed =
+                format!("its control group does not go on: {error}; `mantlet kill` ends it");
             self.responded(Action::Thaw, by, None, Some(failed.clone()));
             return Err(failed);
         }
@@ -273,7 +288,7 @@ impl Keeper {
     /// What a person asks for on the control socket.
     pub(super) fn serve_person(&mut self, client: u64, ask: PersonAsks) {
         if self.status.pid == 0 && !matches!(ask, PersonAsks::Kill) {
-            let message = "the container does not run".to_owned();
+            let message = "it does not run; start it first".to_owned();
             return self.send(client, &Answer::Refused { message }, &[]);
         }
         let by = PERSON.to_owned();
@@ -301,7 +316,8 @@ impl Keeper {
         self.send(client, &answer, &[]);
     }
 
-    /// Has evidence collected, by a process of its own that can read and write nothing else.
+    /// Has evidence collected, by a process of its own that reads all there is and writes the archive
+    /// alone.
     fn collect(
         &mut self,
         by: String,
@@ -323,7 +339,7 @@ impl Keeper {
             evidence: None,
         });
         for client in clients {
-            let message = format!("no evidence: {failed}");
+            let message = failed.clone();
             self.send(client, &Answer::Refused { message }, &[]);
         }
     }
@@ -335,6 +351,11 @@ impl Keeper {
         file: Option<OwnedFd>,
         clients: &[u64],
     ) -> Result<(), String> {
+        let lately = |at: Instant| at.elapsed() < COLLECTS_EACH;
+        if by != PERSON && self.collected_at.is_some_and(lately) {
+            return Err("there is an archive of less than a minute ago".into());
+        }
+        self.collected_at = Some(Instant::now());
         let busy = self
             .sources
             .values()
@@ -368,8 +389,16 @@ impl Keeper {
             }
             spawn::Fork::Child => {
                 let _ = process::set_name(c"mantlet-evidenc");
-                let prepared = process::die_with_parent(parent)
-                    .and_then(|()| confine::drop_privileges(0, 0, &COLLECTORS));
+                // Not the group: whoever holds it can let executions through, and keeps them waiting
+                // where nobody answers. Not root's uid: what root owns, root writes to without any
+                // capability. The wish to die comes last, because a change of user takes it away.
+                let mut kept = vec![out.as_raw_fd()];
+                kept.extend(file.as_ref().map(AsRawFd::as_raw_fd));
+                let prepared = fds::close_all_but(3, &mut kept)
+                    .and_then(|()| {
+                        confine::drop_privileges(confine::UID, confine::UID, &COLLECTORS)
+                    })
+                    .and_then(|()| process::die_with_parent(parent));
                 let collect = || {
                     prepared?;
                     evidence::collect(&self.evidence_scene(pids, by, cause, file), out)

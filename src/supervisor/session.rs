@@ -17,7 +17,7 @@ use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Ou
 use crate::control::Answer;
 use crate::event::{self, Report, What};
 use crate::seal::{Rlimit, rights};
-use crate::sys::{pidfd, process, seccomp, socket};
+use crate::sys::{pidfd, seccomp, socket};
 
 /// Bytes kept of init's reason; a path in it can be as long as the kernel takes.
 const LONGEST_REASON: usize = 8192;
@@ -520,16 +520,13 @@ impl Keeper {
         self.write_status();
         self.watch(peer.pidfd, workload, first, true);
         self.conclude(kind, client, Answer::Running { pid: peer.pid });
-        // Now begins the long sleep.
-        process::give_back_memory();
+        self.rest_soon();
     }
 
     /// What runs in the container's first process now is what may use its token.
     fn meet_entrypoint(&mut self, pid: i32) {
-        use std::os::unix::fs::MetadataExt;
-        let exe = std::fs::metadata(format!("/proc/{pid}/exe"));
-        if let (Some(scene), Ok(exe)) = (&mut self.scene, exe) {
-            scene.entrypoint = (exe.dev(), exe.ino());
+        if let (Some(scene), Ok(exe)) = (&mut self.scene, look::executable(pid)) {
+            scene.entrypoint = exe;
             self.tell_scene();
         }
     }

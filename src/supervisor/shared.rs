@@ -43,10 +43,9 @@ const CALL: usize = 64;
 const FILE: usize = 192;
 /// Executions that the watcher has taken and not yet told.
 const IN_HAND: usize = 224;
-/// Of each bucket: what is left in it, and when that was reckoned.
-const BUCKETS: usize = 256;
-const LEFT_CALLS: usize = BUCKETS + BUCKET_COUNT * 16;
-const BUCKET_COUNT: usize = 3;
+/// Of each allowance: what is left of it, and when that was reckoned. Those by rule lie behind the counts.
+const ALLOWANCES: usize = 232;
+const LEFT_CALLS: usize = 272;
 /// System calls counted one by one: all of every architecture have lower numbers.
 const MOST_CALLS: usize = 512;
 const LEFT_RULES: usize = LEFT_CALLS + MOST_CALLS * 8;
@@ -57,8 +56,20 @@ const RING: usize = 48 * 1024;
 pub(super) const LARGEST: usize = 16 * 1024;
 /// Before each event: its length, its kind, the notification that it reports.
 const ENTRY: usize = 16;
+/// Most events that lie in the ring at a time. Who takes more in one go takes what was put in
+/// meanwhile, and a watcher that is not ours any more puts in without end.
+pub(super) const MOST_ENTRIES: usize = RING / ENTRY;
 
 const _: () = assert!(CALL + seccomp::SLOT <= LEFT_ANY && FILE + fanotify::SLOT <= IN_HAND);
+
+/// How far the call in hand is. It is reported where the ring has its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Waits,
+    Answered,
+    /// The next watcher is to report it.
+    Left,
+}
 
 /// What an entry of the ring is, for the keeper's counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,28 +79,24 @@ pub(super) enum Kind {
     Other,
 }
 
-/// How many events of one kind a container may cause at once, and how fast that fills again. It outlives
-/// a watcher: whoever could end one must not get a full bucket for it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bucket {
-    number: usize,
-    burst: f64,
-    per_second: f64,
+/// Lines of one kind. Neither kinds nor rules take from each other: a flood of one must not hide another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lines {
+    Calls,
+    Ends,
+    /// Detections of the rule of this number.
+    Of(usize),
 }
 
-impl Bucket {
-    const fn new(number: usize, burst: f64, per_second: f64) -> Bucket {
-        assert!(number < BUCKET_COUNT);
-        Bucket {
-            number,
-            burst,
-            per_second,
+impl Lines {
+    /// How many a container may cause at once, and how fast that fills again.
+    fn rate(self) -> (f64, f64) {
+        match self {
+            Lines::Calls => (200.0, 20.0),
+            Lines::Ends => (500.0, 100.0),
+            Lines::Of(_) => (200.0, 40.0),
         }
     }
-
-    pub(super) const CALLS: Bucket = Bucket::new(0, 200.0, 20.0);
-    pub(super) const DETECTIONS: Bucket = Bucket::new(1, 500.0, 100.0);
-    pub(super) const ENDS: Bucket = Bucket::new(2, 500.0, 100.0);
 }
 
 /// An event that the watcher has committed.
@@ -114,7 +121,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Room for these rules.
     pub(super) fn new(rules: &[Rule]) -> io::Result<Shared> {
-        let mut at = LEFT_RULES + rules.len() * 8;
+        let mut at = LEFT_RULES + rules.len() * 24;
         let mut windows = Vec::with_capacity(rules.len());
         for rule in rules {
             windows.push(at);
@@ -149,14 +156,27 @@ impl Shared {
         seccomp::receive_into(listener, &self.region, CALL)
     }
 
-    /// The call in hand, which listener it came by, and whether it was answered.
-    pub(super) fn call(&self) -> Option<(Notification, u64, bool)> {
+    /// The call in hand, which listener it came by, and how far it is.
+    pub(super) fn call(&self) -> Option<(Notification, u64, Stage)> {
         let call = seccomp::notification_at(&self.region, CALL).filter(|call| call.id != 0)?;
-        Some((call, self.get(CALL_OF), self.get(CALL_ANSWERED) != 0))
+        Some((call, self.get(CALL_OF), self.stage()))
+    }
+
+    fn stage(&self) -> Stage {
+        match self.get(CALL_ANSWERED) {
+            0 => Stage::Waits,
+            1 => Stage::Answered,
+            _ => Stage::Left,
+        }
     }
 
     pub(super) fn call_answered(&self) {
         self.set(CALL_ANSWERED, 1);
+    }
+
+    /// It was answered, and a watcher that ended left its report to the next one.
+    pub(super) fn call_left(&self) {
+        self.set(CALL_ANSWERED, 2);
     }
 
     /// It was answered and reported.
@@ -180,6 +200,11 @@ impl Shared {
     /// It was answered.
     pub(super) fn file_done(&self) {
         self.region.clear(FILE, fanotify::SLOT);
+    }
+
+    /// Whether the keeper is to hear of what is left out: once until it has asked.
+    fn leaves_out(&self) -> bool {
+        self.region.u64_at(LEFT_ANY).swap(1, SeqCst) == 0
     }
 
     /// The event of the call in hand is in the ring.
@@ -210,17 +235,17 @@ impl Shared {
             return false;
         }
         self.set(at, count);
-        self.set(LEFT_ANY, 1);
+        self.leaves_out();
         true
     }
 
     /// Counts one more, the call in hand where there is one.
-    fn count(&self, at: usize) {
+    fn count(&self, at: usize) -> bool {
         let count = self.get(at).wrapping_add(1);
         self.set(COUNTED_AT, at as u64);
         self.set(COUNTED, count);
         self.set(at, count);
-        self.set(LEFT_ANY, 1);
+        self.leaves_out()
     }
 
     /// What was counted since this was asked the last time.
@@ -230,19 +255,25 @@ impl Shared {
         now.wrapping_sub(before)
     }
 
-    /// Counts a call whose event is left out.
-    pub(super) fn leave_out_call(&self, number: i32) {
+    /// Counts a call whose event is left out. True: the keeper does not know yet that there is anything.
+    pub(super) fn leave_out_call(&self, number: i32) -> bool {
         let number = usize::try_from(number)
             .unwrap_or(MOST_CALLS)
             .min(MOST_CALLS - 1);
-        self.count(LEFT_CALLS + number * 8);
+        self.count(LEFT_CALLS + number * 8)
     }
 
-    /// Whether one more event of a kind may be told, at `now` milliseconds of any steady clock.
-    pub(super) fn admits(&self, bucket: Bucket, now: u64) -> bool {
-        let at = BUCKETS + bucket.number * 16;
-        let gained = now.saturating_sub(self.get(at + 8)) as f64 / 1000.0 * bucket.per_second;
-        let tokens = (f64::from_bits(self.get(at)) + gained).min(bucket.burst);
+    /// Whether one more line may be told, at `now` milliseconds of any steady clock; it is taken then. It
+    /// outlives a watcher: whoever could end one must not get a full allowance for it.
+    pub(super) fn admits(&self, lines: Lines, now: u64) -> bool {
+        let at = match lines {
+            Lines::Calls => ALLOWANCES,
+            Lines::Ends => ALLOWANCES + 16,
+            Lines::Of(rule) => LEFT_RULES + self.windows.len() * 8 + rule * 16,
+        };
+        let (burst, per_second) = lines.rate();
+        let gained = now.saturating_sub(self.get(at + 8)) as f64 / 1000.0 * per_second;
+        let tokens = (f64::from_bits(self.get(at)) + gained).min(burst);
         let admitted = tokens >= 1.0;
         self.set(at, (tokens - f64::from(u8::from(admitted))).to_bits());
         self.set(at + 8, now);
@@ -256,24 +287,22 @@ impl Shared {
 
     /// How many it had, when it ended.
     pub(super) fn take_in_hand(&self) -> u64 {
-        self.region
-            .u64_at(IN_HAND)
-            .swap(0, Relaxed)
-            .min(u64::from(u16::MAX))
+        let count = self.region.u64_at(IN_HAND).swap(0, Relaxed);
+        count.min(u64::from(u16::MAX))
     }
 
     /// The same for a rule.
-    pub(super) fn leave_out_rule(&self, rule: usize) {
+    pub(super) fn leave_out_rule(&self, rule: usize) -> bool {
         self.region
             .u64_at(LEFT_RULES + rule * 8)
             .fetch_add(1, Relaxed);
-        self.set(LEFT_ANY, 1);
+        self.leaves_out()
     }
 
     /// The same for the end of a process.
-    pub(super) fn leave_out_end(&self) {
+    pub(super) fn leave_out_end(&self) -> bool {
         self.region.u64_at(LEFT_ENDS).fetch_add(1, Relaxed);
-        self.set(LEFT_ANY, 1);
+        self.leaves_out()
     }
 
     /// Whether anything was left out since the last time that this was asked.
@@ -314,9 +343,9 @@ impl Shared {
             .collect()
     }
 
-    pub(super) fn overflowed(&self) {
+    pub(super) fn overflowed(&self) -> bool {
         self.region.u64_at(OVERFLOWS).fetch_add(1, Relaxed);
-        self.set(LEFT_ANY, 1);
+        self.leaves_out()
     }
 
     pub(super) fn take_overflows(&self) -> u64 {
@@ -329,16 +358,22 @@ impl Shared {
         let Some(at) = self.windows.get(rule) else {
             return 1;
         };
-        let total = self.region.u64_at(*at).fetch_add(1, Relaxed) + 1;
+        // The keeper judges too, and the count is anybody's: it wraps like the kernel's own.
+        let total = self
+            .region
+            .u64_at(*at)
+            .fetch_add(1, Relaxed)
+            .wrapping_add(1);
         if wanted.within_ms == 0 {
             return u32::try_from(total).unwrap_or(u32::MAX);
         }
         let room = u64::from(wanted.after);
         let stamp = |number: u64| at + 8 + (number % room) as usize * 8;
-        self.set(stamp(total - 1), now);
+        self.set(stamp(total.wrapping_sub(1)), now);
         let since = now.saturating_sub(wanted.within_ms);
         let kept = total.min(room);
-        let within = (0..kept).filter(|back| self.get(stamp(total - 1 - back)) >= since);
+        let within =
+            (0..kept).filter(|back| self.get(stamp(total.wrapping_sub(1 + back))) >= since);
         within.count() as u32
     }
 
@@ -360,11 +395,16 @@ impl Shared {
             entry[4..8].copy_from_slice(&(*kind as u32).to_le_bytes());
             entry[8..].copy_from_slice(&call.to_le_bytes());
             self.put(at, &entry);
-            self.put(at + ENTRY as u64, body);
-            at += size(body) as u64;
+            self.put(at.wrapping_add(ENTRY as u64), body);
+            at = at.wrapping_add(size(body) as u64);
         }
         self.set(HEAD, at);
         true
+    }
+
+    /// Whether the keeper had better come soon.
+    pub(super) fn fills(&self) -> bool {
+        self.get(HEAD).wrapping_sub(self.get(TAIL)) as usize > RING / 2
     }
 
     pub(super) fn dropped(&self) {
@@ -415,8 +455,8 @@ impl Shared {
         let mut call = [0; 8];
         call.copy_from_slice(&entry[8..]);
         let mut body = vec![0; length];
-        self.take_from(tail + ENTRY as u64, &mut body);
-        self.set(TAIL, tail + size as u64);
+        self.take_from(tail.wrapping_add(ENTRY as u64), &mut body);
+        self.set(TAIL, tail.wrapping_add(size as u64));
         Some(Entry {
             kind,
             call: u64::from_le_bytes(call),
@@ -441,10 +481,12 @@ impl Shared {
         self.region.read(self.ring, rest);
     }
 
-    /// Says that the keeper is about to sleep; false where something has come meanwhile.
-    pub(super) fn may_sleep(&self) -> bool {
+    /// Says that the keeper is about to sleep; false where something has come meanwhile. `knows`: it has
+    /// heard that something is left out.
+    pub(super) fn may_sleep(&self, knows: bool) -> bool {
         self.region.u64_at(ASLEEP).store(1, SeqCst);
-        self.region.u64_at(HEAD).load(SeqCst) == self.get(TAIL)
+        let more = self.region.u64_at(HEAD).load(SeqCst) != self.get(TAIL);
+        !more && (knows || self.region.u64_at(LEFT_ANY).load(SeqCst) == 0)
     }
 
     /// Whether the keeper sleeps and is to be woken; it is asked once a sleep.

@@ -4,17 +4,14 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use libseccomp::{ScmpArch, ScmpSyscall};
 use nix::errno::Errno;
 
+use crate::event::{Ancestor, Process, What};
 use crate::state::{Record, Tripwire};
 use crate::sys::seccomp::Notification;
 
 /// linux/audit.h AUDIT_ARCH_X86_64 and AUDIT_ARCH_AARCH64.
-const ARCHES: [(u32, &str, ScmpArch); 2] = [
-    (0xC000_003E, "x86_64", ScmpArch::X8664),
-    (0xC000_00B7, "aarch64", ScmpArch::Aarch64),
-];
+const ARCHES: [(u32, &str); 2] = [(0xC000_003E, "x86_64"), (0xC000_00B7, "aarch64")];
 
 /// What to answer.
 pub(super) struct Tripwires {
@@ -25,18 +22,11 @@ pub(super) struct Tripwires {
 
 impl Tripwires {
     pub(super) fn new(record: &Record) -> Tripwires {
-        let number = |name: &str| {
-            ScmpSyscall::from_name(name)
-                .ok()
-                .map(ScmpSyscall::as_raw_syscall)
-        };
         let mut answers: HashMap<i32, Vec<Rc<Tripwire>>> = HashMap::new();
         for wire in &record.tripwires {
-            if let Some(number) = number(&wire.syscall) {
-                answers
-                    .entry(number)
-                    .or_default()
-                    .push(Rc::new(wire.clone()));
+            if let Some(number) = wire.number {
+                let layers = answers.entry(number).or_default();
+                layers.push(Rc::new(wire.clone()));
             }
         }
         Tripwires { answers }
@@ -48,7 +38,8 @@ impl Tripwires {
         let wire = layers.and_then(|layers| crate::policy::speaking(layers, &call.args));
         wire.cloned().unwrap_or_else(|| {
             Rc::new(Tripwire {
-                syscall: name_of(call),
+                syscall: self.name(call.number),
+                number: Some(call.number),
                 errno: libc::EPERM,
                 profile: String::new(),
                 rules: Vec::new(),
@@ -56,35 +47,43 @@ impl Tripwires {
             })
         })
     }
+
+    /// What is told of a call that was refused.
+    pub(super) fn event(
+        &self,
+        call: &Notification,
+        process: Process,
+        ancestors: Vec<Ancestor>,
+    ) -> What {
+        let wire = self.wire(call);
+        What::Tripwire {
+            process,
+            ancestors,
+            fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
+            syscall: wire.syscall.clone(),
+            profile: wire.profile.clone(),
+            number: call.number.into(),
+            arch: arch_of(call).into(),
+            args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
+            errno: errno_name(wire.errno),
+        }
+    }
+
+    /// The name of a call that is notified.
+    pub(super) fn name(&self, number: i32) -> String {
+        let layers = self.answers.get(&number);
+        let wire = layers.and_then(|layers| layers.first());
+        wire.map_or_else(|| format!("syscall_{number}"), |wire| wire.syscall.clone())
+    }
 }
 
-pub(super) fn arch_of(call: &Notification) -> (&'static str, Option<ScmpArch>) {
-    ARCHES
-        .iter()
-        .find(|(audit, ..)| *audit == call.arch)
-        .map_or(("unknown", None), |(_, name, arch)| (*name, Some(*arch)))
-}
-
-pub(super) fn name_of(call: &Notification) -> String {
-    arch_of(call)
-        .1
-        .and_then(|arch| {
-            ScmpSyscall::from_raw_syscall(call.number)
-                .get_name_by_arch(arch)
-                .ok()
-        })
-        .unwrap_or_else(|| format!("syscall_{}", call.number))
-}
-
-/// The name of a call by its number on the native architecture.
-pub(super) fn syscall_name(number: i32) -> String {
-    ScmpSyscall::from_raw_syscall(number)
-        .get_name()
-        .unwrap_or_else(|_| format!("syscall_{number}"))
+fn arch_of(call: &Notification) -> &'static str {
+    let known = ARCHES.iter().find(|(audit, _)| *audit == call.arch);
+    known.map_or("unknown", |(_, name)| name)
 }
 
 /// The errno's symbol, as nix spells it; the number where it has none.
-pub(super) fn errno_name(errno: i32) -> String {
+fn errno_name(errno: i32) -> String {
     match Errno::from_raw(errno) {
         Errno::UnknownErrno => errno.to_string(),
         known => format!("{known:?}"),

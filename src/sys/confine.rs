@@ -13,7 +13,9 @@
 //!
 //! What stays possible, and is known: with CAP_SYS_PTRACE, `/proc/PID/root` leads into the files of
 //! any process that everybody may read, the host's too. Not to what is protected by a mode, and to
-//! nothing for writing.
+//! nothing for writing. And whoever holds a seccomp listener can let a call go on (the flag
+//! SECCOMP_USER_NOTIF_FLAG_CONTINUE lies in memory, where no filter sees it) and can answer the container
+//! in words: a watcher that was taken over lifts tripwires, and nothing else of a policy.
 
 mod calls;
 

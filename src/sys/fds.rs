@@ -17,6 +17,25 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A handle on the file that is open under `number` (O_PATH, open(2)): nobody reads or writes by it, and
+/// to close it asks nobody. Needs /proc.
+///
+/// # Errors
+/// Those of open(2).
+pub fn path_only(number: RawFd) -> io::Result<OwnedFd> {
+    use nix::fcntl::{OFlag, open};
+    let link = format!("/proc/self/fd/{number}");
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    Ok(open(link.as_str(), flags, nix::sys::stat::Mode::empty())?)
+}
+
+/// Whether it is such a handle.
+pub fn is_path_only(fd: impl AsFd) -> bool {
+    // SAFETY: fcntl(2) F_GETFL takes no argument and only looks.
+    let flags = unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_PATH != 0
+}
+
 /// Closes every descriptor from `first` on.
 ///
 /// # Errors
@@ -125,4 +144,20 @@ pub fn unplace(first: RawFd, end: RawFd) -> io::Result<()> {
         check(unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_is_told_from_an_open_file_and_leads_to_it() {
+        let file = std::fs::File::open("/proc/self/status").unwrap();
+        let handle = path_only(file.as_raw_fd()).unwrap();
+        assert!(!is_path_only(&file) && is_path_only(&handle));
+        let mut byte = 0_u8;
+        // SAFETY: read(2) writes at most one byte.
+        let count = unsafe { libc::read(handle.as_raw_fd(), (&raw mut byte).cast(), 1) };
+        assert_eq!(count, -1);
+    }
 }

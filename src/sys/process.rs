@@ -183,28 +183,30 @@ pub fn has_capabilities(fd: impl std::os::fd::AsFd) -> bool {
 }
 
 /// Gives back what a program that will sleep for long does not need: freed memory, which the C
-/// library would keep, and the pages of its own code, which come back from the page cache as they
-/// are executed.
+/// library would keep, and the pages of its own code and constants, which come back from the page
+/// cache as they are used.
 pub fn give_back_memory() {
     // SAFETY: malloc_trim(3) takes a number, is thread-safe, and touches only free memory.
     unsafe { libc::malloc_trim(0) };
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    if let Some((start, end)) = maps.lines().find_map(code) {
+    for (start, end) in maps.lines().filter_map(pristine) {
         let address = std::ptr::with_exposed_provenance_mut(start);
         // SAFETY: the range is a file mapping without write permission, as the kernel just told;
         // dropped pages of it are read again from the very same file (madvise(2), MADV_DONTNEED).
-        // Nothing patched it before: the programs are static and have no text relocations.
+        // Nothing patched it before: the programs are static and have no text relocations, and what
+        // is relocated once and then read-only (relro) does not lie at the file's beginning.
         unsafe { libc::madvise(address, end - start, libc::MADV_DONTNEED) };
     }
 }
 
-/// The range of a line of /proc/PID/maps (proc_pid_maps(5)) that is a program's code: executable,
-/// never written, and backed by a file, which the vdso is not.
-fn code(line: &str) -> Option<(usize, usize)> {
+/// The range of a line of /proc/PID/maps (proc_pid_maps(5)) that is as the program's file has it: its
+/// code, or the constants at the file's beginning. Backed by a file, which the vdso is not.
+fn pristine(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
-    let (mode, inode) = (fields.next()?, fields.nth(2)?);
-    if mode != "r-xp" || inode == "0" {
+    let (mode, offset, inode) = (fields.next()?, fields.next()?, fields.nth(1)?);
+    let constants = mode == "r--p" && offset.bytes().all(|digit| digit == b'0');
+    if !(mode == "r-xp" || constants) || inode == "0" {
         return None;
     }
     let number = |text| usize::from_str_radix(text, 16).ok();
@@ -299,16 +301,18 @@ mod tests {
     }
 
     #[test]
-    fn only_a_files_code_counts_as_code() {
+    fn only_what_was_never_written_is_pristine() {
         let line = "00257000-00360000 r-xp 00056000 fe:00 917 /usr/bin/program";
-        assert_eq!(code(line), Some((0x25_7000, 0x36_0000)));
+        assert_eq!(pristine(line), Some((0x25_7000, 0x36_0000)));
+        let constants = "00200000-00257000 r--p 00000000 fe:00 917 /usr/bin/program";
+        assert_eq!(pristine(constants), Some((0x20_0000, 0x25_7000)));
         for other in [
             "00360000-00365000 r--p 0015f000 fe:00 917 /usr/bin/program",
             "00360000-00365000 rwxp 0015f000 fe:00 917 /usr/bin/program",
             "7fba0000-7fbb0000 r-xp 00000000 00:00 0 [vdso]",
             "",
         ] {
-            assert_eq!(code(other), None, "{other}");
+            assert_eq!(pristine(other), None, "{other}");
         }
     }
 

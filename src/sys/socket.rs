@@ -86,6 +86,19 @@ pub fn is_network(fd: impl AsFd) -> bool {
     told == 0 && matches!(domain, libc::AF_INET | libc::AF_INET6)
 }
 
+/// Has close(2) wait for nobody (SO_LINGER, socket(7)): whoever closes a socket last waits as long as
+/// its owner wished, non-blocking or not.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub fn forget_linger(fd: impl AsFd) -> io::Result<()> {
+    let off = libc::linger {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    Ok(setsockopt(&fd, sockopt::Linger, &off)?)
+}
+
 /// Sends one packet, whole.
 ///
 /// # Errors

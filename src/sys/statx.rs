@@ -35,11 +35,22 @@ pub struct Stat {
 /// # Errors
 /// Those of statx(2) (4.11).
 pub fn cached(dir: impl AsFd, path: &CStr) -> io::Result<Stat> {
+    ask(dir.as_fd().as_raw_fd(), path)
+}
+
+/// The same of an absolute path.
+///
+/// # Errors
+/// Those of statx(2).
+pub fn cached_path(path: &CStr) -> io::Result<Stat> {
+    ask(libc::AT_FDCWD, path)
+}
+
+fn ask(dir: std::os::fd::RawFd, path: &CStr) -> io::Result<Stat> {
     let flags = libc::AT_STATX_DONT_SYNC | libc::AT_EMPTY_PATH | libc::AT_NO_AUTOMOUNT;
     let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
     // SAFETY: the structure is plain integers, for which zero is a value.
     let mut out: libc::statx = unsafe { std::mem::zeroed() };
-    let dir = dir.as_fd().as_raw_fd();
     // SAFETY: statx(2) reads the NUL-terminated path and writes one `struct statx`, which `out` is.
     check(unsafe { libc::statx(dir, path.as_ptr(), flags, mask, &raw mut out) }.into())?;
     let (seconds, nanos) = (out.stx_ctime.tv_sec, out.stx_ctime.tv_nsec);

@@ -8,8 +8,11 @@ use std::process::{Output, Stdio};
 use mantlet::event::{Event, What};
 use serde_json::{Value, json};
 
+mod alarms;
+mod events;
 mod node;
 mod respond;
+mod schema;
 mod supervisor;
 mod tree;
 

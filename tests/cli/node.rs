@@ -180,14 +180,7 @@ pub fn status(pid: u32, journal: &Path) -> Status {
         events: 4,
         tripwires: 2,
         sessions: 1,
-        watcher: 0,
-        watcher_restarts: 0,
-        detections: 0,
-        suppressed: 0,
-        lost: 0,
-        journal_error: None,
-        frozen: None,
-        evidence: None,
+        ..Status::default()
     }
 }
 

@@ -301,6 +301,23 @@ fn evidence_prints_its_path_and_copies_it_where_nothing_is() {
 }
 
 #[test]
+fn what_was_put_in_an_archives_place_is_not_copied() {
+    let (node, home) = node();
+    let archive = node.path.join("made.tar");
+    std::os::unix::fs::symlink("/etc/passwd", &archive).unwrap();
+    let answer = Answer::Done {
+        evidence: Some(archive),
+    };
+    let supervisor = Supervisor::answering(&home, vec![answer]);
+    let copy = node.path.join("copy.tar");
+    let output = node.run(&["evidence", "web-1", "-o", copy.to_str().unwrap()]);
+    code(&output, 1);
+    assert!(err(&output).contains("cannot open "), "{}", err(&output));
+    assert!(!copy.exists());
+    drop(supervisor.heard());
+}
+
+#[test]
 fn archives_are_listed_with_container_time_and_size() {
     let node = Node::new();
     let none = node.run(&["evidence", "--list"]);
@@ -310,7 +327,7 @@ fn archives_are_listed_with_container_time_and_size() {
     assert_eq!(out(&none).trim(), "[]");
     let folder = node.log().join("evidence");
     fs::create_dir_all(&folder).unwrap();
-    let name = "0123456789abcdef-web-1-20260101T000000Z.tar";
+    let name = "0123456789abcdef-web-1-20260101T000000.000Z.tar";
     fs::write(folder.join(name), vec![0; 3000]).unwrap();
     for other in [".half.tar", "notes.txt"] {
         fs::write(folder.join(other), "").unwrap();

@@ -51,6 +51,31 @@ fn a_program_that_was_made_after_the_start_is_refused_and_one_of_the_image_runs(
     }
 }
 
+/// Of such a process cgroup v1 (the world of crun) says that it is nobody's.
+#[test]
+fn a_process_whose_first_thread_has_ended_is_the_containers_all_the_same() {
+    for world in [World::runc(), World::crun()] {
+        for (respond, code) in [("deny", "code 1\n"), ("kill-process", "code 137\n")] {
+            let script = "cp /bin/harmless /tmp/new; hostile leaderless /tmp/new work; echo code $?; \
+                          exec harmless stay";
+            let bundle = site(
+                world,
+                &format!("detect: [{{on: drift, respond: {respond}}}]"),
+            )
+            .args(["sh", "-c", script])
+            .up();
+            prints(&bundle, "code");
+            let output = bundle.output();
+            assert!(output.contains(code), "{respond}: {output}");
+            let event = detected(&bundle, "drift");
+            assert_eq!(event["file"]["path"], "/tmp/new", "{event}");
+            for response in of_type(&bundle, "response") {
+                assert!(response.get("failed").is_none(), "{response}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_execution_is_told_with_its_program_arguments_parent_and_user() {
     let script = "harmless work one two; exec harmless stay";

@@ -49,4 +49,5 @@ mod sessions;
 mod special;
 mod table;
 mod trace;
+mod upgrade;
 mod workloads;

@@ -5,12 +5,15 @@
  *                                  "NAME: signal 31" and 128 + the signal's number
  *     hostile all NAME...          several in turn, each in a child; exit code: how many worked
  *     hostile list                 every name
+ *     hostile leaderless PROGRAM [ARGUMENT...]   executes it after its first thread has ended; exit code:
+ *                                  the program's, or the errno's number
  *     hostile nothing              exits with 0; euid-zero: with 0 where the effective user is root;
  *                                  holds-chown: where it holds CAP_CHOWN
  *     hostile status|fds|env|argv|limits|mounts|cwd   facts about itself
  */
 #include "attack.h"
 #include <linux/capability.h>
+#include <pthread.h>
 
 static const struct attack *const tables[] = {
 	kernel_attacks, file_attacks, mount_attacks, execute_attacks,
@@ -73,6 +76,24 @@ static int holds(int capability)
 	return syscall(SYS_capget, &head, sets) == 0 && sets[0].effective & 1U << capability;
 }
 
+static void *execute_later(void *argv)
+{
+	char **words = argv;
+	usleep(100 * 1000);
+	execv(words[0], words);
+	_exit(errno);
+}
+
+/* Its first thread ends, and another one executes the program: for cgroup v1 the process is in no group
+ * then, and has no descriptors. */
+static void leaderless(char **argv)
+{
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, execute_later, argv))
+		_exit(errno);
+	syscall(SYS_exit, 0);
+}
+
 int main(int argc, char **argv)
 {
 	/* Lines leave whole: a child that is killed must not print its parent's. */
@@ -82,6 +103,8 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "all"))
 		return all(argv + 2);
 	/* What a dropped copy of this program is run with: its exit code is all that is asked. */
+	if (!strcmp(argv[1], "leaderless") && argc > 2)
+		leaderless(argv + 2);
 	if (!strcmp(argv[1], "nothing"))
 		return 0;
 	if (!strcmp(argv[1], "euid-zero"))

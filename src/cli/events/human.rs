@@ -34,12 +34,13 @@ fn told(event: &Event) -> (String, Vec<String>) {
             restarts,
             denied,
         } => plain(format!(
-            "{} ({}) and was replaced, {restarts} so far; what it had in hand was denied{}",
-            ink("watcher ended", Ink::Odd),
+            "{} {}, and another one took over, {restarts} so far{}",
+            ink("watcher", Ink::Odd),
             escape(ended),
-            denied
-                .as_ref()
-                .map_or_else(String::new, |what| format!(": {}", escape(what)))
+            denied.as_ref().map_or_else(String::new, |what| format!(
+                "; denied, as it had that in hand: {}",
+                escape(what)
+            ))
         )),
         What::Lost { count, cause } => plain(format!(
             "{} {count} events that could not be written: {}",
@@ -222,11 +223,11 @@ fn response(what: &What) -> (String, Vec<String>) {
         || "every process".to_owned(),
         |pid| format!("process {pid}"),
     );
-    let (did, to_do) = match action {
-        Action::KillProcess | Action::KillContainer => ("killed", "kill"),
-        Action::Freeze => ("FROZE", "freeze"),
-        Action::Thaw => ("thawed", "thaw"),
-        Action::Evidence => ("collected evidence of", "collect evidence of"),
+    let (did, to_do, of) = match action {
+        Action::KillProcess | Action::KillContainer => ("killed", "kill", of),
+        Action::Freeze => ("FROZE", "freeze", of),
+        Action::Thaw => ("thawed", "thaw", of),
+        Action::Evidence => ("collected", "collect", "evidence".to_owned()),
     };
     let by = escape(by);
     let line = match failed {

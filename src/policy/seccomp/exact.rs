@@ -339,6 +339,10 @@ pub fn tripwire(profile: &Profile, name: &str) -> Option<Tripwire> {
     let conditional = others.into_iter().map(|rule| rule.args);
     Some(Tripwire {
         syscall: name.into(),
+        number: match table::lookup(name) {
+            Lookup::Number(number) => i32::try_from(number).ok(),
+            Lookup::Elsewhere | Lookup::Unknown => None,
+        },
         errno: errno.unwrap_or(libc::EPERM),
         profile: profile.name.clone(),
         rules: tripwires.into_iter().map(|rule| rule.args).collect(),

@@ -16,6 +16,9 @@ use nix::sys::stat::Mode;
 
 use crate::sys::statx::{self, Stat};
 
+/// Threads among which a living one is looked for.
+const MOST_THREADS: usize = 4096;
+
 /// `/proc/PID` of one process.
 pub(super) struct Folder {
     pub(super) pid: i32,
@@ -37,9 +40,39 @@ impl Text {
 }
 
 impl Folder {
+    /// Where the process's first thread has ended and others go on, a folder of one of those: they have
+    /// what it had, and it has nothing any more.
+    ///
     /// # Errors
     /// There is no such process.
     pub(super) fn open(pid: i32) -> io::Result<Folder> {
+        let first = Folder::of_first(pid)?;
+        if !first.is_zombie() {
+            return Ok(first);
+        }
+        let (threads, _) = first.numbers("task", MOST_THREADS).unwrap_or_default();
+        let living = threads.into_iter().find_map(|thread| {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let name = format!("task/{thread}");
+            let dir = openat(&first.dir, name.as_str(), flags, Mode::empty()).ok()?;
+            let folder = Folder { pid, dir };
+            (!folder.is_zombie()).then_some(folder)
+        });
+        Ok(living.unwrap_or(first))
+    }
+
+    /// What cannot be read counts as one.
+    fn is_zombie(&self) -> bool {
+        let Ok(stat) = self.read("stat", 4096) else {
+            return true;
+        };
+        // Field 3, behind a name that may hold any byte.
+        let end = stat.bytes.iter().rposition(|byte| *byte == b')');
+        let state = end.and_then(|end| stat.bytes.get(end + 2));
+        matches!(state, None | Some(b'Z' | b'X'))
+    }
+
+    fn of_first(pid: i32) -> io::Result<Folder> {
         let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let dir = std::os::unix::fs::OpenOptionsExt::custom_flags(
             std::fs::OpenOptions::new().read(true),

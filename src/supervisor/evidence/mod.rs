@@ -50,8 +50,7 @@ use manifest::{Manifest, Process};
 use mounts::{Known, Mounts};
 use programs::Programs;
 
-use super::look;
-use crate::cgroup::is_told_by;
+use crate::cgroup::{is_member, is_told_by};
 use crate::event::Identity;
 use crate::state;
 use crate::sys::{memfd, statx};
@@ -201,8 +200,8 @@ impl Collection<'_> {
                 }
             };
             // Asked while it is held: the pid cannot be given to another process between the two.
-            let text = || look::cgroup_lines(pid).unwrap_or_default();
-            let foreign = |line| !is_told_by(line, &text());
+            let ours = |line| is_member(pid, |text| is_told_by(line, text));
+            let foreign = |line| ours(line) != Some(true);
             if self.scene.cgroup.is_some_and(foreign) {
                 let what = format!("processes/{pid}");
                 self.manifest
@@ -399,7 +398,7 @@ impl Collection<'_> {
         let mut programs = Programs::new(known(), scene.init, scene.started, scene.until);
         let none = Mounts::default();
         if let Some(file) = &scene.refused {
-            programs.keep_refused(file, &mut self.archive, &mut self.manifest)?;
+            programs.keep_refused(file, &self.mounts, &mut self.archive, &mut self.manifest)?;
         }
         for at in 0..self.folders.len() {
             if facts::has_ended(&self.manifest.processes[at]) {

@@ -129,13 +129,15 @@ impl<'a> Programs<'a> {
     }
 
     /// Copies the file that was not executed because of what this is about. It may have no name and no
-    /// process any more.
+    /// process any more. The watcher names it, who can name any file of the host: it has to be executable
+    /// and to lie where some process of the container's sees a mount.
     ///
     /// # Errors
     /// The archive cannot be written.
     pub(super) fn keep_refused(
         &mut self,
         held: &OwnedFd,
+        spaces: &BTreeMap<u64, Mounts>,
         archive: &mut Archive,
         manifest: &mut Manifest,
     ) -> io::Result<()> {
@@ -147,8 +149,16 @@ impl<'a> Programs<'a> {
                 return Ok(());
             }
         };
+        let seen = spaces.values().find(|mounts| mounts.of(&stat).is_some());
+        let Some(mounts) = seen.filter(|_| stat.mode & 0o111 != 0) else {
+            manifest.lacks(
+                name,
+                "it is not read: it is no executable of the container's",
+            );
+            return Ok(());
+        };
         let mut file = None;
-        let digest = self.digest(held, &stat, &Mounts::default(), &mut file);
+        let digest = self.digest(held, &stat, mounts, &mut file);
         let (digest, file) = match (digest, file) {
             (Ok(digest), Some(file)) => (digest, file),
             (Err(why), _) => {

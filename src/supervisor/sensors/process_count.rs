@@ -1,7 +1,8 @@
 //! More tasks than the profile expects, or more than the container's limit permits.
 //!
-//! The number is looked at whenever a program is executed or a wire tripped; the limit's refusals
-//! wake the supervisor themselves. Processes that merely fork, below the limit, are not seen.
+//! The numbers are looked at whenever a program is executed, a wire tripped or a process that was seen
+//! before has ended. Nobody tells when they change, so processes that merely fork are not seen until
+//! then, not even where the limit refuses them: the usual fork bomb executes nothing.
 
 use super::Seen;
 use crate::detect::Rule;

@@ -123,11 +123,11 @@ fn a_call_whose_watcher_ended_while_it_counted_is_counted_once() {
 #[test]
 fn an_allowance_fills_again_and_no_watcher_begins_with_a_full_one() {
     let shared = Shared::new(&[]).unwrap();
-    let burst = (0..300).filter(|_| shared.admits(Bucket::CALLS, 1_000_000));
+    let burst = (0..300).filter(|_| shared.admits(Lines::Calls, 1_000_000));
     assert_eq!(burst.count(), 200);
-    let later = (0..300).filter(|_| shared.admits(Bucket::CALLS, 1_000_500));
+    let later = (0..300).filter(|_| shared.admits(Lines::Calls, 1_000_500));
     assert_eq!(later.count(), 10);
-    assert!(shared.admits(Bucket::ENDS, 1_000_500), "each has its own");
+    assert!(shared.admits(Lines::Ends, 1_000_500), "each has its own");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Notified calls: each is a denial, decided on registers alone, and answered whatever else happens.
 //!
-//! The event is committed before the answer: a caller that goes on, or is killed, finds its call
-//! reported. Known threads cost one poll(2) and one read(2) for that.
+//! What was received lies in shared memory until it has been answered and reported, so a watcher that
+//! ends in between loses neither. Known threads cost one poll(2) and one read(2).
 
 use std::time::Duration;
 
@@ -11,8 +11,7 @@ use std::os::fd::AsFd;
 
 use super::super::rules;
 use super::super::sensors::Seen;
-use super::super::shared::{Bucket, Kind};
-use super::super::tripwire::{arch_of, errno_name};
+use super::super::shared::{Kind, Lines};
 use super::Watcher;
 use crate::event::What;
 use crate::sys::seccomp::{self, Notification};
@@ -37,47 +36,41 @@ impl Watcher<'_> {
         let Ok(call) = self.shared.receive(listener, token) else {
             return;
         };
-        self.report(&call);
         let errno = self.wires.wire(&call).errno;
-        if let Some(listener) = self.listeners.get(&token) {
-            // ENOENT: the caller was killed meanwhile, perhaps by us.
-            let _ = seccomp::deny(listener, call.id, errno);
-        }
-        self.shared.call_answered();
+        let answer = |watcher: &mut Self| {
+            if let Some(listener) = watcher.listeners.get(&token) {
+                // ENOENT: the caller was killed meanwhile, perhaps by us.
+                let _ = seccomp::deny(listener, call.id, errno);
+            }
+            watcher.shared.call_answered();
+        };
+        self.report(&call, Some(answer));
         self.shared.call_done();
         self.slow_down();
     }
 
-    /// Tells of a call, and has done what its rules ask for. What an earlier watcher has done of it is not
-    /// done again.
-    pub(super) fn report(&mut self, call: &Notification) {
+    /// Tells of a call, and has done what its rules ask for. `answer` comes as soon as nothing asks for
+    /// more than a denial: a process that is to be ended does not hear it, and one that is not does not
+    /// wait for the journal. Who it was is looked up before, because it may end at once. What an earlier
+    /// watcher has done of it is not done again.
+    pub(super) fn report(&mut self, call: &Notification, answer: Option<impl FnOnce(&mut Self)>) {
         let wire = self.wires.wire(call);
         let (told, counted) = (self.shared.is_call_told(), self.shared.is_call_counted());
-        let tells = !told && !counted && self.admits(Bucket::CALLS);
+        let tells = !told && !counted && self.admits(Lines::Calls);
         let judges = !self.rules.is_empty() && !self.shared.is_call_judged();
         if !told && !counted && !tells {
-            self.shared.leave_out_call(call.number);
             self.hammered += 1;
-            self.ring();
+            self.due |= self.shared.leave_out_call(call.number);
         }
-        if !tells && !judges {
+        let known = (tells || judges).then(|| self.who(call.tid as i32));
+        let mut answer = answer;
+        if !judges && let Some(answer) = answer.take() {
+            answer(self);
+        }
+        let Some((process, ancestors)) = known else {
             return;
-        }
-        let (process, ancestors) = self.who(call.tid as i32);
-        let tripwire = tells.then(|| {
-            let (arch, _) = arch_of(call);
-            What::Tripwire {
-                process: process.clone(),
-                ancestors: ancestors.clone(),
-                fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
-                syscall: wire.syscall.clone(),
-                profile: wire.profile.clone(),
-                number: call.number.into(),
-                arch: arch.into(),
-                args: call.args.iter().map(|arg| format!("{arg:#x}")).collect(),
-                errno: errno_name(wire.errno),
-            }
-        });
+        };
+        let tripwire = tells.then(|| self.wires.event(call, process.clone(), ancestors.clone()));
         let seen = Seen::Call {
             name: &wire.syscall,
             args: &call.args,
@@ -96,16 +89,18 @@ impl Watcher<'_> {
         let mut events: Vec<(Kind, &What)> = Vec::new();
         events.extend(tripwire.iter().map(|what| (Kind::Tripwire, what)));
         events.extend(detections.iter().map(|what| (Kind::Detection, what)));
-        if tripwire.is_some() {
+        if tells {
             self.hammered = 0;
         }
         if !events.is_empty() && self.tell_all(call.id, &events) {
             self.shared.call_told();
         }
         if judges {
-            // Before the answer: a process that is to be ended does not see one.
             self.respond(&findings, process.pid, None);
             self.shared.call_judged();
+            if let Some(answer) = answer {
+                answer(self);
+            }
             self.count_tasks();
         }
     }

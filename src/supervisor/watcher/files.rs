@@ -7,9 +7,7 @@
 //! A last descriptor that is closed lets everything through: what must never run is Landlock's
 //! business (`execute`), not this one's.
 
-use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use super::super::look;
@@ -45,7 +43,7 @@ pub(super) struct Pending {
 /// ends in `/`. Only the container's processes execute what is marked, so it was one of them.
 fn has_ended(pid: i32, held: Option<&OwnedFd>) -> bool {
     held.is_some_and(|held| pidfd::has_ended(held.as_fd()))
-        || fs::read_link(format!("/proc/{pid}/exe")).is_err()
+        || std::fs::read_link(format!("/proc/{pid}/exe")).is_err()
 }
 
 /// Which rules wait until the program runs.
@@ -61,17 +59,18 @@ fn is_about_whole(rule: &Rule) -> bool {
 impl Watcher<'_> {
     /// Takes what the group has to tell; whether there may be more.
     pub(super) fn file_event(&mut self) -> bool {
+        self.wind_watchdog();
         for _ in 0..AT_ONCE {
             let Some(group) = &self.files else {
                 return false;
             };
-            // An event that could not be made (its file cannot be opened any more) was let through.
+            // An event that could not be made (its file cannot be opened any more, no descriptor is
+            // free) was refused by the kernel.
             let Ok(Some(event)) = self.shared.read_file(group) else {
                 return false;
             };
             if event.is_overflow() {
-                self.shared.overflowed();
-                self.ring();
+                self.due |= self.shared.overflowed();
             }
             let held = event.pidfd.and_then(|fd| fds::inherited(fd).ok());
             let Ok(file) = fds::inherited(event.fd) else {
@@ -82,7 +81,11 @@ impl Watcher<'_> {
             let refused = if !self.holds(event.pid) && !has_ended(event.pid, held.as_ref()) {
                 false
             } else if executes {
+                let before = stamp(&file);
+                // Whoever writes to it while it is judged would run what nobody judged: between the
+                // word and the kernel's own lock on writers lie microseconds then, not the judging.
                 self.executes(event.pid, held, &file)
+                    || (stamp(&file) != before && self.changes(event.pid, &file))
             } else {
                 self.opens(event.pid, &file)
             };
@@ -96,6 +99,25 @@ impl Watcher<'_> {
             self.shared.file_done();
         }
         true
+    }
+
+    /// A program changed while it was judged; whether that is refused. Judged by the rules that refuse
+    /// what has changed, and by those alone: the others have had their turn.
+    fn changes(&mut self, pid: i32, file: &OwnedFd) -> bool {
+        let cares = |rule: &Rule| rule.on == Sensor::Drift && !waits(rule);
+        if !self.rules.iter().any(cares) {
+            return false;
+        }
+        let Some(execution) = self.examine(file) else {
+            return true;
+        };
+        let process = look::process(pid);
+        let ancestors = self.ancestors(&process);
+        let (seen, path) = (Seen::Execution(&execution), &execution.file.path);
+        let due = rules::findings(self.rules, self.shared, &seen, path, cares);
+        self.tell_findings(&due, &process, &ancestors, Some(&execution.file));
+        self.respond(&due, pid, Some(file.as_raw_fd()));
+        rules::denies(self.rules, &due)
     }
 
     /// An execution begins; whether it is refused.
@@ -183,6 +205,9 @@ impl Watcher<'_> {
 
     /// Tells of the executions that have come about, or have had their time.
     pub(super) fn look_again(&mut self) {
+        if !self.pending.is_empty() {
+            self.wind_watchdog();
+        }
         let now = Instant::now();
         let mut at = 0;
         while at < self.pending.len() {
@@ -266,7 +291,7 @@ impl Watcher<'_> {
         let Some(execution) = self.examine(file) else {
             return true;
         };
-        let of = fs::metadata(format!("/proc/{pid}/exe")).map(|meta| (meta.dev(), meta.ino()));
+        let of = look::executable(pid);
         let scene = self.scene.as_ref();
         let entrypoint = scene.is_some_and(|scene| {
             scene.entrypoint != (0, 0) && of.is_ok_and(|of| of == scene.entrypoint)
@@ -325,6 +350,12 @@ impl Pending {
         let wait = LOOKS.get(self.looks).copied().unwrap_or(0);
         self.begun + Duration::from_micros(wait)
     }
+}
+
+/// When a file last changed; none where that cannot be told.
+fn stamp(file: &OwnedFd) -> Option<(i64, i64)> {
+    let stat = process::stat(file).ok()?;
+    Some((stat.st_ctime, stat.st_ctime_nsec))
 }
 
 /// Whether `image` is the new program already. Where the same file is executed again it is told by its

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use super::super::look;
 use super::super::sensors::Seen;
-use super::super::shared::{Bucket, Kind};
+use super::super::shared::{Kind, Lines};
 use super::Watcher;
 use crate::event::{Ancestor, Process, What};
 use crate::sys::pidfd;
@@ -35,8 +35,11 @@ struct Caller {
     /// As long as the thread has not ended, its number is nobody else's. Absent where the kernel
     /// cannot hold it; then nothing is remembered.
     thread: Option<OwnedFd>,
-    /// `/proc/PID/comm`: a process that has become another program tells another name.
+    /// `/proc/PID/comm`: a process that has become another program mostly tells another name.
     comm: Option<File>,
+    /// Device and inode of its program: one that has become another program of the same name would
+    /// go by the former one's path, and by what is excepted for that.
+    program: Option<(u64, u64)>,
     process: Process,
     ancestors: Vec<Ancestor>,
 }
@@ -49,8 +52,15 @@ impl Caller {
             .is_some_and(|held| !pidfd::has_ended(held))
     }
 
-    /// Looks again where it goes by another name now.
+    /// Looks again where it goes by another name now, or is another program.
     fn refresh(&mut self) {
+        let program = look::executable(self.process.pid).ok();
+        // None: it was killed meanwhile, and is told as it was.
+        if program.is_some() && program != self.program {
+            self.program = program;
+            self.process = look::process(self.process.pid);
+            return;
+        }
         let mut name = [0; 64];
         let length = self
             .comm
@@ -77,12 +87,14 @@ impl Watcher<'_> {
             Some(_) => drop(self.known.0.remove(&tid)),
             None => {}
         }
+        self.wind_watchdog();
         let thread = pidfd::open_thread(tid).ok();
         let pid = look::thread_group(tid).unwrap_or(tid);
         let process = look::process(pid);
         let caller = Caller {
             thread,
             comm: File::open(format!("/proc/{pid}/comm")).ok(),
+            program: look::executable(pid).ok(),
             ancestors: self.ancestors(&process),
             process,
         };
@@ -155,15 +167,14 @@ impl Watcher<'_> {
         let code = pidfd::exit_code(&ended.pidfd)
             .or_else(|| look::zombie_code(pid))
             .or_else(|| pidfd::exit_code(&ended.pidfd));
-        if self.admits(Bucket::ENDS) {
+        if self.admits(Lines::Ends) {
             let what = What::Exit {
                 process: ended.process.clone(),
                 code,
             };
             self.tell(Kind::Other, &what);
         } else {
-            self.shared.leave_out_end();
-            self.ring();
+            self.due |= self.shared.leave_out_end();
         }
         self.count_tasks();
         let findings = self.judge(&Seen::End { code }, &ended.process, &ended.ancestors, None);

@@ -12,22 +12,24 @@ mod files;
 mod known;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{Expiration, TimerFd, TimerSetTimeFlags};
 
 use super::link::{self, Order, Request, Scene};
 use super::rules::{self, Finding};
 use super::sensors::Seen;
-use super::shared::{Bucket, Kind, Shared};
+use super::shared::{Kind, Lines, Shared};
 use super::tripwire::Tripwires;
-use crate::cgroup::{is_told_by, number};
+use crate::cgroup::{is_member, is_told_by, number};
 use crate::detect::{Response, Rule};
 use crate::event::{Action, Ancestor, File, Process, What};
-use crate::sys::{confine, process, socket};
+use crate::sys::{confine, fds, process, socket};
 use files::Pending;
 use known::{Known, Watched};
 
@@ -43,6 +45,12 @@ const WATCHED: u64 = 1 << 63;
 /// How long it waits for room in the ring: the keeper takes events within microseconds, and this long
 /// only when the disk stalls it.
 const ROOM: Duration = Duration::from_millis(50);
+
+/// How long events are gathered for a keeper that has just been woken.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// How long one turn of the watcher may take.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// How long it goes on to look at what the fanotify group still holds, once it is told to finish. The
 /// keeper counts what is left.
@@ -60,8 +68,6 @@ pub(super) struct Tools {
     pub(super) scene: Option<Scene>,
     /// Processes whose end the keeper waits for.
     pub(super) began: Vec<i32>,
-    /// A folder to put the empty root on.
-    pub(super) root: PathBuf,
     pub(super) keeper: i32,
 }
 
@@ -71,6 +77,9 @@ pub(super) struct Watcher<'a> {
     shared: &'a Shared,
     rules: &'a [Rule],
     wires: &'a Tripwires,
+    watchdog: &'a TimerFd,
+    /// The watchdog runs.
+    wound: bool,
     epoll: Epoll,
     listeners: BTreeMap<u64, OwnedFd>,
     files: Option<OwnedFd>,
@@ -87,13 +96,23 @@ pub(super) struct Watcher<'a> {
     serial: u64,
     /// Calls answered in a row whose events were left out.
     hammered: u32,
+    /// The keeper is to hear of something.
+    due: bool,
+    /// When it last did.
+    rung: Option<Instant>,
     finished: bool,
 }
 
 /// Serves until the keeper says otherwise or is gone. Never returns to the keeper's code.
-pub(super) fn run(tools: Tools, shared: &Shared, rules: &[Rule], wires: &Tripwires) -> ! {
+pub(super) fn run(
+    tools: Tools,
+    shared: &Shared,
+    rules: &[Rule],
+    wires: &Tripwires,
+    watchdog: &TimerFd,
+) -> ! {
     let serve = || {
-        let mut watcher = match Watcher::begin(tools, shared, rules, wires) {
+        let mut watcher = match Watcher::begin(tools, shared, rules, wires, watchdog) {
             Ok(watcher) => watcher,
             Err(status) => return status,
         };
@@ -108,8 +127,10 @@ pub(super) fn run(tools: Tools, shared: &Shared, rules: &[Rule], wires: &Tripwir
     process::exit_now(status.unwrap_or(BROKEN))
 }
 
-fn confined(root: &std::path::Path, keeper: i32) -> Result<(), String> {
-    confine::empty_root(root).map_err(|error| format!("cannot enter an empty root: {error}"))?;
+fn confined(keeper: i32) -> Result<(), String> {
+    // Every node has that folder, and nothing of it is needed any more.
+    confine::empty_root(Path::new("/proc"))
+        .map_err(|error| format!("cannot enter an empty root: {error}"))?;
     confine::drop_privileges(confine::UID, confine::UID, &confine::KEPT)
         .map_err(|error| format!("cannot give up its privileges: {error}"))?;
     // Once more: a change of user takes the wish away (PR_SET_PDEATHSIG).
@@ -123,13 +144,14 @@ impl<'a> Watcher<'a> {
         shared: &'a Shared,
         rules: &'a [Rule],
         wires: &'a Tripwires,
+        watchdog: &'a TimerFd,
     ) -> Result<Watcher<'a>, i32> {
         let say = |request: &Request| socket::send(&tools.link, &request.encode(), &[]);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|_| BROKEN)?;
         let timeout = socket::set_timeout(&tools.link, link::PATIENCE);
         if let Err(why) = timeout
             .map_err(|error| error.to_string())
-            .and_then(|()| confined(&tools.root, tools.keeper))
+            .and_then(|()| confined(tools.keeper))
         {
             // The keeper tells it to whoever waits for the container.
             let _ = say(&Request::Failed { why });
@@ -142,6 +164,8 @@ impl<'a> Watcher<'a> {
             shared,
             rules,
             wires,
+            watchdog,
+            wound: false,
             epoll,
             listeners: BTreeMap::new(),
             files: tools.files,
@@ -159,6 +183,8 @@ impl<'a> Watcher<'a> {
             pending: Vec::new(),
             serial: 0,
             hammered: 0,
+            due: false,
+            rung: None,
             finished: false,
         };
         watcher.watch_fd(LINK, watcher.link.as_fd())?;
@@ -186,8 +212,9 @@ impl<'a> Watcher<'a> {
     /// answered it.
     fn catch_up(&mut self) {
         if let Some((call, _, _)) = self.shared.call() {
-            self.report(&call);
+            self.report(&call, None::<fn(&mut Self)>);
             self.shared.call_done();
+            self.ring_if_due();
         }
     }
 
@@ -197,6 +224,7 @@ impl<'a> Watcher<'a> {
             // Shorter than epoll_wait counts: an execution takes a fraction of a millisecond.
             Some(wait) if self.rest(wait) => EpollTimeout::ZERO,
             Some(_) => EpollTimeout::ZERO,
+            None if self.due => EpollTimeout::from(GATHER.as_millis() as u8),
             None => EpollTimeout::NONE,
         };
         let count = match self.epoll.wait(&mut events, patience) {
@@ -225,12 +253,31 @@ impl<'a> Watcher<'a> {
             }
         }
         self.look_again();
+        self.ring_if_due();
+        self.stop_watchdog();
+    }
+
+    /// Before something that others answer: a file's server, a process's memory. Where they never do,
+    /// the keeper ends this watcher, refuses what it had in hand, and starts another one.
+    fn wind_watchdog(&mut self) {
+        if !self.wound {
+            let once = Expiration::OneShot(TimeSpec::from_duration(LONGEST));
+            let flags = TimerSetTimeFlags::empty();
+            self.wound = self.watchdog.set(once, flags).is_ok();
+        }
+    }
+
+    fn stop_watchdog(&mut self) {
+        if std::mem::take(&mut self.wound) {
+            let never = Expiration::OneShot(TimeSpec::from_duration(Duration::ZERO));
+            let _ = self.watchdog.set(never, TimerSetTimeFlags::empty());
+        }
     }
 
     /// Sleeps until something is ready or the time is over.
     fn rest(&self, wait: Duration) -> bool {
         let mut polled = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
-        let wait = nix::sys::time::TimeSpec::from_duration(wait);
+        let wait = TimeSpec::from_duration(wait);
         nix::poll::ppoll(&mut polled, Some(wait), None).is_ok_and(|ready| ready > 0)
     }
 
@@ -259,7 +306,12 @@ impl<'a> Watcher<'a> {
                     self.tasks = Some(tasks);
                 }
             }
-            Order::Began { pid } => drop(self.began.insert(pid)),
+            Order::Began { pid } => {
+                self.began.insert(pid);
+                // Now begins the long sleep.
+                process::give_back_memory();
+            }
+            Order::Count => self.count_tasks(),
             // One that nobody waits for any more.
             Order::Reply { .. } => {}
             Order::Finish => {
@@ -325,7 +377,10 @@ impl<'a> Watcher<'a> {
                 rule: finding.rule as u32,
                 pid,
             };
-            let fds: Vec<RawFd> = file.into_iter().collect();
+            // A handle on the file and not the open file: the keeper closes it, and must not wait for
+            // whoever serves it.
+            let held = file.and_then(|number| fds::path_only(number).ok());
+            let fds: Vec<RawFd> = held.iter().map(AsRawFd::as_raw_fd).collect();
             // Without a word the keeper is gone or at it; either way nothing is gained by asking again.
             let _ = self.ask(&request, &fds);
         }
@@ -359,30 +414,33 @@ impl<'a> Watcher<'a> {
 
     /// The events of findings, but for those that are left out.
     fn events_of(
-        &self,
+        &mut self,
         findings: &[Finding],
         process: &Process,
         ancestors: &[Ancestor],
         file: Option<&File>,
     ) -> Vec<What> {
-        let admitted = findings.iter().filter(|finding| {
-            let admitted = self.admits(Bucket::DETECTIONS);
-            if !admitted {
-                self.shared.leave_out_rule(finding.rule);
-                self.ring();
+        let mut events = Vec::new();
+        for finding in findings {
+            if !self.admits(Lines::Of(finding.rule)) {
+                self.due |= self.shared.leave_out_rule(finding.rule);
+                continue;
             }
-            admitted
-        });
-        let event = |finding: &Finding| {
             let (process, ancestors) = (Some(process.clone()), ancestors.to_vec());
             let rule = &self.rules[finding.rule];
-            rules::event(rule, finding, process, ancestors, file.cloned())
-        };
-        admitted.map(event).collect()
+            events.push(rules::event(
+                rule,
+                finding,
+                process,
+                ancestors,
+                file.cloned(),
+            ));
+        }
+        events
     }
 
-    fn admits(&self, bucket: Bucket) -> bool {
-        self.shared.admits(bucket, rules::now())
+    fn admits(&self, lines: Lines) -> bool {
+        self.shared.admits(lines, rules::now())
     }
 
     /// Looks at the number of tasks, where a rule asks. Nobody tells when it changes (not even of the
@@ -398,29 +456,29 @@ impl<'a> Watcher<'a> {
         let seen = Seen::Tasks { now, refused };
         let findings = rules::findings(self.rules, self.shared, &seen, "", |_| true);
         for finding in &findings {
-            if self.admits(Bucket::DETECTIONS) {
+            if self.admits(Lines::Of(finding.rule)) {
                 let what = rules::event(&self.rules[finding.rule], finding, None, Vec::new(), None);
                 self.tell(Kind::Detection, &what);
             } else {
-                self.shared.leave_out_rule(finding.rule);
-                self.ring();
+                self.due |= self.shared.leave_out_rule(finding.rule);
             }
         }
         self.respond(&findings, 0, None);
     }
 
-    fn tell(&self, kind: Kind, what: &What) {
+    fn tell(&mut self, kind: Kind, what: &What) {
         self.tell_all(0, &[(kind, what)]);
     }
 
     /// Puts events into the ring, all of them at once. `call` is the notification that they report, 0 for
     /// none. Answers whether they are there; those that are not are counted.
-    fn tell_all(&self, call: u64, events: &[(Kind, &What)]) -> bool {
+    fn tell_all(&mut self, call: u64, events: &[(Kind, &What)]) -> bool {
         let fit = |(kind, what): &(Kind, &What)| fitting(what).map(|body| (*kind, body));
         let bodies: Vec<(Kind, Vec<u8>)> = events.iter().filter_map(fit).collect();
         for _ in bodies.len()..events.len() {
             self.shared.dropped();
         }
+        self.due = true;
         let deadline = Instant::now() + ROOM;
         while !self.shared.commit(call, &bodies) {
             self.ring();
@@ -433,8 +491,18 @@ impl<'a> Watcher<'a> {
             let mut none: [PollFd<'_>; 0] = [];
             let _ = poll(&mut none, PollTimeout::from(1_u8));
         }
-        self.ring();
         true
+    }
+
+    /// Wakes the keeper, at once where it was left alone for a while; then once for all that comes
+    /// within a millisecond, so that whoever calls a thousand times does not compete with it.
+    fn ring_if_due(&mut self) {
+        let lately = |at: Instant| at.elapsed() < GATHER;
+        if self.due && (self.shared.fills() || !self.rung.is_some_and(lately)) {
+            self.due = false;
+            self.rung = Some(Instant::now());
+            self.ring();
+        }
     }
 
     /// Wakes the keeper where it sleeps.
@@ -445,12 +513,13 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Whether the process is the container's. Before that is known, nothing is.
+    /// Whether the process is the container's. Before that is known, nothing is; one of which it cannot
+    /// be told is, or a container that uses up this process's descriptors would be past its rules.
     fn holds(&self, pid: i32) -> bool {
         let Some(scene) = &self.scene else {
             return false;
         };
-        super::look::cgroup_lines(pid).is_some_and(|text| is_told_by(&scene.cgroup, &text))
+        is_member(pid, |text| is_told_by(&scene.cgroup, text)).unwrap_or(true)
     }
 }
 

@@ -64,7 +64,8 @@ const WITHOUT: &[(libc::c_long, u32, libc::c_int)] = &[
 const WRITING: libc::c_int =
     libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | (libc::O_TMPFILE & !libc::O_DIRECTORY);
 
-/// Calls that are allowed where their second argument is one of these.
+/// Calls that are allowed where their second argument is one of these. Not F_SETFL: the group, the bell
+/// and the listeners are the keeper's too, and one that blocks would hang it.
 const ONE_OF: &[(libc::c_long, &[u32])] = &[
     (
         libc::SYS_ioctl,
@@ -82,7 +83,6 @@ const ONE_OF: &[(libc::c_long, &[u32])] = &[
             libc::F_GETFD as u32,
             libc::F_SETFD as u32,
             libc::F_GETFL as u32,
-            libc::F_SETFL as u32,
             libc::F_DUPFD_CLOEXEC as u32,
         ],
     ),
@@ -244,6 +244,10 @@ mod tests {
         killed("an owner of a descriptor", || {
             // SAFETY: F_SETOWN takes a number.
             unsafe { libc::fcntl(0, libc::F_SETOWN, 1) == 0 }
+        });
+        killed("a shared descriptor that blocks", || {
+            // SAFETY: F_SETFL takes a number.
+            unsafe { libc::fcntl(0, libc::F_SETFL, 0) == 0 }
         });
         let (null, flags) = (
             std::ptr::null_mut(),

@@ -59,6 +59,13 @@ impl Bundle {
         }
     }
 
+    /// Calls the program of its handler's name in `folder`, where otherwise it is the world's.
+    pub fn programs_in(mut self, folder: &Path) -> Bundle {
+        let name = self.binary.file_name().expect("a program has a name");
+        self.binary = folder.join(name);
+        self
+    }
+
     /// Has every call of the runtime see Landlock's ABI `abi`, and so mantlet and the container.
     pub fn emulating(mut self, abi: u32) -> Bundle {
         self.abi = Some(abi);

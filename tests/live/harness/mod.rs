@@ -28,7 +28,7 @@ pub use container::{Container, State};
 pub use containerd::{Containerd, DEBIAN, STATIC, image};
 pub use cri::Pod;
 pub use messages::{ContainerStatus, LinuxContainerResources};
-pub use world::World;
+pub use world::{World, programs};
 
 use std::time::{Duration, Instant};
 

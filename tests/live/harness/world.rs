@@ -238,7 +238,7 @@ fn run_name() -> String {
 }
 
 /// Folder with our programs: `MANTLET_BIN_DIR`, else where cargo put this build's.
-fn programs() -> PathBuf {
+pub fn programs() -> PathBuf {
     std::env::var_os("MANTLET_BIN_DIR").map_or_else(
         || {
             let built = Path::new(env!("CARGO_BIN_EXE_mantlet-runtime"));

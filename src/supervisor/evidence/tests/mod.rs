@@ -1,3 +1,4 @@
+mod fuse;
 mod processes;
 mod programs;
 mod secrets;
