@@ -109,7 +109,7 @@ fn what_has_ended_or_was_never_there_is_only_missing() {
     let own = Own::shell("true", |_| {});
     let pids = [gone.id() as i32, 0, -1, zombie.pid(), own.pid(), own.pid()];
     let made = made_of("gone", &pids, |scene| {
-        scene.journal = Path::new("/nowhere/at/all");
+        scene.journal = Path::new("/proc/nowhere/at/all");
     });
     assert!(made.lacks(&format!("processes/{}", gone.id())).is_some());
     assert!(made.lacks("events.jsonl").is_some());
