@@ -198,8 +198,7 @@ impl Cgroup {
 
     /// Whether process `pid` is in it or below it. One that has ended is not.
     pub fn holds(&self, pid: i32) -> bool {
-        fs::read_to_string(format!("/proc/{pid}/cgroup"))
-            .is_ok_and(|text| self.telling().holds(&text))
+        any_thread(pid, |text| self.telling().holds(text))
     }
 
     /// What tells a process of it in the text of /proc/PID/cgroup: `CONTROLLERS:PATH`, for
@@ -327,7 +326,8 @@ impl Cgroup {
     }
 
     /// Sends SIGKILL to every process in it and below, frozen or not: in one call where the kernel
-    /// has it (`cgroup.kill`, 5.14), otherwise one by one until none is left.
+    /// has it (`cgroup.kill`, 5.14), then one by one until none is left. The one call passes over a
+    /// process whose first thread has ended (it signals that thread; seen with 6.18).
     ///
     /// # Errors
     /// Those of write(2); [`io::ErrorKind::TimedOut`] where processes are left after a second.
@@ -335,8 +335,8 @@ impl Cgroup {
         let group = self.telling();
         if group.is_v2() {
             match group.write("cgroup.kill", "1") {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => return other,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         self.kill_each()
@@ -412,6 +412,31 @@ pub fn is_told_by(line: &str, text: &str) -> bool {
                 .and_then(|(_, rest)| rest.strip_prefix(line));
             rest.is_some_and(own)
         })
+}
+
+/// Whether `told` says yes to what /proc/PID/cgroup tells of a process. Of one whose first thread has
+/// ended, and no other, v1 has forgotten where it was: then its other threads are asked.
+pub fn any_thread(pid: i32, told: impl Fn(&str) -> bool) -> bool {
+    let text = |path: &Path| {
+        let bytes = fs::read(path).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    if told(&text(&process.join("cgroup"))) {
+        return true;
+    }
+    // The name comes before and may hold anything (proc_pid_stat(5)).
+    let zombie = |stat: String| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('Z'))
+    };
+    if !zombie(text(&process.join("stat"))) {
+        return false;
+    }
+    let threads = fs::read_dir(process.join("task")).into_iter().flatten();
+    threads
+        .flatten()
+        .any(|thread| told(&text(&thread.path().join("cgroup"))))
 }
 
 #[cfg(test)]

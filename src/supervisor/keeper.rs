@@ -445,7 +445,8 @@ impl Keeper {
             let Ok(pidfd) = pidfd::open(pid) else {
                 continue;
             };
-            if self.is_watched(pid) || look::has_ended(pid) {
+            // Not by its state: that is its first thread's, which may end before the others.
+            if self.is_watched(pid) || pidfd::has_ended(&pidfd) {
                 continue;
             }
             let process = Process {

@@ -50,8 +50,7 @@ use manifest::{Manifest, Process};
 use mounts::{Known, Mounts};
 use programs::Programs;
 
-use super::look;
-use crate::cgroup::is_told_by;
+use crate::cgroup::{any_thread, is_told_by};
 use crate::event::Identity;
 use crate::state;
 use crate::sys::{memfd, statx};
@@ -201,8 +200,7 @@ impl Collection<'_> {
                 }
             };
             // Asked while it is held: the pid cannot be given to another process between the two.
-            let text = || look::cgroup_lines(pid).unwrap_or_default();
-            let foreign = |line| !is_told_by(line, &text());
+            let foreign = |line| !any_thread(pid, |text| is_told_by(line, text));
             if self.scene.cgroup.is_some_and(foreign) {
                 let what = format!("processes/{pid}");
                 self.manifest
