@@ -34,7 +34,7 @@ impl Keeper {
     fn stand_guard(&mut self, keeper: &OwnedFd) -> ! {
         let _ = process::set_name(c"mantlet-sentine");
         self.journal.close();
-        if fds::close_all_but(3, &mut vec![keeper.as_raw_fd()]).is_err() {
+        if fds::close_all_but(3, &mut [keeper.as_raw_fd()]).is_err() {
             process::exit_now(1);
         }
         process::give_back_memory();
