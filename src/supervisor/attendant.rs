@@ -12,6 +12,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 
 use super::keeper::{Keeper, Source, Timer};
 use super::link::{self, Order, Request};
+use super::marks;
 use super::tripwire::{arch_of, errno_name};
 use super::watcher::{self, Tools};
 use crate::event::{Process, What};
@@ -270,11 +271,19 @@ impl Keeper {
             }
         }
         let file = self.shared.file()?;
+        let denied = file.is_permission() && self.refuses_files();
         if let Some(group) = &self.files {
-            let _ = fanotify::answer(group, file.fd, false);
+            // ENOENT: it was told, and did not wait.
+            let _ = fanotify::answer(group, file.fd, !denied);
         }
         self.shared.file_done();
-        Some(format!("an execution or opening of process {}", file.pid))
+        denied.then(|| format!("an execution or opening of process {}", file.pid))
+    }
+
+    /// Whether any rule refuses executions or openings. Where all only tell, none is refused for want
+    /// of somebody who looks.
+    fn refuses_files(&self) -> bool {
+        self.rules.iter().any(marks::refuses)
     }
 
     /// Reports a call by what its registers say.
@@ -368,7 +377,8 @@ impl Keeper {
         }
     }
 
-    /// Executions and openings where there is no watcher: nobody can tell what they are.
+    /// Executions and openings where there is no watcher: nobody can tell what they are, so they are
+    /// refused where any rule refuses.
     pub(super) fn refuse_files(&mut self) {
         let Some(group) = &self.files else {
             return;
@@ -381,7 +391,7 @@ impl Keeper {
             let _ = fds::inherited(number);
         }
         if event.is_permission() {
-            let _ = fanotify::answer(group, event.fd, false);
+            let _ = fanotify::answer(group, event.fd, !self.refuses_files());
         }
         self.shared.file_done();
     }

@@ -139,6 +139,12 @@ pub(super) struct Image {
 }
 
 impl Image {
+    /// Whether an execution is under way: the kernel has taken the file, and not yet said where the
+    /// arguments are.
+    pub(super) fn is_begun(&self) -> bool {
+        self.arguments == 0
+    }
+
     /// Whether it is this file that runs.
     pub(super) fn is_of(&self, file: &event::File) -> bool {
         self.inode == file.inode && device(self.device) == file.device
@@ -221,17 +227,13 @@ pub(super) fn file(path: String, stat: &libc::stat) -> event::File {
     }
 }
 
-/// The lines of /proc/PID/cgroup.
-pub(super) fn cgroup_lines(pid: i32) -> Option<String> {
-    text(&format!("/proc/{pid}/cgroup")).ok()
-}
+/// PF_EXITING of linux/sched.h.
+const EXITING: u64 = 4;
 
-/// Whether the process is a zombie or gone.
-pub(super) fn has_ended(pid: i32) -> bool {
-    match stat_fields(pid) {
-        Some(fields) => matches!(fields.first().map(String::as_str), Some("Z" | "X")),
-        None => true,
-    }
+/// Whether the process, or its first thread, has ended or is at it (proc_pid_stat(5), field 9).
+pub(super) fn is_ending(pid: i32) -> bool {
+    let flags = stat_fields(pid).and_then(|fields| fields.get(6)?.parse::<u64>().ok());
+    flags.is_none_or(|flags| flags & EXITING != 0)
 }
 
 /// Exit code of a zombie (proc_pid_stat(5), field 52), as a shell would tell it.
@@ -277,6 +279,13 @@ mod tests {
         assert!(!runs(pid, &other).unwrap());
     }
 
+    /// A parent that waited in vfork(2) goes on before its child's arguments are in place.
+    fn await_arguments(pid: i32) {
+        while arguments(pid).is_none() {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn another_execution_is_another_image_and_has_other_arguments() {
         let own = std::process::id() as i32;
@@ -289,6 +298,7 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = child.id() as i32;
+        await_arguments(pid);
         let other = super::image(pid).unwrap();
         assert_ne!(other, image);
         let words = arguments(pid).unwrap();
@@ -306,6 +316,7 @@ mod tests {
             .stdin(std::process::Stdio::piped())
             .spawn()
             .unwrap();
+        await_arguments(child.id() as i32);
         let told = arguments(child.id() as i32).unwrap();
         assert!(serde_json::to_vec(&told).unwrap().len() < LONGEST_ARGUMENTS + 100);
         assert!(told.last().unwrap().ends_with('…'));
@@ -326,7 +337,7 @@ mod tests {
         while !named() {
             std::thread::yield_now();
         }
-        assert!(!has_ended(pid));
+        assert!(!is_ending(pid));
         assert_eq!(thread_group(pid), Some(pid));
         assert_eq!(process(pid).ppid, std::process::id() as i32);
         drop(child.stdin.take());
@@ -346,9 +357,9 @@ mod tests {
             nix::poll::PollFlags::POLLIN,
         )];
         nix::poll::poll(&mut polled, nix::poll::PollTimeout::NONE).unwrap();
-        assert!(has_ended(pid));
+        assert!(is_ending(pid));
         assert_eq!(zombie_code(pid), Some(3));
         child.wait().unwrap();
-        assert!(has_ended(pid));
+        assert!(is_ending(pid));
     }
 }

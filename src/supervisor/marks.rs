@@ -4,8 +4,11 @@
 //! * The root's file system, where it is an overlay: made for this container alone, so all of it may
 //!   be marked, and whatever path or mount leads there is seen.
 //! * Every other mount that can execute: the mount only. Its file system may be the host's, and a mark
-//!   on that would see the host's own executions. Another mount of the same files would not be seen;
-//!   a container has no way to make one (mount(2) is denied in every Landlock domain).
+//!   on that would see the host's own executions. Executions through another mount of the same files are
+//!   not seen: another container's of the same volume, one that the host adds later, or that of a
+//!   descriptor which somebody outside opened and handed over. The container itself has no way to make
+//!   one (mount(2) is denied in every Landlock domain), and where execution is restricted at all
+//!   Landlock refuses what lies below no path of its own.
 //! * A service account's token mount, for openings.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -131,34 +134,30 @@ impl Keeper {
 }
 
 /// The mask for executions that the rules ask for: with a word before each where any rule does more
-/// than tell.
+/// than tell, and where ends are told, because a process that has gone on may have ended before
+/// anybody could wait for it.
 fn executions(rules: &[Rule]) -> Option<u64> {
     let about = |rule: &&Rule| rule.on.needs_fanotify() && rule.on != Sensor::TokenAccess;
-    mask(
-        rules.iter().filter(about),
-        fanotify::OPEN_EXEC,
-        fanotify::OPEN_EXEC_PERM,
-    )
-}
-
-fn openings(rules: &[Rule]) -> Option<u64> {
-    let about = rules.iter().filter(|rule| rule.on == Sensor::TokenAccess);
-    mask(about, fanotify::OPEN, fanotify::OPEN_PERM)
-}
-
-fn mask<'a>(rules: impl Iterator<Item = &'a Rule>, told: u64, asked: u64) -> Option<u64> {
-    let strongest = rules
-        .map(|rule| match rule.on {
-            // These are looked at on the occasion, and have nothing to refuse.
-            Sensor::ProcessCount | Sensor::Exit => Response::Log,
-            _ => rule.respond,
-        })
-        .max()?;
-    Some(if strongest == Response::Log {
-        told
+    let waits = |rule: &Rule| refuses(rule) || rule.on == Sensor::Exit;
+    let about = rules.iter().filter(about);
+    let waits = about.map(waits).reduce(|any, this| any || this)?;
+    Some(if waits {
+        fanotify::OPEN_EXEC_PERM
     } else {
-        asked
+        fanotify::OPEN_EXEC
     })
+}
+
+/// The mask for openings. Each waits: who opens is told by its program, which may be another one, or
+/// none, a moment later.
+fn openings(rules: &[Rule]) -> Option<u64> {
+    let wanted = rules.iter().any(|rule| rule.on == Sensor::TokenAccess);
+    wanted.then_some(fanotify::OPEN_PERM)
+}
+
+/// Whether a rule may say no to an execution or an opening.
+pub(super) fn refuses(rule: &Rule) -> bool {
+    rule.on.needs_fanotify() && rule.on.can_deny() && rule.respond != Response::Log
 }
 
 fn open_root(pid: i32) -> std::io::Result<OwnedFd> {

@@ -1,7 +1,7 @@
 //! More tasks than the profile expects, or more than the container's limit permits.
 //!
-//! The number is looked at whenever a program is executed or a wire tripped; the limit's refusals
-//! wake the supervisor themselves. Processes that merely fork, below the limit, are not seen.
+//! Both are looked at whenever a program is executed, a wire tripped or a process ended; nobody tells of
+//! them in between. Processes that merely fork are not seen until then.
 
 use super::Seen;
 use crate::detect::Rule;

@@ -24,11 +24,11 @@ use super::rules::{self, Finding};
 use super::sensors::Seen;
 use super::shared::{Kind, Shared};
 use super::tripwire::Tripwires;
-use crate::cgroup::{is_told_by, number};
+use crate::cgroup::{any_thread, is_told_by, number};
 use crate::detect::{Response, Rule};
 use crate::event::{Action, Ancestor, File, Process, What};
 use crate::sys::{confine, process, socket};
-use files::Pending;
+use files::{Images, Pending, Runs};
 use known::{Known, Watched};
 
 /// Exit status of a watcher that could not be confined, and of one that lost its keeper's trust.
@@ -54,7 +54,7 @@ pub(super) struct Tools {
     /// The container's number of tasks, and of those that its limit refused.
     pub(super) tasks: Option<[OwnedFd; 2]>,
     pub(super) scene: Option<Scene>,
-    /// Processes whose end the keeper waits for.
+    /// Processes of whose end the keeper tells.
     pub(super) began: Vec<i32>,
     /// A folder to put the empty root on.
     pub(super) root: PathBuf,
@@ -73,6 +73,7 @@ pub(super) struct Watcher<'a> {
     tasks: Option<[OwnedFd; 2]>,
     refused: u64,
     scene: Option<Scene>,
+    /// Processes of whose end the keeper tells.
     began: BTreeSet<i32>,
     known: Known,
     watched: BTreeMap<u64, Watched>,
@@ -80,6 +81,7 @@ pub(super) struct Watcher<'a> {
     /// Orders that came while a reply was waited for.
     inbox: VecDeque<(Order, Vec<OwnedFd>)>,
     pending: Vec<Pending>,
+    images: Images,
     allowance: Allowance,
     serial: u64,
     /// Calls answered in a row whose events were left out.
@@ -187,12 +189,13 @@ impl<'a> Watcher<'a> {
                 .map_or(0, |[_, refused]| limit_hits(refused)),
             tasks: tools.tasks,
             scene: tools.scene,
-            began: tools.began.into_iter().collect(),
+            began: BTreeSet::new(),
             known: Known::default(),
             watched: BTreeMap::new(),
             next: WATCHED,
             inbox: VecDeque::new(),
             pending: Vec::new(),
+            images: Images::default(),
             allowance: Allowance {
                 calls: Bucket::new(200.0, 20.0),
                 detections: Bucket::new(500.0, 100.0),
@@ -208,6 +211,9 @@ impl<'a> Watcher<'a> {
         }
         for (token, listener) in tools.listeners {
             watcher.add_listener(token, listener);
+        }
+        for pid in tools.began {
+            watcher.watch_session(pid);
         }
         Ok(watcher)
     }
@@ -254,7 +260,7 @@ impl<'a> Watcher<'a> {
         for event in &events[..count] {
             match event.data() {
                 LINK => {}
-                FILES => self.file_event(),
+                FILES => drop(self.file_event()),
                 token if token >= WATCHED => self.ended(token),
                 token => self.notified(token, event.events()),
             }
@@ -297,7 +303,7 @@ impl<'a> Watcher<'a> {
                     self.tasks = Some(tasks);
                 }
             }
-            Order::Began { pid } => drop(self.began.insert(pid)),
+            Order::Began { pid } => self.watch_session(pid),
             // One that nobody waits for any more.
             Order::Reply { .. } => {}
             Order::Finish => {
@@ -307,11 +313,13 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// What is still under way is told as it is.
+    /// What is still under way is told as it is. The container is gone: nothing more comes.
     fn flush(&mut self) {
+        while self.file_event() {}
         for pending in std::mem::take(&mut self.pending) {
-            self.tell_execution(pending, None);
+            self.tell_execution(pending, Runs::Unknown);
         }
+        self.all_ended();
     }
 
     /// Asks the keeper and waits for its word; none where it does not come.
@@ -459,7 +467,7 @@ impl<'a> Watcher<'a> {
         let Some(scene) = &self.scene else {
             return false;
         };
-        super::look::cgroup_lines(pid).is_some_and(|text| is_told_by(&scene.cgroup, &text))
+        any_thread(pid, |text| is_told_by(&scene.cgroup, text))
     }
 }
 
