@@ -118,7 +118,7 @@ pub enum What {
         file: Option<File>,
         /// What was seen, in words.
         why: String,
-        /// How often it was seen within the rule's window, this time included.
+        /// How often it was seen within the rule's window, this time included; counted up to `after`.
         hits: u32,
         /// What the rule does about it from `after` times on.
         respond: Response,

@@ -21,7 +21,11 @@ pub(super) fn become_runtime(invocation: &Invocation, config: Option<&Config>) -
     }
 }
 
-fn runtime(invocation: &Invocation, config: Option<&Config>) -> Result<PathBuf, Failure> {
+/// The runtime that owns the container, else the handler's, else runc.
+pub(super) fn runtime(
+    invocation: &Invocation,
+    config: Option<&Config>,
+) -> Result<PathBuf, Failure> {
     let handler = config.and_then(|config| config.handler_for(&invocation.program).ok());
     let named = handler.map_or(Path::new(DEFAULT_RUNTIME), |(_, handler)| &handler.runtime);
     if let Verb::Other { id: Some(id), .. } | Verb::Checkpoint { id: Some(id), .. } =

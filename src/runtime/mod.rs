@@ -18,6 +18,7 @@ mod create;
 mod exec;
 mod failure;
 mod forward;
+mod frozen;
 mod handover;
 mod sources;
 mod start;
@@ -91,7 +92,10 @@ fn answer(invocation: &Invocation, log: &ErrorLog) -> Result<i32, Failure> {
             Err(Failure::Checkpoint { id: id.clone() })
         }
         Verb::Checkpoint { .. } | Verb::Other { .. } | Verb::None => {
-            Err(forward::become_runtime(invocation, config.as_ref().ok()))
+            let config = config.as_ref().ok();
+            config
+                .and_then(|config| frozen::end(invocation, config))
+                .unwrap_or_else(|| Err(forward::become_runtime(invocation, config)))
         }
     }
 }

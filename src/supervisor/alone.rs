@@ -3,6 +3,7 @@
 //! answered once and told once, whenever that one ended.
 
 use super::keeper::{Keeper, Source};
+use super::marks;
 use super::shared::Stage;
 use crate::event::Process;
 use crate::sys::seccomp::{self, Notification};
@@ -54,10 +55,16 @@ impl Keeper {
         let answered = self
             .files
             .as_ref()
-            .map(|group| fanotify::answer(group, file.fd, false));
+            .map(|group| fanotify::answer(group, file.fd, !self.refuses_files()));
         self.shared.file_done();
-        matches!(answered, Some(Ok(())))
+        (self.refuses_files() && matches!(answered, Some(Ok(()))))
             .then(|| format!("an execution or opening of process {}", file.pid))
+    }
+
+    /// Whether any rule refuses executions or openings. Where all only tell, none is refused for want of
+    /// somebody who looks.
+    fn refuses_files(&self) -> bool {
+        self.rules.iter().any(marks::refuses)
     }
 
     /// There is nobody to look closer at what the last watcher had in hand.
@@ -115,8 +122,8 @@ impl Keeper {
         }
     }
 
-    /// Executions and openings where there is no watcher: nobody can tell what they are. False where
-    /// there is none.
+    /// Executions and openings where there is no watcher: nobody can tell what they are, so they are
+    /// refused where any rule refuses. False where there is none.
     pub(super) fn refuse_files(&mut self) -> bool {
         let Some(group) = &self.files else {
             return false;
@@ -129,7 +136,7 @@ impl Keeper {
             let _ = fds::inherited(number);
         }
         if event.is_permission() {
-            let _ = fanotify::answer(group, event.fd, false);
+            let _ = fanotify::answer(group, event.fd, !self.refuses_files());
         }
         self.shared.file_done();
         true

@@ -235,6 +235,15 @@ pub(super) fn file(path: String, stat: &libc::stat) -> event::File {
     }
 }
 
+/// PF_EXITING of linux/sched.h.
+const EXITING: u64 = 4;
+
+/// Whether the process, or its first thread, has ended or is at it (proc_pid_stat(5), field 9).
+pub(super) fn is_ending(pid: i32) -> bool {
+    let flags = stat_fields(pid).and_then(|fields| fields.get(6)?.parse::<u64>().ok());
+    flags.is_none_or(|flags| flags & EXITING != 0)
+}
+
 /// Exit code of a zombie (proc_pid_stat(5), field 52), as a shell would tell it.
 pub(super) fn zombie_code(pid: i32) -> Option<i32> {
     let fields = stat_fields(pid)?;
@@ -338,6 +347,7 @@ mod tests {
         while !named() {
             std::thread::yield_now();
         }
+        assert!(!is_ending(pid));
         assert_eq!(thread_group(pid), Some(pid));
         assert_eq!(process(pid).ppid, std::process::id() as i32);
         drop(child.stdin.take());
@@ -357,8 +367,10 @@ mod tests {
             nix::poll::PollFlags::POLLIN,
         )];
         nix::poll::poll(&mut polled, nix::poll::PollTimeout::NONE).unwrap();
+        assert!(is_ending(pid));
         assert_eq!(zombie_code(pid), Some(3));
         child.wait().unwrap();
         assert_eq!(zombie_code(pid), None);
+        assert!(is_ending(pid));
     }
 }

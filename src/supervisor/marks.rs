@@ -145,33 +145,17 @@ impl Keeper {
 }
 
 /// The mask for executions that the rules ask for: with a word before each where any rule does more
-/// than tell.
+/// than tell, and where ends are told, because a process that has gone on may have ended before
+/// anybody could wait for it.
 fn executions(rules: &[Rule]) -> Option<u64> {
     let about = |rule: &&Rule| rule.on.needs_fanotify() && rule.on != Sensor::TokenAccess;
-    mask(
-        rules.iter().filter(about),
-        fanotify::OPEN_EXEC,
-        fanotify::OPEN_EXEC_PERM,
-    )
-}
-
-fn openings(rules: &[Rule]) -> Option<u64> {
-    let about = rules.iter().filter(|rule| rule.on == Sensor::TokenAccess);
-    mask(about, fanotify::OPEN, fanotify::OPEN_PERM)
-}
-
-fn mask<'a>(rules: impl Iterator<Item = &'a Rule>, told: u64, asked: u64) -> Option<u64> {
-    let strongest = rules
-        .map(|rule| match rule.on {
-            // These are looked at on the occasion, and have nothing to refuse.
-            Sensor::ProcessCount | Sensor::Exit => Response::Log,
-            _ => rule.respond,
-        })
-        .max()?;
-    Some(if strongest == Response::Log {
-        told
+    let waits = |rule: &Rule| refuses(rule) || rule.on == Sensor::Exit;
+    let about = rules.iter().filter(about);
+    let waits = about.map(waits).reduce(|any, this| any || this)?;
+    Some(if waits {
+        fanotify::OPEN_EXEC_PERM
     } else {
-        asked
+        fanotify::OPEN_EXEC
     })
 }
 
@@ -187,6 +171,18 @@ fn own_root() -> std::io::Result<String> {
     let mounts = mountinfo::read(&text).map_err(|_| std::io::ErrorKind::InvalidData)?;
     let root = mounts.iter().rfind(|mount| mount.point == Path::new("/"));
     Ok(root.map(|mount| mount.device.clone()).unwrap_or_default())
+}
+
+/// The mask for openings. Each waits: who opens is told by its program, which may be another one, or
+/// none, a moment later.
+fn openings(rules: &[Rule]) -> Option<u64> {
+    let wanted = rules.iter().any(|rule| rule.on == Sensor::TokenAccess);
+    wanted.then_some(fanotify::OPEN_PERM)
+}
+
+/// Whether a rule may say no to an execution or an opening.
+pub(super) fn refuses(rule: &Rule) -> bool {
+    rule.on.needs_fanotify() && rule.on.can_deny() && rule.respond != Response::Log
 }
 
 fn open_root(pid: i32) -> std::io::Result<OwnedFd> {

@@ -1,14 +1,94 @@
-//! What `detect:` promises, sensor by sensor and response by response: each with what it is about, and
-//! what it is not about.
+//! What `detect:` promises is in `detect_*.rs`, sensor by sensor and response by response, each with
+//! what it is about and what it is not about. Here is what they share, and the watcher's end.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Bundle, World, eventually};
 
 /// A bundle under a profile with these keys, beside `baseline`.
 pub fn site(world: &'static World, keys: &str) -> Bundle {
-    let text = format!("version: 1\nname: site\nextends: [baseline]\n{keys}\n");
+    under(world, "baseline", keys)
+}
+
+/// The same beside another profile.
+pub fn under(world: &'static World, parent: &str, keys: &str) -> Bundle {
+    let text = format!("version: 1\nname: site\nextends: [{parent}]\n{keys}\n");
     Bundle::new(world, "mantlet-baseline").profile("site", &text)
+}
+
+/// Both, where a test is cheap.
+pub fn worlds() -> [&'static World; 2] {
+    [World::runc(), World::crun()]
+}
+
+/// Runs `script` to its end, and answers what it printed and all events.
+#[track_caller]
+pub fn to_the_end(bundle: Bundle, script: &str) -> Lived {
+    let bundle = bundle.args(["sh", "-c", script]).up();
+    let events = eventually("the container is gone", || ended(&bundle));
+    let output = bundle.output();
+    Lived { output, events }
+}
+
+/// All events, once the last one is there.
+pub fn ended(bundle: &Bundle) -> Option<Vec<Value>> {
+    let events = bundle.journal();
+    let last = events.last()?["type"] == "end";
+    last.then_some(events)
+}
+
+/// A container's life.
+pub struct Lived {
+    pub output: String,
+    pub events: Vec<Value>,
+}
+
+impl Lived {
+    /// Panics unless it printed this line.
+    #[track_caller]
+    pub fn printed(&self, line: &str) -> &Lived {
+        let found = self.output.lines().any(|found| found == line);
+        assert!(found, "no {line:?} in\n{}\n{:#?}", self.output, self.events);
+        self
+    }
+
+    /// Events of a type.
+    pub fn of_type(&self, kind: &str) -> Vec<&Value> {
+        let all = self.events.iter();
+        all.filter(|event| event["type"] == kind).collect()
+    }
+
+    /// Paths of the files that a rule saw.
+    pub fn files(&self, rule: &str) -> Vec<&str> {
+        let seen = self.detections(rule).into_iter();
+        seen.filter_map(|event| event["file"]["path"].as_str())
+            .collect()
+    }
+
+    pub fn detections(&self, rule: &str) -> Vec<&Value> {
+        let all = self.of_type("detection").into_iter();
+        all.filter(|event| event["rule"] == rule).collect()
+    }
+
+    /// The only detection of a rule.
+    #[track_caller]
+    pub fn one(&self, rule: &str) -> &Value {
+        match self.detections(rule)[..] {
+            [event] => event,
+            _ => panic!("{rule}: {:#?}\n{}", self.detections(rule), self.output),
+        }
+    }
+}
+
+/// Adds a mount to config.json.
+pub fn mounted(bundle: Bundle, mount: Value) -> Bundle {
+    bundle.edit(|config| config["mounts"].as_array_mut().expect("mounts").push(mount))
+}
+
+/// A bind mount of a folder of the host, that programs run from.
+pub fn bind(source: &std::path::Path, to: &str, access: &str) -> Value {
+    json!({"destination": to, "type": "bind", "source": source,
+           "options": ["rbind", access, "nosuid"]})
 }
 
 /// Events of a type.
@@ -27,28 +107,22 @@ pub fn detected(bundle: &Bundle, rule: &str) -> Value {
     })
 }
 
-fn prints(bundle: &Bundle, word: &str) {
+/// Waits for a response of this kind.
+#[track_caller]
+pub fn responded(bundle: &Bundle, action: &str) -> Value {
+    eventually(&format!("{action} is told"), || {
+        of_type(bundle, "response")
+            .into_iter()
+            .find(|event| event["action"] == action)
+    })
+}
+
+/// Waits until the container has printed `word`.
+#[track_caller]
+pub fn prints(bundle: &Bundle, word: &str) {
     eventually(&format!("it prints {word}"), || {
         bundle.output().contains(word).then_some(())
     });
-}
-
-#[test]
-fn a_program_that_was_made_after_the_start_is_refused_and_one_of_the_image_runs() {
-    for world in [World::runc(), World::crun()] {
-        let script = "cp /bin/harmless /tmp/new; /tmp/new work; echo code $?; \
-                      /bin/harmless work && echo image; exec harmless stay";
-        let bundle = site(world, "detect: [{on: drift, respond: deny}]")
-            .args(["sh", "-c", script])
-            .up();
-        prints(&bundle, "image");
-        let output = bundle.output();
-        assert!(output.contains("code 126"), "{output}");
-        let event = detected(&bundle, "drift");
-        assert_eq!(event["file"]["path"], "/tmp/new", "{event}");
-        assert_eq!(event["due"], true, "{event}");
-        assert_eq!(of_type(&bundle, "detection").len(), 1);
-    }
 }
 
 /// Of such a process cgroup v1 (the world of crun) says that it is nobody's.
@@ -74,38 +148,6 @@ fn a_process_whose_first_thread_has_ended_is_the_containers_all_the_same() {
             }
         }
     }
-}
-
-#[test]
-fn every_execution_is_told_with_its_program_arguments_parent_and_user() {
-    let script = "harmless work one two; exec harmless stay";
-    let bundle = site(World::runc(), "detect: [{on: exec}]")
-        .args(["sh", "-c", script])
-        .up();
-    eventually("all executions are told", || {
-        (of_type(&bundle, "detection").len() >= 2).then_some(())
-    });
-    let events = of_type(&bundle, "detection");
-    let work = events.iter().find(|event| {
-        let argv = event["file"]["argv"].as_array();
-        argv.is_some_and(|argv| argv.iter().any(|word| word == "two"))
-    });
-    let work = work.unwrap_or_else(|| panic!("{events:?}"));
-    assert_eq!(work["file"]["path"], "/bin/harmless");
-    assert_eq!(work["ancestors"][0]["comm"], "sh", "{work}");
-    assert_eq!(work["process"]["uid"], 0);
-}
-
-#[test]
-fn a_tripwire_ends_its_process_before_it_hears_the_answer() {
-    let keys = "detect: [{on: tripwire, calls: [keyctl], respond: kill-process}]";
-    let script = "hostile keyctl; echo code $?; exec harmless stay";
-    let bundle = site(World::runc(), keys).args(["sh", "-c", script]).up();
-    prints(&bundle, "code");
-    assert!(bundle.output().contains("code 137"), "{}", bundle.output());
-    let response = of_type(&bundle, "response");
-    assert_eq!(response[0]["action"], "kill-process", "{response:?}");
-    assert!(response[0].get("failed").is_none(), "{response:?}");
 }
 
 #[test]

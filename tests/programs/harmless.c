@@ -4,6 +4,8 @@
  *     harmless write PATH TEXT | read PATH | sleep SECONDS | exit CODE | echo TEXT...
  *     harmless serve PORT     answers each TCP connection on loopback with what it says
  *     harmless connect PORT   worked when a connection to loopback was made
+ *     harmless attempt PATH...  becomes the first that the kernel takes, told to "exit 0"
+ *     harmless talk KIND PROGRAM...  becomes PROGRAM with a tcp, unix or pipe as standard input
  *     harmless stay           until SIGTERM, reaping children
  *     harmless status|fds|env|argv|limits|signals|mounts|cgroup|cwd
  */
@@ -151,6 +153,43 @@ static int connect_to(const char *port)
 	return connect(stream, (struct sockaddr *)&there, sizeof there) < 0 ? errno : 0;
 }
 
+static int attempt(char **paths)
+{
+	for (; *paths; paths++) {
+		char *args[] = {*paths, "exit", "0", NULL}, *env[] = {NULL};
+		execve(*paths, args, env);
+	}
+	return errno;
+}
+
+static int connected(void)
+{
+	struct sockaddr_in here = loopback("0");
+	socklen_t size = sizeof here;
+	struct sockaddr *any = (struct sockaddr *)&here;
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int stream = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(listener, any, size) < 0 || listen(listener, 1) < 0)
+		return -1;
+	if (getsockname(listener, any, &size) < 0 || connect(stream, any, size) < 0)
+		return -1;
+	return stream;
+}
+
+static int talk(const char *kind, char **program)
+{
+	int ends[2] = {-1, -1};
+	if (!strcmp(kind, "unix"))
+		must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0, "socketpair");
+	else if (!strcmp(kind, "pipe"))
+		must(pipe(ends) == 0, "pipe");
+	else
+		must((ends[0] = connected()) >= 0, "connect");
+	if (dup2(ends[0], 0) == 0)
+		execvp(program[0], program);
+	return errno;
+}
+
 static int stay(void)
 {
 	sigset_t watched;
@@ -193,6 +232,10 @@ int main(int argc, char **argv)
 		code = serve(first);
 	else if (!strcmp(verb, "connect"))
 		code = connect_to(first);
+	else if (!strcmp(verb, "attempt"))
+		code = attempt(argv + 2);
+	else if (!strcmp(verb, "talk") && argc > 3)
+		code = talk(first, argv + 3);
 	else if (!strcmp(verb, "stay"))
 		code = stay();
 	else if ((code = inspect(verb, argc - 2, argv + 2)) < 0) {

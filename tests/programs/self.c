@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -161,6 +162,43 @@ static int stack_landlock(int argc, char **argv)
 	return errno == EACCES ? 0 : errno;
 }
 
+/* Waits until the first thread of this process has ended. */
+static void be_headless(void)
+{
+	char path[64], text[256] = {0};
+	snprintf(path, sizeof path, "/proc/%d/stat", getpid());
+	while (!strstr(text, ") Z")) {
+		int file = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t length = read(file, text, sizeof text - 1);
+		text[length < 0 ? 0 : length] = 0;
+		close(file);
+		usleep(1000);
+	}
+}
+
+static void *go_on_headless(void *words)
+{
+	char **argv = words, *args[] = {argv[1], "exit", "0", NULL}, *env[] = {NULL};
+	be_headless();
+	printf("headless: %s\n", argv[0]);
+	if (!strcmp(argv[0], "exec"))
+		execve(argv[1], args, env);
+	else if (!strcmp(argv[0], "keyctl"))
+		syscall(SYS_keyctl, 0, -3, 0);
+	else
+		pause();
+	exit(errno);
+}
+
+/* The kernel tells less of a process whose first thread has ended: cgroup v1 forgets its group. */
+static int attack_headless(int argc, char **argv)
+{
+	pthread_t other;
+	if (argc < 1 || pthread_create(&other, NULL, go_on_headless, argv) != 0)
+		return EINVAL;
+	pthread_exit(NULL);
+}
+
 const struct attack self_attacks[] = {
 	{"x32", attack_x32, "call through the x32 table"},
 	{"int80", attack_int80, "call through the i386 gate"},
@@ -172,6 +210,7 @@ const struct attack self_attacks[] = {
 	{"int80-unshare", attack_int80_unshare, "unshare through the i386 gate"},
 	{"ambient", attack_ambient, "raise SYS_ADMIN"},
 	{"leaked-directory", attack_leaked_directory, "open FILE below a directory it was left"},
+	{"headless", attack_headless, "without its first thread: stay, keyctl, or exec PATH"},
 	{"filter", stack_filter, "(ordinary) add a seccomp filter"},
 	{"landlock", stack_landlock, "(ordinary) enter a Landlock domain of its own"},
 	{NULL, NULL, NULL},

@@ -4,9 +4,14 @@
 //! is merely told waits until the new program runs, a fraction of a millisecond later, so that its
 //! arguments can be told too. Whether it does is asked of /proc: another image than before.
 //!
+//! Where no open waits, a process may be somewhere else by the time its event is read: the kernel then
+//! tells of one file that it executes twice once; its parent and arguments may be gone; and of one that
+//! has ended nobody can say which of the files that were opened for it ran, so each is told.
+//!
 //! A last descriptor that is closed lets everything through: what must never run is Landlock's
 //! business (`execute`), not this one's.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -39,11 +44,15 @@ pub(super) struct Pending {
     looks: usize,
 }
 
-/// Whether the process has ended since, and its group cannot be asked any more: cgroup v1 has one that
-/// ends in `/`. Only the container's processes execute what is marked, so it was one of them.
-fn has_ended(pid: i32, held: Option<&OwnedFd>) -> bool {
-    held.is_some_and(|held| pidfd::has_ended(held.as_fd()))
-        || std::fs::read_link(format!("/proc/{pid}/exe")).is_err()
+/// What runs in a process that was about to execute something.
+#[derive(Clone, Copy)]
+pub(super) enum Runs {
+    /// Another program than before.
+    Program(look::Image),
+    /// What ran before: the kernel did not take the file, or had taken it already, with its loader.
+    Former,
+    /// It has ended, or nobody can tell.
+    Unknown,
 }
 
 /// Which rules wait until the program runs.
@@ -78,13 +87,13 @@ impl Watcher<'_> {
                 continue;
             };
             let executes = event.mask & (fanotify::OPEN_EXEC | fanotify::OPEN_EXEC_PERM) != 0;
-            let refused = if !self.holds(event.pid) && !has_ended(event.pid, held.as_ref()) {
+            let refused = if self.is_foreign(event.pid, held.as_ref()) {
                 false
             } else if executes {
                 let before = stamp(&file);
                 // Whoever writes to it while it is judged would run what nobody judged: between the
                 // word and the kernel's own lock on writers lie microseconds then, not the judging.
-                self.executes(event.pid, held, &file)
+                self.executes(&event, held, &file)
                     || (stamp(&file) != before && self.changes(event.pid, &file))
             } else {
                 self.opens(event.pid, &file)
@@ -99,6 +108,14 @@ impl Watcher<'_> {
             self.shared.file_done();
         }
         true
+    }
+
+    /// Whether somebody of the host's opens a file of the container's. Where the process has ended
+    /// meanwhile, and nobody can tell whose it was, it was the container's: only its mounts are looked at.
+    fn is_foreign(&self, pid: i32, held: Option<&OwnedFd>) -> bool {
+        let ended =
+            || held.is_some_and(|held| pidfd::has_ended(held.as_fd())) || look::is_ending(pid);
+        self.scene.is_none() || !self.holds(pid) && !ended()
     }
 
     /// A program changed while it was judged; whether that is refused. Judged by the rules that refuse
@@ -121,7 +138,8 @@ impl Watcher<'_> {
     }
 
     /// An execution begins; whether it is refused.
-    fn executes(&mut self, pid: i32, held: Option<OwnedFd>, file: &OwnedFd) -> bool {
+    fn executes(&mut self, event: &fanotify::Event, held: Option<OwnedFd>, file: &OwnedFd) -> bool {
+        let pid = event.pid;
         let Some(mut execution) = self.examine(file) else {
             // Not even its owner can be told, which no file of a container's hides: refused, where
             // somebody waits for the answer.
@@ -154,17 +172,19 @@ impl Watcher<'_> {
         if refused {
             self.tell_findings(&told, &process, &ancestors, Some(&execution.file));
         } else {
-            self.await_program(pid, held, process, ancestors, (execution, told));
+            let waits = event.is_permission();
+            self.await_program(pid, held, waits, (process, ancestors), (execution, told));
         }
         refused
     }
 
+    /// `waits`: the process has not gone on.
     fn await_program(
         &mut self,
         pid: i32,
         held: Option<OwnedFd>,
-        process: Process,
-        ancestors: Vec<Ancestor>,
+        waits: bool,
+        (process, ancestors): (Process, Vec<Ancestor>),
         opened: (Execution, Vec<Finding>),
     ) {
         let now = look::image(pid);
@@ -177,13 +197,18 @@ impl Watcher<'_> {
         }
         // The one before it has been replaced, or never came about.
         if let Some(at) = self.pending.iter().position(|pending| pending.pid == pid) {
-            let former = self.pending.swap_remove(at);
-            self.tell_execution(former, None);
+            let former = self.pending.remove(at);
+            self.tell_execution(former, now.map_or(Runs::Unknown, Runs::Program));
         }
+        let is_old = |image: &look::Image| {
+            waits
+                || self.images.has(pid, *image)
+                || !runs_already(image, &opened.0.file, process.ppid)
+        };
         let pending = Pending {
             pid,
             pidfd: held,
-            before: now.filter(|image| !runs_already(image, &opened.0.file, process.ppid)),
+            before: now.filter(is_old),
             process,
             ancestors,
             opened: vec![opened],
@@ -191,7 +216,7 @@ impl Watcher<'_> {
             looks: 0,
         };
         if self.pending.len() >= MOST_PENDING {
-            return self.tell_execution(pending, None);
+            return self.tell_execution(pending, Runs::Unknown);
         }
         self.pending.push(pending);
         self.look_again();
@@ -213,17 +238,23 @@ impl Watcher<'_> {
         while at < self.pending.len() {
             let pending = &mut self.pending[at];
             let image = look::image(pending.pid);
-            let ended = pending
-                .pidfd
-                .as_ref()
-                .is_some_and(|fd| pidfd::has_ended(fd.as_fd()));
+            let ended = match &pending.pidfd {
+                Some(held) => pidfd::has_ended(held.as_fd()),
+                None => look::is_ending(pending.pid),
+            };
             let runs = image.is_some() && image != pending.before;
             if pending.next() <= now {
                 pending.looks += 1;
             }
-            if runs || ended || pending.looks >= LOOKS.len() {
-                let pending = self.pending.swap_remove(at);
-                self.tell_execution(pending, image.filter(|_| runs && !ended));
+            let too_late = pending.looks >= LOOKS.len();
+            if runs || ended || too_late {
+                let pending = self.pending.remove(at);
+                let runs = match image {
+                    Some(image) if runs => Runs::Program(image),
+                    Some(_) if !ended && image == pending.before => Runs::Former,
+                    _ => Runs::Unknown,
+                };
+                self.tell_execution(pending, runs);
             } else {
                 at += 1;
             }
@@ -233,8 +264,8 @@ impl Watcher<'_> {
     /// The process has ended: what it was about to execute is told as it is.
     pub(super) fn executed_no_more(&mut self, pid: i32) {
         if let Some(at) = self.pending.iter().position(|pending| pending.pid == pid) {
-            let pending = self.pending.swap_remove(at);
-            self.tell_execution(pending, None);
+            let pending = self.pending.remove(at);
+            self.tell_execution(pending, Runs::Unknown);
         }
     }
 
@@ -248,8 +279,7 @@ impl Watcher<'_> {
             .set_in_hand(self.pending.iter().filter(tells).count());
     }
 
-    /// `image` is what runs now; none where that cannot be told.
-    pub(super) fn tell_execution(&mut self, pending: Pending, image: Option<look::Image>) {
+    pub(super) fn tell_execution(&mut self, pending: Pending, runs: Runs) {
         let Pending {
             pid,
             pidfd: held,
@@ -258,21 +288,32 @@ impl Watcher<'_> {
             opened,
             ..
         } = pending;
-        let mut argv = None;
-        if image.is_some() {
-            argv = look::arguments(pid);
-            process = look::process(pid);
-            ancestors = self.ancestors(&process);
-        }
+        let image = match runs {
+            Runs::Program(image) => Some(image),
+            Runs::Former | Runs::Unknown => None,
+        };
         let program = image.and_then(|image| {
             opened
                 .iter()
-                .position(|(execution, _)| image.is_of(&execution.file))
+                .rposition(|(execution, _)| image.is_of(&execution.file))
         });
+        let mut argv = None;
+        if let (Some(image), Some(_)) = (image, program) {
+            self.images.keep(pid, image);
+            let (words, of) = (look::arguments(pid), look::process(pid));
+            // Asked again: it may have become another program meanwhile, which has its own line.
+            if look::image(pid) == Some(image) {
+                ancestors = self.ancestors(&of);
+                (argv, process) = (words, of);
+            }
+        }
         for (number, (mut execution, findings)) in opened.into_iter().enumerate() {
             execution.file.argv = argv.clone();
             self.tell_findings(&findings, &process, &ancestors, Some(&execution.file));
-            if number == program.unwrap_or(0) {
+            // Where nobody can tell which of them ran, none is passed over: the first may be one that
+            // the kernel did not take.
+            let ran = program.is_none_or(|program| program == number);
+            if ran && !matches!(runs, Runs::Former) {
                 let seen = Seen::Execution(&execution);
                 let path = &execution.file.path;
                 let whole = rules::findings(self.rules, self.shared, &seen, path, is_about_whole);
@@ -291,11 +332,14 @@ impl Watcher<'_> {
         let Some(execution) = self.examine(file) else {
             return true;
         };
-        let of = look::executable(pid);
+        let program = |pid: i32| look::executable(pid).ok();
         let scene = self.scene.as_ref();
-        let entrypoint = scene.is_some_and(|scene| {
-            scene.entrypoint != (0, 0) && of.is_ok_and(|of| of == scene.entrypoint)
+        let wanted = scene.and_then(|scene| match scene.entrypoint {
+            // The keeper is about to tell.
+            (0, 0) => program(scene.pid),
+            known => Some(known),
         });
+        let entrypoint = wanted.is_some() && wanted == program(pid);
         let seen = Seen::Opening {
             file: &execution.file,
             entrypoint,
@@ -356,6 +400,22 @@ impl Pending {
 fn stamp(file: &OwnedFd) -> Option<(i64, i64)> {
     let stat = process::stat(file).ok()?;
     Some((stat.st_ctime, stat.st_ctime_nsec))
+}
+
+/// What was last told to run in processes.
+#[derive(Default)]
+pub(super) struct Images(VecDeque<(i32, look::Image)>);
+
+impl Images {
+    fn has(&self, pid: i32, image: look::Image) -> bool {
+        self.0.contains(&(pid, image))
+    }
+
+    fn keep(&mut self, pid: i32, image: look::Image) {
+        self.0.retain(|(of, _)| *of != pid);
+        self.0.push_front((pid, image));
+        self.0.truncate(MOST_PENDING);
+    }
 }
 
 /// Whether `image` is the new program already. Where the same file is executed again it is told by its

@@ -136,11 +136,24 @@ impl Watcher<'_> {
         above
     }
 
-    /// Waits for a process's end, unless the keeper or this one does already.
+    /// Waits for the end of a process of which the keeper tells, for the rules.
+    pub(super) fn watch_session(&mut self, pid: i32) {
+        let Ok(pidfd) = pidfd::open(pid) else {
+            return;
+        };
+        let process = look::process(pid);
+        let ancestors = self.ancestors(&process);
+        self.wait_for(pidfd, process, ancestors);
+        let waited_for = |watched: &Watched| watched.process.pid == pid;
+        if self.watched.values().any(waited_for) {
+            self.began.insert(pid);
+        }
+    }
+
+    /// Waits for a process's end, unless that is done already.
     pub(super) fn wait_for(&mut self, pidfd: OwnedFd, process: Process, ancestors: Vec<Ancestor>) {
         let met = |watched: &Watched| watched.process.pid == process.pid;
-        let full = self.watched.len() >= MOST_WATCHED;
-        if full || self.began.contains(&process.pid) || self.watched.values().any(met) {
+        if self.watched.len() >= MOST_WATCHED || self.watched.values().any(met) {
             return;
         }
         let token = self.next;
@@ -152,6 +165,17 @@ impl Watcher<'_> {
                 ancestors,
             };
             self.watched.insert(token, watched);
+        }
+    }
+
+    /// Tells of all that have ended by now.
+    pub(super) fn all_ended(&mut self) {
+        let tokens: Vec<u64> = self.watched.keys().copied().collect();
+        for token in tokens {
+            let ended = |watched: &Watched| pidfd::has_ended(&watched.pidfd);
+            if self.watched.get(&token).is_some_and(ended) {
+                self.ended(token);
+            }
         }
     }
 
@@ -167,7 +191,9 @@ impl Watcher<'_> {
         let code = pidfd::exit_code(&ended.pidfd)
             .or_else(|| look::zombie_code(pid))
             .or_else(|| pidfd::exit_code(&ended.pidfd));
-        if self.admits(Lines::Ends) {
+        if self.began.remove(&pid) {
+            // The keeper tells it.
+        } else if self.admits(Lines::Ends) {
             let what = What::Exit {
                 process: ended.process.clone(),
                 code,

@@ -30,7 +30,7 @@ use crate::cgroup::{is_member, is_told_by, number};
 use crate::detect::{Response, Rule};
 use crate::event::{Action, Ancestor, File, Process, What};
 use crate::sys::{confine, fds, process, socket};
-use files::Pending;
+use files::{Images, Pending, Runs};
 use known::{Known, Watched};
 
 /// Exit status of a watcher that could not be confined, and of one that lost its keeper's trust.
@@ -66,7 +66,7 @@ pub(super) struct Tools {
     /// The container's number of tasks, and of those that its limit refused.
     pub(super) tasks: Option<[OwnedFd; 2]>,
     pub(super) scene: Option<Scene>,
-    /// Processes whose end the keeper waits for.
+    /// Processes of whose end the keeper tells.
     pub(super) began: Vec<i32>,
     pub(super) keeper: i32,
 }
@@ -86,6 +86,7 @@ pub(super) struct Watcher<'a> {
     tasks: Option<[OwnedFd; 2]>,
     refused: u64,
     scene: Option<Scene>,
+    /// Processes of whose end the keeper tells.
     began: BTreeSet<i32>,
     known: Known,
     watched: BTreeMap<u64, Watched>,
@@ -93,6 +94,7 @@ pub(super) struct Watcher<'a> {
     /// Orders that came while a reply was waited for.
     inbox: VecDeque<(Order, Vec<OwnedFd>)>,
     pending: Vec<Pending>,
+    images: Images,
     serial: u64,
     /// Calls answered in a row whose events were left out.
     hammered: u32,
@@ -175,12 +177,13 @@ impl<'a> Watcher<'a> {
                 .map_or(0, |[_, refused]| limit_hits(refused)),
             tasks: tools.tasks,
             scene: tools.scene,
-            began: tools.began.into_iter().collect(),
+            began: BTreeSet::new(),
             known: Known::default(),
             watched: BTreeMap::new(),
             next: WATCHED,
             inbox: VecDeque::new(),
             pending: Vec::new(),
+            images: Images::default(),
             serial: 0,
             hammered: 0,
             due: false,
@@ -193,6 +196,9 @@ impl<'a> Watcher<'a> {
         }
         for (token, listener) in tools.listeners {
             watcher.add_listener(token, listener);
+        }
+        for pid in tools.began {
+            watcher.watch_session(pid);
         }
         Ok(watcher)
     }
@@ -242,9 +248,7 @@ impl<'a> Watcher<'a> {
         for event in &events[..count] {
             match event.data() {
                 LINK => {}
-                FILES => {
-                    self.file_event();
-                }
+                FILES => drop(self.file_event()),
                 token if token >= WATCHED => self.ended(token),
                 token => self.notified(token, event.events()),
             }
@@ -307,7 +311,7 @@ impl<'a> Watcher<'a> {
                 }
             }
             Order::Began { pid } => {
-                self.began.insert(pid);
+                self.watch_session(pid);
                 // Now begins the long sleep.
                 process::give_back_memory();
             }
@@ -321,14 +325,15 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// What was seen until now is told as it is.
+    /// What is still under way is told as it is. The container is gone: nothing more comes.
     fn flush(&mut self) {
         let deadline = Instant::now() + LAST_LOOK;
         while self.file_event() && Instant::now() < deadline {}
         while !self.pending.is_empty() {
             let pending = self.pending.remove(0);
-            self.tell_execution(pending, None);
+            self.tell_execution(pending, Runs::Unknown);
         }
+        self.all_ended();
     }
 
     /// Asks the keeper and waits for its word; none where it does not come.
