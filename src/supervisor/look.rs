@@ -134,7 +134,8 @@ pub(super) fn terminal(pid: i32) -> Option<String> {
 pub(super) struct Image {
     device: u64,
     inode: u64,
-    /// Where the arguments lie (proc_pid_stat(5), field 48): somewhere else after each execution.
+    /// Where the arguments lie (proc_pid_stat(5), field 48): somewhere else after each execution; 0
+    /// where they are not in place yet.
     pub(super) arguments: u64,
 }
 
@@ -154,10 +155,14 @@ impl Image {
 /// What runs in a process now; none where it has ended.
 pub(super) fn image(pid: i32) -> Option<Image> {
     let exe = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    let fields = stat_fields(pid)?;
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let (start, end) = (number(45)?, number(46)?);
     Some(Image {
         device: exe.dev(),
         inode: exe.ino(),
-        arguments: stat_fields(pid)?.get(45)?.parse().ok()?,
+        // The kernel sets the end last.
+        arguments: if end > start { start } else { 0 },
     })
 }
 
