@@ -216,8 +216,11 @@ fn assemble(
         for policy in &plan.session_policies {
             lent.push(handover::bytes(c"mantlet-policy", &policy.encode())?);
         }
-        let (near, far) = socket::pair()
-            .map_err(|error| Failure::system("make", "init's channel".into(), error))?;
+        let fail = |error| Failure::system("make", "init's channel".into(), error);
+        let (near, far) = socket::pair().map_err(fail)?;
+        // Here, because init may speak before the supervisor has come to it: the kernel tells who
+        // sends a packet only where that was asked for before.
+        socket::pass_credentials(&near).map_err(fail)?;
         Some((near, far, lent))
     } else {
         None
