@@ -214,3 +214,21 @@ fn drift_alone_does_not_see_memory_that_is_executed() {
     lived.printed("memory 0");
     assert!(lived.detections("new").is_empty());
 }
+
+/// The marks are on this container's mounts: what another one executes of the same volume is its own.
+#[test]
+fn a_volume_s_other_user_is_not_seen() {
+    let world = World::runc();
+    let folder = volume(world);
+    let keys = "detect: [{name: new, on: drift}]";
+    let watched = mounted(site(world, keys), bind(&folder, "/shared", "rw")).up();
+    let other = mounted(site(world, ""), bind(&folder, "/shared", "rw")).up();
+    other.exec(["/shared/there", "exit", "0"]).ok();
+    watched.exec(["/shared/there", "exit", "0"]).ok();
+    crate::detect::detected(&watched, "new");
+    watched.kill("KILL").ok();
+    let events =
+        crate::harness::eventually("the container is gone", || crate::detect::ended(&watched));
+    let seen = events.iter().filter(|event| event["type"] == "detection");
+    assert_eq!(seen.count(), 1, "{events:#?}");
+}
