@@ -327,7 +327,8 @@ impl Cgroup {
     }
 
     /// Sends SIGKILL to every process in it and below, frozen or not: in one call where the kernel
-    /// has it (`cgroup.kill`, 5.14), otherwise one by one until none is left.
+    /// has it (`cgroup.kill`, 5.14), then one by one until none is left. The one call passes over a
+    /// process whose first thread has ended (it signals that thread; seen with 6.18).
     ///
     /// # Errors
     /// Those of write(2); [`io::ErrorKind::TimedOut`] where processes are left after a second.
@@ -335,8 +336,8 @@ impl Cgroup {
         let group = self.telling();
         if group.is_v2() {
             match group.write("cgroup.kill", "1") {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => return other,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         self.kill_each()

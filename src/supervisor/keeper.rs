@@ -15,9 +15,9 @@ use super::link::Scene;
 use super::respond::{Collector, Freezing};
 use super::sentinel::Sentinel;
 use super::session::{self, Session};
-use super::shared::{Kind, MOST_ENTRIES, Shared};
+use super::shared::Shared;
 use super::tripwire::Tripwires;
-use super::{Passed, Sealed, StartError, look, rules};
+use super::{Passed, Sealed, StartError, look};
 use crate::cgroup::{Cgroup, Watch};
 use crate::control::Answer;
 use crate::detect::{OnLoss, Rule};
@@ -25,8 +25,6 @@ use crate::event::{Process, What};
 use crate::state::{self, Home, HomeId, Record, Status};
 use crate::sys::{pidfd, process};
 
-/// How long events that were left out are gathered before they are told.
-const GATHER: Duration = Duration::from_secs(1);
 /// How long after a start its last clients have gone.
 const SETTLES: Duration = Duration::from_millis(500);
 /// How long a watcher may take to report the last of it.
@@ -366,96 +364,6 @@ impl Keeper {
                 Timer::Sentinel => self.post_sentinel_again(),
             }
         }
-    }
-
-    pub(super) fn tell(&mut self, what: &What) {
-        // What the watcher reported before comes before.
-        self.drain();
-        self.journal.write(what);
-        self.count();
-    }
-
-    /// Takes what the watcher has put into the ring, and not without end what it goes on to put there.
-    pub(super) fn drain(&mut self) {
-        for _ in 0..MOST_ENTRIES {
-            let Some(entry) = self.shared.take() else {
-                break;
-            };
-            // Its process may have been let go, and not yet told of.
-            self.hear_pipes();
-            match entry.kind {
-                Kind::Tripwire => self.status.tripwires += 1,
-                Kind::Detection => self.status.detections += 1,
-                Kind::Other => {}
-            }
-            if entry.call != 0 {
-                self.reported = entry.call;
-            }
-            self.journal.write_body(&entry.body);
-            self.count();
-        }
-        if !self.waits_for(Timer::LeftOut) && self.shared.left_out() {
-            self.after(GATHER, Timer::LeftOut);
-        }
-    }
-
-    /// Something was left out by the keeper itself.
-    pub(super) fn tell_later(&mut self) {
-        if !self.waits_for(Timer::LeftOut) {
-            self.after(GATHER, Timer::LeftOut);
-        }
-    }
-
-    pub(super) fn count(&mut self) {
-        self.status.events = self.journal.written();
-        self.shared.set_seq(self.status.events);
-        let had = self.status.journal_error.is_some();
-        self.status.lost = self.journal.lost();
-        self.status.journal_error = self.journal.error();
-        if had != self.status.journal_error.is_some() {
-            self.write_status();
-        }
-    }
-
-    /// What cannot be written is told by `mantlet ps`, which asks the supervisor itself.
-    pub(super) fn write_status(&self) {
-        let _ = self.home.write_status(&self.status);
-    }
-
-    /// Tells what was left out, if anything.
-    pub(super) fn tell_left_out(&mut self) {
-        self.forget(Timer::LeftOut);
-        let _ = self.shared.left_out();
-        let mut told = Vec::new();
-        for (number, count) in self.shared.take_left_calls() {
-            self.status.tripwires = self.status.tripwires.saturating_add(count);
-            told.push((count, format!("tripwire {}", self.wires.name(number))));
-        }
-        for (number, count) in self.shared.take_left_rules() {
-            self.status.detections = self.status.detections.saturating_add(count);
-            let rule = self.rules.get(number).map(rules::title);
-            told.push((count, format!("detection {}", rule.unwrap_or_default())));
-        }
-        told.push((self.shared.take_left_ends(), "exit".to_owned()));
-        told.push((
-            std::mem::take(&mut self.counts.responses_left_out),
-            "response".to_owned(),
-        ));
-        for (count, of) in told.into_iter().filter(|(count, _)| *count > 0) {
-            self.status.suppressed = self.status.suppressed.saturating_add(count);
-            self.tell(&What::Suppressed { count, of });
-        }
-        match self.shared.take_overflows() {
-            0 => {}
-            count => self.tell(&What::Overflow { count }),
-        }
-        match self.shared.take_dropped() {
-            0 => {}
-            count => self
-                .journal
-                .lose(count, "the journal was not written as fast as events came"),
-        }
-        self.count();
     }
 
     pub(super) fn watch(&mut self, pidfd: OwnedFd, process: Process, first: bool, told: bool) {

@@ -31,6 +31,7 @@ mod counts;
 mod evidence;
 mod journal;
 mod keeper;
+mod ledger;
 mod link;
 mod look;
 mod marks;
