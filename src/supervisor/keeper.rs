@@ -141,6 +141,8 @@ pub(super) struct Keeper {
     /// The container is gone: the watcher has its last words.
     leaving: bool,
     pub(super) finished: bool,
+    /// It is about to sleep for long.
+    rests: bool,
 }
 
 impl Keeper {
@@ -196,6 +198,7 @@ impl Keeper {
             ending: false,
             leaving: false,
             finished: false,
+            rests: false,
         };
         session::prepare(&passed.channel).map_err(system("prepare the channel"))?;
         let bell = keeper.bell.as_fd().try_clone_to_owned();
@@ -233,6 +236,10 @@ impl Keeper {
         } else {
             patience(deadline)
         };
+        // Last of all: what is given back before is used again on the way here.
+        if std::mem::take(&mut self.rests) {
+            process::give_back_memory();
+        }
         let count = match self.epoll.wait(&mut events, patience) {
             Ok(count) => count,
             Err(nix::Error::EINTR) => 0,
@@ -360,7 +367,7 @@ impl Keeper {
                 Timer::Thaw => self.freeze_is_over(),
                 Timer::Evidence => self.evidence_is_late(),
                 Timer::LastWords => self.finished = true,
-                Timer::Rest => process::give_back_memory(),
+                Timer::Rest => self.rests = true,
                 Timer::Sentinel => self.post_sentinel_again(),
             }
         }

@@ -103,6 +103,8 @@ pub(super) struct Watcher<'a> {
     /// When it last did.
     rung: Option<Instant>,
     finished: bool,
+    /// It is about to sleep for long.
+    rests: bool,
 }
 
 /// Serves until the keeper says otherwise or is gone. Never returns to the keeper's code.
@@ -189,6 +191,7 @@ impl<'a> Watcher<'a> {
             due: false,
             rung: None,
             finished: false,
+            rests: false,
         };
         watcher.watch_fd(LINK, watcher.link.as_fd())?;
         if let Some(files) = &watcher.files {
@@ -233,6 +236,10 @@ impl<'a> Watcher<'a> {
             None if self.due => EpollTimeout::from(GATHER.as_millis() as u8),
             None => EpollTimeout::NONE,
         };
+        // Last of all: what is given back before is used again on the way here.
+        if patience == EpollTimeout::NONE && std::mem::take(&mut self.rests) {
+            process::give_back_memory();
+        }
         let count = match self.epoll.wait(&mut events, patience) {
             Ok(count) => count,
             Err(nix::Error::EINTR) => 0,
@@ -313,7 +320,7 @@ impl<'a> Watcher<'a> {
             Order::Began { pid } => {
                 self.watch_session(pid);
                 // Now begins the long sleep.
-                process::give_back_memory();
+                self.rests = true;
             }
             Order::Count => self.count_tasks(),
             // One that nobody waits for any more.
