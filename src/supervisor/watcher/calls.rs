@@ -1,7 +1,7 @@
 //! Notified calls: each is a denial, decided on registers alone, and answered whatever else happens.
 //!
 //! What was received lies in shared memory until it has been answered and reported, so a watcher that
-//! ends in between loses neither. Known threads cost one poll(2) and one read(2).
+//! ends in between loses neither. Known threads cost one poll(2), one statx(2) and one read(2).
 
 use std::time::Duration;
 
