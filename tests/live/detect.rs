@@ -173,3 +173,39 @@ fn a_watcher_that_is_killed_is_followed_by_another() {
         .collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
 }
+
+/// A tracer takes the kernel's place for that one call: to use the groups up would fail every other
+/// test of this machine.
+#[test]
+fn a_node_without_a_fanotify_group_left_refuses_at_create_and_says_why() {
+    let bundle =
+        site(World::runc(), "detect: [{on: drift, respond: deny}]").args(["harmless", "stay"]);
+    bundle.write();
+    let words = [
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=fanotify_init",
+        "-e",
+        "inject=fanotify_init:error=EMFILE",
+    ];
+    let create = crate::trace::front_door(&bundle, "mantlet-baseline", &words.map(str::to_owned))
+        .arg("create")
+        .arg("--bundle")
+        .arg(&bundle.path)
+        .arg(&bundle.id);
+    assert_ne!(create.run_into(&bundle.path.join("output")), 0);
+    let errors = bundle.errors().join("\n");
+    for word in [
+        "the rules of site",
+        "fs.fanotify.max_user_groups",
+        "mantlet doctor",
+    ] {
+        assert!(errors.contains(word), "{word}: {errors}");
+    }
+    assert!(
+        !crate::remains::runtime_knows(&bundle),
+        "nothing was created"
+    );
+    crate::remains::nothing_runs(bundle.world(), &bundle.id);
+}
