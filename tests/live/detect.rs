@@ -190,6 +190,7 @@ fn a_node_without_a_fanotify_group_left_refuses_at_create_and_says_why() {
         "inject=fanotify_init:error=EMFILE",
     ];
     let create = crate::trace::front_door(&bundle, "mantlet-baseline", &words.map(str::to_owned))
+        .env("MANTLET_CONFIG", bundle.path.join("mantlet.yaml"))
         .arg("create")
         .arg("--bundle")
         .arg(&bundle.path)

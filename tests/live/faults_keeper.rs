@@ -146,3 +146,79 @@ fn a_keeper_that_can_start_no_watcher_refuses_by_itself_and_recovers() {
     faults::ended(&bundle);
     faults::adds_up(&bundle, &did);
 }
+
+/// A memory group of v1 with nothing left in it, and the supervisor in it. Removed with the value.
+struct Full(PathBuf);
+
+impl Full {
+    /// None, and says so, where the controller is elsewhere.
+    fn new(bundle: &Bundle, pids: &[i32]) -> Option<Full> {
+        let top = PathBuf::from("/sys/fs/cgroup/memory");
+        if !top.join("memory.limit_in_bytes").exists() {
+            println!("skipped: no controller of memory at {}", top.display());
+            return None;
+        }
+        let name = format!("{}/{}-full", bundle.world().cgroup(), bundle.id);
+        let folder = top.join(name.trim_start_matches('/'));
+        fs::create_dir_all(&folder).expect("root makes groups");
+        let full = Full(folder);
+        for pid in pids {
+            // What they have stays with their former group: here they begin with nothing.
+            fs::write(full.0.join("cgroup.procs"), pid.to_string()).expect("root moves processes");
+        }
+        full.most("65536");
+        Some(full)
+    }
+
+    fn most(&self, bytes: &str) {
+        fs::write(self.0.join("memory.limit_in_bytes"), bytes).expect("root limits it");
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        let procs = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+        for pid in procs.lines() {
+            let _ = fs::write("/sys/fs/cgroup/memory/cgroup.procs", pid);
+        }
+        eventually("the group is gone", || fs::remove_dir(&self.0).ok());
+    }
+}
+
+/// No memory for another watcher, and the kernel may well end the keeper for want of it: whatever it
+/// does, each call is denied, what is allowed goes on, and who is lost is told.
+#[test]
+fn with_no_memory_left_for_the_supervisor_every_call_is_denied_and_the_rest_goes_on() {
+    let bundle = up("");
+    let keeper = keeper(&bundle);
+    let watcher = serving(keeper);
+    let Some(full) = Full::new(&bundle, &[keeper, watcher]) else {
+        return;
+    };
+    signal(watcher, Signal::SIGKILL);
+    eventually("it has ended", || {
+        (child(keeper, "mantlet-watcher") != Some(watcher)).then_some(())
+    });
+    for _ in 0..20 {
+        let answer = have(&bundle, "USR1");
+        assert!(
+            ["errno EPERM", "errno ENOSYS"].contains(&answer.as_str()),
+            "{answer}"
+        );
+        assert_eq!(have(&bundle, "USR2"), "ran");
+    }
+    sound(&bundle, "without memory");
+    full.most("-1");
+    drop(full);
+    let lost = remains::supervisor(bundle.world(), &bundle.id).is_none();
+    let ps = bundle.world().mantlet(["ps"]);
+    let row = ps.stdout.lines().find(|line| line.contains(&bundle.id));
+    let row = row.unwrap_or_else(|| panic!("{}", ps.stdout));
+    assert_eq!(row.contains("LOST"), lost, "{row}");
+    if !lost {
+        serving(keeper);
+        assert_eq!(have(&bundle, "USR1"), "errno EPERM");
+        bundle.exec(["harmless", "work"]).ok();
+    }
+    buried(&bundle, "without memory");
+}
