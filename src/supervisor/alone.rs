@@ -51,6 +51,13 @@ impl Keeper {
         }
         self.count_untold();
         let file = self.shared.file()?;
+        if !file.is_permission() {
+            // Nobody waits for it, and nobody has told of it.
+            self.shared.file_done();
+            let cause = "the watcher ended while it looked at an execution or an opening";
+            self.journal.lose(u64::from(!file.is_overflow()), cause);
+            return None;
+        }
         // ENOENT: it had its answer already.
         let answered = self
             .files

@@ -192,9 +192,9 @@ impl Shared {
         fanotify::read_one(group, &self.region, FILE)
     }
 
-    /// The permission that waits, by the number of its descriptor.
+    /// The file event in hand.
     pub(super) fn file(&self) -> Option<fanotify::Event> {
-        fanotify::event_at(&self.region, FILE).filter(fanotify::Event::is_permission)
+        fanotify::event_at(&self.region, FILE)
     }
 
     /// It was answered.
