@@ -201,7 +201,7 @@ pub fn adds_up(bundle: &Bundle, did: &BTreeMap<String, u64>) {
 /// Waits until the supervisor has said its last.
 pub fn ended(bundle: &Bundle) {
     eventually("the journal ends", || {
-        let events = journal(bundle);
+        let events = bundle.journal();
         events
             .last()
             .is_some_and(|event| event["type"] == "end")
