@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{Expiration, TimerSetTimeFlags};
 
 use super::keeper::{Keeper, Source, Timer};
 use super::link::{self, Order, Request};
@@ -307,8 +305,7 @@ impl Keeper {
         };
         self.status.watcher = 0;
         // Wound up for that watcher, not for the next one.
-        let never = Expiration::OneShot(TimeSpec::from_duration(Duration::ZERO));
-        let _ = self.watchdog.set(never, TimerSetTimeFlags::empty());
+        watcher::disarm(&self.watchdog);
         self.drain();
         if self.is_leaving() {
             self.finished = true;

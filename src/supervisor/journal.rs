@@ -201,7 +201,8 @@ impl Journal {
             self.put_aside();
         }
         let done = self.open().and_then(|file| {
-            // One write(2) a line, so that readers and other writers never see half of one.
+            // One write(2) a line: no other writer gets into it. A reader can see it come in pieces, and
+            // waits for its end.
             write_whole(file, line)
         });
         if let Err(error) = done {

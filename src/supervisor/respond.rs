@@ -78,7 +78,8 @@ impl Keeper {
                 let done = self.kill_process(pid);
                 self.responded(action, by, Some(pid), done.err());
             }
-            Action::KillContainer => self.kill_container(by),
+            // Its event says how it came out; there is nobody else to tell.
+            Action::KillContainer => drop(self.kill_container(by)),
             Action::Freeze => {
                 let cause = Some(pid).filter(|pid| *pid > 0);
                 // Refused: it is frozen already, for as long as whoever froze it said.
@@ -112,7 +113,11 @@ impl Keeper {
         pidfd::send_signal(&held, libc::SIGKILL).map_err(|error| gone(&error))
     }
 
-    pub(super) fn kill_container(&mut self, by: String) {
+    /// Ends every process, and tells so.
+    ///
+    /// # Errors
+    /// Why some are left, in words.
+    fn kill_container(&mut self, by: String) -> Result<(), String> {
         let failed = match &self.cgroup {
             Some(cgroup) => cgroup.kill_all().err().map(|error| error.to_string()),
             None => Some("its control group is not known yet".into()),
@@ -122,7 +127,8 @@ impl Keeper {
             let _ = self.cgroup.as_ref().map(Cgroup::thaw);
             self.not_frozen();
         }
-        self.responded(Action::KillContainer, by, None, failed);
+        self.responded(Action::KillContainer, by, None, failed.clone());
+        failed.map_or(Ok(()), Err)
     }
 
     fn not_frozen(&mut self) {
@@ -157,7 +163,7 @@ impl Keeper {
             self.responded(Action::Freeze, by.clone(), None, Some(failed.clone()));
             if client.is_none() {
                 // What a rule wanted stopped does not go on.
-                self.kill_container(by);
+                let _ = self.kill_container(by);
             }
             return Err(failed);
         }
@@ -202,7 +208,7 @@ impl Keeper {
                     self.freezing = None;
                     self.not_frozen();
                 } else {
-                    self.kill_container(by);
+                    let _ = self.kill_container(by);
                 }
                 for client in clients {
                     let message = failed.clone();
@@ -250,7 +256,7 @@ impl Keeper {
         let by = freezing.by.clone();
         match freezing.freeze.map(|freeze| freeze.then) {
             Some(Then::Thaw) => drop(self.thaw(by)),
-            _ => self.kill_container(by),
+            _ => drop(self.kill_container(by)),
         }
     }
 
@@ -304,10 +310,7 @@ impl Keeper {
                 return self.collect(by, None, None, vec![client]);
             }
             PersonAsks::Thaw => self.thaw(by),
-            PersonAsks::Kill => {
-                self.kill_container(by);
-                Ok(())
-            }
+            PersonAsks::Kill => self.kill_container(by),
         };
         let answer = match done {
             Ok(()) => Answer::Done { evidence: None },
@@ -355,7 +358,6 @@ impl Keeper {
         if by != PERSON && self.collected_at.is_some_and(lately) {
             return Err("there is an archive of less than a minute ago".into());
         }
-        self.collected_at = Some(Instant::now());
         let busy = self
             .sources
             .values()
@@ -384,6 +386,7 @@ impl Keeper {
                     clients: clients.to_vec(),
                 };
                 self.add(Source::Collector(collector), EpollFlags::EPOLLIN);
+                self.collected_at = Some(Instant::now());
                 self.after(COLLECTS_WITHIN, Timer::Evidence);
                 Ok(())
             }

@@ -66,7 +66,7 @@ pub(super) struct Execution {
     pub(super) changed: bool,
     /// Its mount can be written and is not the image's.
     pub(super) writable_mount: bool,
-    /// Effective uid of the process, and of its parent.
+    /// Effective uid of the process, and of its parent; where somebody asked.
     pub(super) uid: Option<u32>,
     pub(super) parent_uid: Option<u32>,
     /// Standard streams that are network sockets, bits 0, 1 and 2; where somebody asked.

@@ -148,8 +148,14 @@ impl Watcher<'_> {
         let process = look::process(pid);
         let ancestors = self.ancestors(&process);
         let path = execution.file.path.clone();
-        execution.uid = look::effective_uid(pid);
-        execution.parent_uid = look::effective_uid(process.ppid);
+        if self
+            .rules
+            .iter()
+            .any(|rule| rule.on == Sensor::PrivilegeChange)
+        {
+            execution.uid = look::effective_uid(pid);
+            execution.parent_uid = look::effective_uid(process.ppid);
+        }
         execution.file.tty = look::terminal(pid);
         let shell = |rule: &Rule| rule.on == Sensor::ReverseShell && is_shell(rule, &path);
         if self.rules.iter().any(shell) {

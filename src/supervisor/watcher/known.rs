@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use super::super::look;
+use super::super::rules;
 use super::super::sensors::Seen;
 use super::super::shared::{Kind, Lines};
 use super::Watcher;
@@ -203,7 +204,9 @@ impl Watcher<'_> {
             self.due |= self.shared.leave_out_end();
         }
         self.count_tasks();
-        let findings = self.judge(&Seen::End { code }, &ended.process, &ended.ancestors, None);
+        let (process, seen) = (&ended.process, Seen::End { code });
+        let findings = rules::findings(self.rules, self.shared, &seen, &process.exe, |_| true);
+        self.tell_findings(&findings, process, &ended.ancestors, None);
         self.respond(&findings, 0, None);
     }
 }

@@ -131,6 +131,13 @@ pub(super) fn run(
     process::exit_now(status.unwrap_or(BROKEN))
 }
 
+/// Stops a watchdog: the watcher's own, or that of one which has ended.
+pub(super) fn disarm(watchdog: &TimerFd) {
+    let never = Expiration::OneShot(TimeSpec::from_duration(Duration::ZERO));
+    // It fails for no timer of ours.
+    let _ = watchdog.set(never, TimerSetTimeFlags::empty());
+}
+
 fn confined(keeper: i32) -> Result<(), String> {
     // Every node has that folder, and nothing of it is needed any more.
     confine::empty_root(Path::new("/proc"))
@@ -230,9 +237,11 @@ impl<'a> Watcher<'a> {
     fn turn(&mut self) {
         let mut events = [EpollEvent::empty(); 16];
         let patience = match self.next_look() {
-            // Shorter than epoll_wait counts: an execution takes a fraction of a millisecond.
-            Some(wait) if self.rest(wait) => EpollTimeout::ZERO,
-            Some(_) => EpollTimeout::ZERO,
+            Some(wait) => {
+                // Shorter than epoll_wait counts: an execution takes a fraction of a millisecond.
+                self.rest(wait);
+                EpollTimeout::ZERO
+            }
             None if self.due => EpollTimeout::from(GATHER.as_millis() as u8),
             None => EpollTimeout::NONE,
         };
@@ -280,16 +289,16 @@ impl<'a> Watcher<'a> {
 
     fn stop_watchdog(&mut self) {
         if std::mem::take(&mut self.wound) {
-            let never = Expiration::OneShot(TimeSpec::from_duration(Duration::ZERO));
-            let _ = self.watchdog.set(never, TimerSetTimeFlags::empty());
+            disarm(self.watchdog);
         }
     }
 
     /// Sleeps until something is ready or the time is over.
-    fn rest(&self, wait: Duration) -> bool {
+    fn rest(&self, wait: Duration) {
         let mut polled = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
         let wait = TimeSpec::from_duration(wait);
-        nix::poll::ppoll(&mut polled, Some(wait), None).is_ok_and(|ready| ready > 0)
+        // Interrupted, it is looked at a little earlier.
+        let _ = nix::poll::ppoll(&mut polled, Some(wait), None);
     }
 
     fn hear(&mut self) {
@@ -396,20 +405,6 @@ impl<'a> Watcher<'a> {
             // Without a word the keeper is gone or at it; either way nothing is gained by asking again.
             let _ = self.ask(&request, &fds);
         }
-    }
-
-    /// Judges what was seen, tells of it and has the response done. Answers whether it is refused.
-    fn judge(
-        &mut self,
-        seen: &Seen<'_>,
-        process: &Process,
-        ancestors: &[Ancestor],
-        file: Option<&File>,
-    ) -> Vec<Finding> {
-        let program = file.map_or(process.exe.as_str(), |file| file.path.as_str());
-        let findings = rules::findings(self.rules, self.shared, seen, program, |_| true);
-        self.tell_findings(&findings, process, ancestors, file);
-        findings
     }
 
     fn tell_findings(
