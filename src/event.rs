@@ -8,6 +8,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::access::{Access, Phase};
 use crate::detect::{Response, Sensor, Severity};
 
 /// Version of this schema. A reader refuses a line with a larger one.
@@ -124,6 +125,24 @@ pub enum What {
         respond: Response,
         /// Whether that was due, and so asked for: a `response` follows where it is more than `deny`.
         due: bool,
+    },
+    /// Something that a layer in mode `audit` would have denied, or that a recording (mode `learn`) saw;
+    /// it was performed. Each is told once for its container, session and phase.
+    Observed {
+        /// Who, as the kernel and /proc tell.
+        process: Process,
+        /// `workload` or `exec`.
+        session: Session,
+        /// Before or after the workload listened.
+        phase: Phase,
+        /// What.
+        access: Access,
+        /// The layer that would have denied it, the outermost of several; empty in a recording.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        profile: String,
+        /// The line of that profile that would allow it; empty in a recording.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        fix: String,
     },
     /// What became of a response, whether a rule or a person asked for it.
     Response {

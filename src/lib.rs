@@ -14,12 +14,13 @@
 //! | floor | modules |
 //! |---|---|
 //! | 0 | [`sys`]: raw kernel interfaces; the only `unsafe` |
-//! | 1 | [`oci`], [`profile`], [`event`], [`detect`], [`cgroup`], [`seal`], [`channel`], [`control`], [`state`], [`config`], [`host`] |
+//! | 1 | [`oci`], [`profile`], [`access`], [`event`], [`detect`], [`cgroup`], [`seal`], [`channel`], [`control`], [`state`], [`config`], [`host`] |
 //! | 2 | [`policy`] (pure), [`init`] (imports `sys`, `seal` and `channel` only) |
 //! | 3 | [`supervisor`], [`runtime`], [`cli`] |
 //! | top | `src/bin`: one thin `main` per program |
 #![deny(unsafe_code)]
 
+pub mod access;
 pub mod cgroup;
 pub mod channel;
 pub mod cli;

@@ -114,8 +114,10 @@ fn enforce() -> Mode {
 pub enum Mode {
     /// What is not allowed is denied.
     Enforce,
-    /// Reserved: what is not allowed would only be reported.
+    /// What is not allowed is performed and reported.
     Audit,
+    /// Everything is performed, and recorded: what a profile is learned from.
+    Learn,
 }
 
 /// What the node must be able to do, and what a container may go without.
@@ -275,7 +277,7 @@ impl Document {
                 found: document.version,
             });
         }
-        if document.mode == Mode::Audit {
+        if document.mode != Mode::Enforce {
             return Err(Error::Audit {
                 source_name: source.into(),
             });

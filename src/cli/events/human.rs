@@ -1,5 +1,6 @@
 //! One event as a person reads it: a line, and what belongs to it indented beneath.
 
+use crate::access::Access;
 use crate::cli::ps;
 use crate::cli::text::{Ink, escape, ink, name, words};
 use crate::detect::{Response, Severity};
@@ -27,6 +28,7 @@ fn told(event: &Event) -> (String, Vec<String>) {
     match &event.what {
         What::Tripwire { .. } => tripwire(event),
         What::Detection { .. } => detection(&event.what),
+        What::Observed { .. } => observed(event),
         What::Response { .. } => response(&event.what),
         What::Start { .. } => plain(start(&event.what)),
         What::Watcher {
@@ -113,6 +115,48 @@ fn tripwire(event: &Event) -> (String, Vec<String>) {
     let mut beneath: Vec<String> = from(ancestors).into_iter().collect();
     beneath.push(remedy(event, profile, fix));
     (what, beneath)
+}
+
+fn observed(event: &Event) -> (String, Vec<String>) {
+    let What::Observed {
+        process,
+        access,
+        profile,
+        fix,
+        ..
+    } = &event.what
+    else {
+        return Default::default();
+    };
+    if profile.is_empty() {
+        return (
+            format!("did {}  by {}", done(access), who(process)),
+            Vec::new(),
+        );
+    }
+    let verdict = ink("would deny", Ink::Odd);
+    let what = format!("{verdict} {}  by {}", done(access), who(process));
+    (what, vec![remedy(event, profile, fix)])
+}
+
+/// An access in a few words.
+fn done(access: &Access) -> String {
+    match access {
+        Access::Syscall { name, args } => {
+            let args = args.iter().map(|a| format!("{}: {:#x}", a.index, a.value));
+            format!("{}({})", escape(name), args.collect::<Vec<_>>().join(", "))
+        }
+        Access::File {
+            path,
+            right,
+            entry: Some(entry),
+            ..
+        } => format!("{} {} in {}", escape(right), escape(entry), escape(path)),
+        Access::File { path, right, .. } => format!("{} {}", escape(right), escape(path)),
+        Access::Tcp { right, port } => format!("{} tcp port {port}", escape(right)),
+        Access::Capability { name } => escape(name),
+        Access::Container { what } => escape(what),
+    }
 }
 
 /// The line that would allow it, and in which profile where that is not plain.
