@@ -250,7 +250,7 @@ impl Scene<'_> {
         optional: bool,
         follow: bool,
     ) -> Option<Target> {
-        let own = || self.files.except.iter().map(|path| &path.0);
+        let own = || self.files.except.iter().map(|path| &path.path);
         if own().any(|out| beneath(path, out)) {
             return None;
         }
