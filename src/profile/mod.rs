@@ -27,7 +27,7 @@ mod tests;
 
 pub use admission::{Held, HostPath, Limited, Refuse};
 pub use detection::{Entry as Detection, implied as implied_tripwire};
-pub use diagnose::Error;
+pub use diagnose::{Error, Finding, Level, Look, Problem, parse_all};
 pub use entry::{Call, Condition, FileEntry, Op, Place, PlainPath, Symbol};
 pub use exec::{Interactive, Sessions, covers as covers_command};
 pub use expectation::{Deed, Expectation, FileAccess, Outcome};
@@ -36,6 +36,9 @@ pub use model::{Checkpoint, Degrade, Document, Files, Mode, Network, Requires, R
 pub use origin::{At, Origin, Origins, Part, Source};
 pub use programs::covers_program;
 pub use resolve::{Profile, Rule, Syscalls};
+
+/// Names of the profiles that are built into the programs and that people use.
+pub const BUILT_IN: [&str; 3] = ["baseline", "restricted", "watched"];
 
 /// The text of a profile that is built into the programs: `baseline`, `restricted`, `watched`,
 /// and `pause`, which [`crate::policy::plan_pause`] uses.

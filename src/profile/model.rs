@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
 use super::admission;
 use super::detection;
-use super::diagnose::Error;
+use super::diagnose::{Error, Problem};
 use super::entry::{Call, Capability, Denied, FileEntry, PlainPath, Port};
 use super::exec::Exec;
 use super::expectation::Expectation;
@@ -25,9 +26,9 @@ pub const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Document {
     /// Version of the language: 1.
-    pub version: u32,
+    pub version: At<u32>,
     /// The profile's name; the file is called `NAME.yaml`.
-    pub name: String,
+    pub name: At<String>,
     /// For people.
     #[serde(default)]
     pub description: String,
@@ -72,7 +73,7 @@ pub struct Document {
     pub process: Process,
     /// Rules on exec sessions; absent: as the parents say, else none.
     #[serde(default)]
-    pub exec: Option<Exec>,
+    pub exec: Option<At<Exec>>,
     /// Whether the container may be checkpointed; absent: as all parents agree, else not.
     #[serde(default)]
     pub checkpoint: Option<At<Checkpoint>>,
@@ -133,10 +134,25 @@ pub enum Mode {
 pub struct Needs {
     /// Least Landlock ABI, 1 and up; absent: 1.
     #[serde(default)]
-    pub landlock: Option<At<u32>>,
+    pub landlock: Option<At<Abi>>,
     /// What a node may lack; absent: nothing.
     #[serde(default)]
     pub degrade: Vec<At<Degrade>>,
+}
+
+/// A Landlock ABI, 1 and up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abi(pub u32);
+
+impl<'de> Deserialize<'de> for Abi {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            0 => Err(de::Error::custom(
+                "`landlock: 0` is no ABI\nwrite 1 or more; to go without Landlock, list it in `degrade`",
+            )),
+            abi => Ok(Abi(abi)),
+        }
+    }
 }
 
 /// What the node must be able to do, and what a container may go without.
@@ -175,7 +191,7 @@ pub enum Degrade {
 #[serde(deny_unknown_fields)]
 pub struct CallLists {
     /// Data version of the groups.
-    pub groups: String,
+    pub groups: At<String>,
     /// Allowed.
     #[serde(default)]
     pub allow: Vec<Call>,
@@ -291,26 +307,26 @@ impl Document {
     ///
     /// What is wrong, with line, column and, for a misspelt word, the likely right one.
     pub fn parse(source: &str, text: &str) -> Result<Document, Error> {
+        let file = Source::of(source, text);
         let mut document: Document =
-            serde_saphyr::from_str(text).map_err(|error| Error::from_yaml(source, &error))?;
-        if document.version != VERSION {
-            return Err(Error::Version {
-                source_name: source.into(),
-                found: document.version,
-            });
-        }
-        let mode = document.mode.as_ref().map(|mode| mode.value);
-        if mode.is_some_and(|mode| mode != Mode::Enforce) {
-            return Err(Error::Audit {
-                source_name: source.into(),
-            });
-        }
-        let file = Arc::new(Source {
-            name: source.into(),
-            text: text.into(),
-        });
+            serde_saphyr::from_str(text).map_err(|error| Error::from_yaml(&file, &error))?;
         places::settle(&mut document, &file);
+        check(&document.version)?;
+        if let Some(mode) = &document.mode
+            && mode.value != Mode::Enforce
+        {
+            return Err(Error::at(&mode.origin, Problem::Audit));
+        }
         document.source = Some(file);
         Ok(document)
     }
+}
+
+/// Whether this build reads that version.
+pub(super) fn check(version: &At<u32>) -> Result<(), Error> {
+    if version.value == VERSION {
+        return Ok(());
+    }
+    let found = version.value;
+    Err(Error::at(&version.origin, Problem::Version { found }))
 }
