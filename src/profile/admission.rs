@@ -40,7 +40,7 @@ pub enum Refuse {
 }
 
 /// The rules that are one word.
-const WORDS: [(&str, Refuse); 7] = [
+pub(super) const WORDS: [(&str, Refuse); 7] = [
     ("root-user", Refuse::RootUser),
     ("privileged", Refuse::Privileged),
     ("host-pid", Refuse::HostPid),

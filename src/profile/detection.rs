@@ -25,13 +25,13 @@ use crate::detect::{Freeze, MOST_AFTER, Response, Rule, Sensor, Severity, Then};
 /// Longest time of `within` and `for`.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most tags of a rule.
-const MOST_TAGS: usize = 16;
+pub(super) const MOST_TAGS: usize = 16;
 /// Most entries of one list, as written.
-const MOST_ENTRIES: usize = 256;
+pub(super) const MOST_ENTRIES: usize = 256;
 /// Most letters of a name or a tag.
 const MOST_LETTERS: usize = 64;
 /// The kernel's largest number of tasks (PID_MAX_LIMIT).
-const MOST_TASKS: u64 = 1 << 22;
+pub(super) const MOST_TASKS: u64 = 1 << 22;
 
 /// A rule. Its name is empty where none is written; [`Rule::profile`] always is.
 #[derive(Debug, Clone, PartialEq, Eq)]

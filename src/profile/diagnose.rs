@@ -37,7 +37,6 @@ impl Error {
         }
     }
 
-
     /// What is wrong, and what to do about it.
     #[must_use]
     pub fn parts(&self) -> (String, Option<String>) {

@@ -239,6 +239,14 @@ impl<'de> Deserialize<'de> for Judged {
                 why: None,
             },
         ))?;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let group = fields.name.starts_with('@');
+        if !group && (fields.name.is_empty() || !fields.name.chars().all(plain)) {
+            return Err(de::Error::custom(format!(
+                "`{}` is no system call's name\nwrite it as in the manual's section 2, such as openat",
+                fields.name
+            )));
+        }
         // Bound the program: a condition is at most ten instructions, a jump reaches 255.
         if fields.args.len() > 12 {
             return Err(de::Error::custom(format!(
@@ -304,7 +312,7 @@ impl<'de> Deserialize<'de> for Denied {
 struct Errno(i32);
 
 /// What a refusal may answer. Success is not among them.
-const ERRNOS: [(&str, i32); 12] = [
+pub(super) const ERRNOS: [(&str, i32); 12] = [
     ("EPERM", libc::EPERM),
     ("EACCES", libc::EACCES),
     ("ENOSYS", libc::ENOSYS),
@@ -347,7 +355,7 @@ pub enum Symbol {
     Devices,
 }
 
-const SYMBOLS: [(&str, Symbol); 4] = [
+pub(super) const SYMBOLS: [(&str, Symbol); 4] = [
     ("@image", Symbol::Image),
     ("@volumes", Symbol::Volumes),
     ("@tmpfs", Symbol::Tmpfs),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use super::entry::NameOr;
 use super::origin::{At, Origin};
 
 /// `exec` as written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exec {
     /// Sessions with a terminal or an attached standard input.
@@ -20,6 +21,7 @@ pub struct Exec {
     pub interactive: Option<At<Interactive>>,
     /// A profile that every session is held to besides the container's own.
     #[serde(default)]
+    #[schemars(schema_with = "super::schema::name")]
     pub profile: Option<At<String>>,
     /// What sessions may execute, by argv[0]; absent: anything.
     #[serde(default)]

@@ -11,7 +11,7 @@ use super::entry::{NameOr, normal_glob};
 
 /// A resource of getrlimit(2), by its name without `RLIMIT_`; the position is its number
 /// (asm-generic/resource.h, which x86_64 and aarch64 share).
-const RESOURCES: [&str; 16] = [
+pub(super) const RESOURCES: [&str; 16] = [
     "CPU",
     "FSIZE",
     "DATA",

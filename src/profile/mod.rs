@@ -20,6 +20,7 @@ mod origin;
 mod places;
 pub mod programs;
 mod resolve;
+mod schema;
 pub mod table;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use model::{Checkpoint, Degrade, Document, Files, Mode, Network, Requires, R
 pub use origin::{At, Origin, Origins, Part, Source};
 pub use programs::covers_program;
 pub use resolve::{Profile, Rule, Syscalls};
+pub use schema::schema;
 
 /// Names of the profiles that are built into the programs and that people use.
 pub const BUILT_IN: [&str; 3] = ["baseline", "restricted", "watched"];

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
@@ -15,25 +16,29 @@ use super::exec::Exec;
 use super::expectation::Expectation;
 use super::limits::{Bound, Device, Resource, Tasks};
 use super::origin::{At, Source};
-use super::places;
+use super::{places, schema};
 use crate::detect::OnLoss;
 
 /// Version of the language.
 pub const VERSION: u32 = 1;
 
 /// A profile file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Profile")]
 pub struct Document {
     /// Version of the language: 1.
+    #[schemars(schema_with = "schema::version")]
     pub version: At<u32>,
     /// The profile's name; the file is called `NAME.yaml`.
+    #[schemars(schema_with = "schema::name")]
     pub name: At<String>,
     /// For people.
     #[serde(default)]
     pub description: String,
     /// Profiles whose allowances are added to this one's.
     #[serde(default)]
+    #[schemars(schema_with = "schema::names")]
     pub extends: Vec<At<String>>,
     /// How it is applied; absent: enforced, whatever the parents say.
     #[serde(default)]
@@ -67,6 +72,7 @@ pub struct Document {
     pub devices: Option<Vec<At<Device>>>,
     /// Upper bounds of resource limits.
     #[serde(default)]
+    #[schemars(schema_with = "schema::rlimits")]
     pub rlimits: BTreeMap<Resource, At<Bound>>,
     /// Rules on the container as a whole.
     #[serde(default)]
@@ -97,7 +103,9 @@ pub struct Document {
 }
 
 /// What becomes of `checkpoint`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Checkpoint {
     /// Refused.
@@ -107,7 +115,9 @@ pub enum Checkpoint {
 }
 
 /// What becomes of `restore`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restore {
     /// Refused.
@@ -117,7 +127,7 @@ pub enum Restore {
 }
 
 /// How a profile is applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// What is not allowed is denied.
@@ -129,7 +139,7 @@ pub enum Mode {
 }
 
 /// `requires` as written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Needs {
     /// Least Landlock ABI, 1 and up; absent: 1.
@@ -165,7 +175,9 @@ pub struct Requires {
 }
 
 /// A promise that a profile lets go of on a node that cannot keep it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Degrade {
     /// A Landlock ABI below `requires.landlock`, or no Landlock at all.
@@ -187,10 +199,11 @@ pub enum Degrade {
 }
 
 /// System calls as listed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallLists {
     /// Data version of the groups.
+    #[schemars(schema_with = "schema::data_version")]
     pub groups: At<String>,
     /// Allowed.
     #[serde(default)]
@@ -205,7 +218,7 @@ pub struct CallLists {
 }
 
 /// Landlock file rules. What no list grants is denied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
     /// Read files, list directories, connect to sockets.
@@ -239,7 +252,7 @@ fn plain<S: serde::Serializer>(paths: &[PlainPath], s: S) -> Result<S::Ok, S::Er
 }
 
 /// `network` as written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ports {
     /// Ports that may be bound.
@@ -268,7 +281,9 @@ impl Network {
 }
 
 /// Landlock scopes (ABI 6): reach only processes of the same domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// Signals.
@@ -278,7 +293,7 @@ pub enum Scope {
 }
 
 /// Rules on the container as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Process {
     /// What a container must not be.

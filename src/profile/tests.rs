@@ -2,6 +2,7 @@ use super::*;
 
 mod detection;
 mod origins;
+mod schema;
 mod wrong;
 
 fn error(text: &str) -> String {

@@ -60,6 +60,11 @@ fn message(error: &Yaml) -> String {
             "string scalar" => "text belongs here".into(),
             other => format!("{other} belongs here"),
         },
+        Yaml::InvalidScalar { ty, .. } => match *ty {
+            "u16" | "u32" | "u64" => "a whole number from 0 on belongs here".into(),
+            "boolean" | "bool" => "true or false belongs here".into(),
+            other => format!("{other} belongs here"),
+        },
         other => without_place(&other.to_string()),
     }
 }
@@ -67,10 +72,19 @@ fn message(error: &Yaml) -> String {
 /// The first line, without the place that [`Origin`] has.
 fn without_place(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    match line.rsplit_once(" at line ") {
-        Some((what, place)) if place.contains(", column ") => what.to_owned(),
-        _ => line.to_owned(),
-    }
+    let what = match line.rsplit_once(" at line ") {
+        Some((what, place)) if place.contains(", column ") => what,
+        _ => line,
+    };
+    let help =
+        if what.contains("illegal placement of ':'") || what.contains("did not find expected") {
+            "\nlook for a bracket, a brace or a quote before it that is not closed"
+        } else if what.contains("tab") {
+            "\nindent by spaces"
+        } else {
+            ""
+        };
+    format!("{what}{help}")
 }
 
 /// Whether the text is no YAML at all: nothing behind the error means what it says.
@@ -91,6 +105,9 @@ fn is_syntax(error: &Yaml) -> bool {
 /// The first word between backticks of what is wrong, which is mostly the very word of the file.
 fn named(message: &str) -> Option<&str> {
     let what = message.lines().next()?;
-    let (_, rest) = what.split_once('`')?;
-    Some(rest.split_once('`')?.0)
+    let between = |mark| {
+        let (_, rest) = what.split_once(mark)?;
+        Some(rest.split_once(mark)?.0)
+    };
+    between('`').or_else(|| between('"'))
 }
