@@ -28,6 +28,7 @@ pub enum Mode {
     /// What they would deny is performed and reported.
     Audit,
     /// Everything is performed and reported.
+    #[expect(dead_code, reason = "mantlet learn is what asks for it")]
     Learn,
 }
 
