@@ -26,6 +26,7 @@ mod freeze;
 mod inspect;
 mod journal;
 mod kill;
+mod lint;
 mod local;
 mod ps;
 #[cfg(test)]
@@ -77,6 +78,8 @@ enum Verb {
     Kill(kill::Args),
     /// Collect evidence of one container now, or list what was collected
     Evidence(evidence::Args),
+    /// Find what is allowed to write in a profile and most likely not meant
+    Lint(lint::Args),
     /// Print the JSON Schema of what other programs read
     Schema(schema::Args),
 }
@@ -208,6 +211,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         // The only verb that has something to say about a broken configuration.
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Schema(args)) => schema::schema(&args),
+        Some(Verb::Lint(args)) => lint::lint(&args),
         Some(Verb::Try(args)) => trial::trial(&args, &Config::load()?),
         Some(Verb::Ps(args)) => ps::ps(&args, &Config::load()?),
         Some(Verb::Tree(args)) => tree::tree(&args, &Config::load()?),

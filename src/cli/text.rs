@@ -84,6 +84,15 @@ pub enum Ink {
     Bad,
 }
 
+/// Whether standard output takes colours.
+pub fn takes_colour() -> bool {
+    !is_unwanted() && on_terminal()
+}
+
+fn is_unwanted() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 /// Colours the text where standard output is a terminal and NO_COLOR is unset (no-color.org).
 pub fn ink(text: &str, ink: Ink) -> String {
     coloured(text, ink, on_terminal())
@@ -95,8 +104,7 @@ pub fn ink_on_stderr(text: &str, ink: Ink) -> String {
 }
 
 fn coloured(text: &str, ink: Ink, on_terminal: bool) -> String {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if unwanted || !on_terminal {
+    if is_unwanted() || !on_terminal {
         return text.to_owned();
     }
     let code = match ink {

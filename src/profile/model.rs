@@ -16,6 +16,7 @@ use super::exec::Exec;
 use super::expectation::Expectation;
 use super::limits::{Bound, Device, Resource, Tasks};
 use super::origin::{At, Source};
+use super::remarks::Remarks;
 use super::{places, schema};
 use crate::detect::OnLoss;
 
@@ -97,6 +98,9 @@ pub struct Document {
     /// them.
     #[serde(default)]
     pub tests: Vec<Expectation>,
+    /// What the author has an answer to of what `mantlet lint` finds; children do not have it.
+    #[serde(default)]
+    pub lint: Remarks,
     /// The file.
     #[serde(skip)]
     pub source: Option<Arc<Source>>,

@@ -92,6 +92,16 @@ impl Origin {
         self.why.as_deref()
     }
 
+    /// The same place, in a file that is called otherwise.
+    #[must_use]
+    pub fn in_file(&self, name: &str) -> Origin {
+        let source = self.source().map(|source| Source::of(name, &source.text));
+        Origin {
+            source,
+            ..self.clone()
+        }
+    }
+
     /// Whether it is known where.
     #[must_use]
     pub fn is_known(&self) -> bool {

@@ -64,6 +64,9 @@ pub(super) fn settle(document: &mut Document, source: &Arc<Source>) {
         tell(&mut entry.origin);
     }
     one(&mut document.on_supervisor_loss, tell);
+    for ignored in &mut document.lint.ignore {
+        tell(&mut ignored.origin);
+    }
     for test in &mut document.tests {
         tell(&mut test.origin);
     }

@@ -1,6 +1,7 @@
 use super::*;
 
 mod detection;
+mod lint;
 mod origins;
 mod schema;
 mod wrong;

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::super::admission::{self, Held, HostPath, WORDS};
 use super::super::detection;
 use super::super::expectation::Expectation;
+use super::super::lint::CODES;
 use super::super::programs::Program;
+use super::super::remarks::Ignored;
 use super::{lists, words};
 use crate::detect::{MOST_AFTER, Sensor};
 
@@ -199,6 +201,28 @@ impl schemars::JsonSchema for Expectation {
                 deed(json!({"connect": lists::port()}), &["connect"]),
                 deed(json!({"capability": {"enum": words::capabilities()}}), &["capability"]),
             ],
+        })
+    }
+}
+
+impl schemars::JsonSchema for Ignored {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Ignored".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let codes = CODES.iter().skip(1);
+        let codes: Vec<Value> = codes
+            .map(|code| json!({"const": code.id, "description": code.title}))
+            .collect();
+        json_schema!({
+            "type": "object",
+            "properties": {
+                "code": {"description": "The code of the finding.", "oneOf": codes},
+                "why": words::why(),
+            },
+            "required": ["code", "why"],
+            "additionalProperties": false,
         })
     }
 }
