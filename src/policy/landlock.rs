@@ -83,6 +83,13 @@ pub fn runnable(profile: &Profile, spec: &Spec, mounts: &[Place]) -> Option<Vec<
     Some(scene.rules().0)
 }
 
+/// The anchor alone, for a container whose layers all only look.
+#[must_use]
+pub fn shield(abi: u32) -> Option<Layer> {
+    let known = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
+    (abi > 0).then(|| anchor(known))
+}
+
 /// The smallest domain there is (DESIGN §5): one right and REFER, both allowed everywhere. It keeps
 /// processes of the container from reaching into init.
 fn anchor(abi: ABI) -> Layer {

@@ -30,7 +30,7 @@ pub struct Document {
     /// Profiles whose allowances are added to this one's.
     #[serde(default)]
     pub extends: Vec<String>,
-    /// `enforce`.
+    /// What becomes of what it does not allow; absent: it is denied.
     #[serde(default = "enforce")]
     pub mode: Mode,
     /// What the node must be able to do.
@@ -263,6 +263,28 @@ impl Document {
         }
     }
 
+    /// The first key, in the order of the language, by which it lists something that a recording would
+    /// have no use for.
+    fn listed(&self) -> Option<&'static str> {
+        [
+            (!self.extends.is_empty(), "extends"),
+            (self.requires.is_some(), "requires"),
+            (!self.capabilities.is_empty(), "capabilities"),
+            (self.syscalls.is_some(), "syscalls"),
+            (self.files.is_some(), "files"),
+            (self.network.is_some(), "network"),
+            (self.scope.is_some(), "scope"),
+            (!self.masked_paths.is_empty(), "masked_paths"),
+            (!self.readonly_paths.is_empty(), "readonly_paths"),
+            (self.devices.is_some(), "devices"),
+            (!self.rlimits.is_empty(), "rlimits"),
+            (self.process != Process::default(), "process"),
+            (self.exec.is_some(), "exec"),
+        ]
+        .into_iter()
+        .find_map(|(there, key)| there.then_some(key))
+    }
+
     /// Reads one file; `source` is what errors call it, such as its path.
     ///
     /// # Errors
@@ -277,9 +299,10 @@ impl Document {
                 found: document.version,
             });
         }
-        if document.mode != Mode::Enforce {
-            return Err(Error::Audit {
+        if let Some(key) = document.listed().filter(|_| document.mode == Mode::Learn) {
+            return Err(Error::Learns {
                 source_name: source.into(),
+                key,
             });
         }
         Ok(document)

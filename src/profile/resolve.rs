@@ -16,7 +16,7 @@ use super::entry::{Call, Condition, FileEntry, Place, PlainPath};
 use super::exec::{self, Sessions};
 use super::limits::{Bound, Device, Resource, Tasks};
 use super::model::{
-    CallLists, Checkpoint, Degrade, Document, Files, Network, Requires, Restore, Scope,
+    CallLists, Checkpoint, Degrade, Document, Files, Mode, Network, Requires, Restore, Scope,
 };
 use super::{embedded, groups};
 use crate::detect::{self, OnLoss};
@@ -30,6 +30,8 @@ pub struct Profile {
     pub description: String,
     /// Names of the profiles folded in, nearest first.
     pub extends: Vec<String>,
+    /// What becomes of what it does not allow: the file's own word, whatever its parents say.
+    pub mode: Mode,
     /// What the node must be able to do.
     pub requires: Requires,
     /// Capabilities, `CAP_` names.
@@ -173,6 +175,9 @@ enum For {
 fn fold(document: Document, load: Load<'_>, name: &str, whom: For) -> Result<Profile, Error> {
     let mut profile = merge(document, load, &mut vec![name.to_owned()], whom)?;
     let allows = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
+    if profile.mode == Mode::Learn {
+        return Ok(profile);
+    }
     if profile.syscalls.allow.is_empty() {
         return Err(Error::NoCalls {
             profile: profile.name,
@@ -215,6 +220,12 @@ fn merge(
             });
         }
         let found = find(parent, &document.name, load)?;
+        if found.mode == Mode::Learn {
+            return Err(Error::ExtendsLearning {
+                profile: document.name,
+                parent: parent.clone(),
+            });
+        }
         chain.push(parent.clone());
         parents.push(merge(found, load, chain, whom)?);
         chain.pop();
@@ -242,6 +253,7 @@ fn merge(
         name: document.name,
         description: document.description,
         extends: Vec::new(),
+        mode: document.mode,
         capabilities: document.capabilities.iter().map(|c| c.0).collect(),
         syscalls,
         files,

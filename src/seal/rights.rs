@@ -43,6 +43,23 @@ pub fn scopes(bits: u64) -> Vec<&'static str> {
     names(bits, &SCOPES)
 }
 
+/// The bit of `LANDLOCK_ACCESS_FS_*` of that name.
+#[must_use]
+pub fn file_bit(name: &str) -> Option<u64> {
+    bit(name, &FILES)
+}
+
+/// The bit of `LANDLOCK_ACCESS_NET_*` of that name.
+#[must_use]
+pub fn tcp_bit(name: &str) -> Option<u64> {
+    bit(name, &TCP)
+}
+
+fn bit(name: &str, all: &[&str]) -> Option<u64> {
+    let at = all.iter().position(|own| *own == name)?;
+    Some(1 << at)
+}
+
 fn names(bits: u64, all: &[&'static str]) -> Vec<&'static str> {
     all.iter()
         .enumerate()

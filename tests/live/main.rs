@@ -47,6 +47,7 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod observe;
 mod lossless;
 mod programs;
 mod remains;
