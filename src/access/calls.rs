@@ -55,13 +55,19 @@ mod tests {
     fn arguments_are_cut_to_what_the_kernel_reads_and_profiles_tell_apart() {
         let wide = 0xdead_beef_0000_0000;
         assert_eq!(told("socket", [wide | 16, 3, 0, 0, 0, 0]), [(0, 16, None)]);
-        assert_eq!(told("ioctl", [9, wide | 0x5412, 0, 0, 0, 0]), [(1, 0x5412, None)]);
+        assert_eq!(
+            told("ioctl", [9, wide | 0x5412, 0, 0, 0, 0]),
+            [(1, 0x5412, None)]
+        );
         let thread = 0x003d_0f00;
         assert_eq!(told("clone", [thread; 6]), [(0, 0, Some(NAMESPACES))]);
         let contained = 0x1000_0000 | 17;
         let namespace = [(0, 0x1000_0000, Some(NAMESPACES))];
         assert_eq!(told("clone", [contained; 6]), namespace);
-        assert_eq!(told("memfd_create", [0, 3 | 8, 0, 0, 0, 0]), [(1, 8, Some(24))]);
+        assert_eq!(
+            told("memfd_create", [0, 3 | 8, 0, 0, 0, 0]),
+            [(1, 8, Some(24))]
+        );
         assert_eq!(told("read", [1; 6]), []);
     }
 }

@@ -7,9 +7,29 @@
 /// Calls that name files, whatever their arguments; bind, connect and sendto do so where their address is
 /// a UNIX socket's ([`socket`]).
 pub const CALLS: [&str; 23] = [
-    "open", "openat", "openat2", "creat", "execve", "execveat", "truncate", "truncate64", "unlink",
-    "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat", "link",
-    "linkat", "rename", "renameat", "renameat2", "uselib",
+    "open",
+    "openat",
+    "openat2",
+    "creat",
+    "execve",
+    "execveat",
+    "truncate",
+    "truncate64",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "mkdir",
+    "mkdirat",
+    "mknod",
+    "mknodat",
+    "symlink",
+    "symlinkat",
+    "link",
+    "linkat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "uselib",
 ];
 
 /// Where a path begins and where its text lies.
@@ -111,21 +131,39 @@ pub fn of(name: &str, args: &[u64; 6]) -> Option<FileCall> {
     };
     let flags = |index: usize| args[index] & 0xffff_ffff;
     Some(match name {
-        "open" => FileCall::Open { at: plain(0), flags: flags(1) },
-        "openat" => FileCall::Open { at: beneath(0, 0), flags: flags(2) },
-        "openat2" => FileCall::OpenHow { at: beneath(0, 0), how: args[2] },
+        "open" => FileCall::Open {
+            at: plain(0),
+            flags: flags(1),
+        },
+        "openat" => FileCall::Open {
+            at: beneath(0, 0),
+            flags: flags(2),
+        },
+        "openat2" => FileCall::OpenHow {
+            at: beneath(0, 0),
+            how: args[2],
+        },
         "creat" => FileCall::Open {
             at: plain(0),
             flags: (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as u64,
         },
-        "execve" | "uselib" => FileCall::Execute { at: plain(0), follow: true },
+        "execve" | "uselib" => FileCall::Execute {
+            at: plain(0),
+            follow: true,
+        },
         "execveat" => FileCall::Execute {
             at: beneath(0, flags(4)),
             follow: flags(4) & AT_SYMLINK_NOFOLLOW == 0,
         },
         "truncate" | "truncate64" => FileCall::Truncate { at: plain(0) },
-        "unlink" => FileCall::Remove { at: plain(0), right: "remove-file" },
-        "rmdir" => FileCall::Remove { at: plain(0), right: "remove-dir" },
+        "unlink" => FileCall::Remove {
+            at: plain(0),
+            right: "remove-file",
+        },
+        "rmdir" => FileCall::Remove {
+            at: plain(0),
+            right: "remove-dir",
+        },
         "unlinkat" => FileCall::Remove {
             at: beneath(0, 0),
             right: match flags(2) & AT_REMOVEDIR {
@@ -133,19 +171,45 @@ pub fn of(name: &str, args: &[u64; 6]) -> Option<FileCall> {
                 _ => "remove-dir",
             },
         },
-        "mkdir" => FileCall::Make { at: plain(0), right: "make-dir" },
-        "mkdirat" => FileCall::Make { at: beneath(0, 0), right: "make-dir" },
-        "mknod" => FileCall::Make { at: plain(0), right: make(flags(1) as u32) },
-        "mknodat" => FileCall::Make { at: beneath(0, 0), right: make(flags(2) as u32) },
-        "symlink" => FileCall::Make { at: plain(1), right: "make-sym" },
-        "symlinkat" => FileCall::Make { at: beneath(1, 0), right: "make-sym" },
-        "link" => FileCall::Link { from: plain(0), to: plain(1), follow: false },
+        "mkdir" => FileCall::Make {
+            at: plain(0),
+            right: "make-dir",
+        },
+        "mkdirat" => FileCall::Make {
+            at: beneath(0, 0),
+            right: "make-dir",
+        },
+        "mknod" => FileCall::Make {
+            at: plain(0),
+            right: make(flags(1) as u32),
+        },
+        "mknodat" => FileCall::Make {
+            at: beneath(0, 0),
+            right: make(flags(2) as u32),
+        },
+        "symlink" => FileCall::Make {
+            at: plain(1),
+            right: "make-sym",
+        },
+        "symlinkat" => FileCall::Make {
+            at: beneath(1, 0),
+            right: "make-sym",
+        },
+        "link" => FileCall::Link {
+            from: plain(0),
+            to: plain(1),
+            follow: false,
+        },
         "linkat" => FileCall::Link {
             from: beneath(0, flags(4)),
             to: beneath(2, 0),
             follow: flags(4) & AT_SYMLINK_FOLLOW != 0,
         },
-        "rename" => FileCall::Rename { from: plain(0), to: plain(1), exchange: false },
+        "rename" => FileCall::Rename {
+            from: plain(0),
+            to: plain(1),
+            exchange: false,
+        },
         "renameat" => FileCall::Rename {
             from: beneath(0, 0),
             to: beneath(2, 0),
@@ -386,9 +450,10 @@ pub enum Address {
 pub fn address(bytes: &[u8]) -> Option<Address> {
     let family = u16::from_ne_bytes([*bytes.first()?, *bytes.get(1)?]);
     match i32::from(family) {
-        libc::AF_INET | libc::AF_INET6 => {
-            Some(Address::Port(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?])))
-        }
+        libc::AF_INET | libc::AF_INET6 => Some(Address::Port(u16::from_be_bytes([
+            *bytes.get(2)?,
+            *bytes.get(3)?,
+        ]))),
         libc::AF_UNIX => {
             let path = bytes.get(2..)?;
             // An abstract name, or none.

@@ -33,7 +33,11 @@ pub(super) fn summary(parts: &Parts<'_>) -> Value {
     let filter = &parts.composed.filters.filter;
     let names: Vec<String> = layers.enforcing().map(|p| p.name.clone()).collect();
     // The anchor alone is nobody's.
-    let names = if names.is_empty() { vec![String::new()] } else { names };
+    let names = if names.is_empty() {
+        vec![String::new()]
+    } else {
+        names
+    };
     let domains = parts.composed.domains.iter().zip(&names);
     let mut summary = json!({
         "profiles": layers.iter().map(profile).collect::<Vec<Value>>(),

@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 
 use super::refuse::Refusal;
-use crate::detect::{self, OnLoss};
 use crate::detect::Response;
+use crate::detect::{self, OnLoss};
 use crate::profile::{Device, Mode, Profile, Tasks, capability_names};
 
 /// Landlock domains that the kernel stacks (LANDLOCK_MAX_NUM_LAYERS); each layer is one.

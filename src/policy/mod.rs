@@ -277,7 +277,10 @@ fn observing(
     if let Some(own) = &mut own {
         own.at_start = observe::at_start(input);
     }
-    let all: Vec<_> = [own].into_iter().chain(sessions.observing.clone()).collect();
+    let all: Vec<_> = [own]
+        .into_iter()
+        .chain(sessions.observing.clone())
+        .collect();
     if all.iter().all(Option::is_none) {
         return Vec::new();
     }

@@ -188,6 +188,17 @@ impl Observing {
         })
     }
 
+    /// The outermost layer that is about files, which no rule of can grant what is not the container's.
+    #[must_use]
+    pub fn outside(&self) -> Option<Denial<'_>> {
+        let mut layers = self.layers.iter();
+        let layer = layers.find(|layer| layer.handled_files != 0)?;
+        Some(Denial {
+            profile: &layer.profile,
+            fix: "none: write to the descriptor itself rather than to /dev/stdout".into(),
+        })
+    }
+
     /// The outermost layer that would not have granted `right` on a file.
     #[must_use]
     pub fn file(

@@ -112,7 +112,10 @@ pub(super) fn plan(
                 .iter()
                 .any(|name| !composed.capabilities.contains(name)),
             profiles: more.iter().map(|profile| profile.name.clone()).collect(),
-            refuse_root: more.iter().any(|p| p.mode == Mode::Enforce && refuses_root(p)) && !mapped,
+            refuse_root: more
+                .iter()
+                .any(|p| p.mode == Mode::Enforce && refuses_root(p))
+                && !mapped,
             digest: digest(&policy.encode()),
             refused: capture(all, &composed, held).or(offends),
             host_paths,

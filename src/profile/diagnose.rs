@@ -40,7 +40,9 @@ pub enum Error {
         key: &'static str,
     },
     /// A parent that records.
-    #[error("profile {profile} extends {parent}, which has `mode: learn` and allows nothing to add: take it out")]
+    #[error(
+        "profile {profile} extends {parent}, which has `mode: learn` and allows nothing to add: take it out"
+    )]
     ExtendsLearning {
         /// The profile.
         profile: String,

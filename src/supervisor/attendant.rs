@@ -274,7 +274,9 @@ impl Keeper {
         let threads = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         for thread in threads.take(MOST_THREADS) {
             for number in 0..3 {
-                if bits >> number & 1 == 0 && is_socket(&held, pid, thread, number, |fd| socket::is_network(fd)) {
+                if bits >> number & 1 == 0
+                    && is_socket(&held, pid, thread, number, |fd| socket::is_network(fd))
+                {
                     bits |= 1 << number;
                 }
             }

@@ -171,7 +171,8 @@ impl Keeper {
         let mut keeper = Keeper {
             wires: Tripwires::new(record),
             journal: Journal::new(record, home.state_dir()),
-            shared: Shared::new(&record.detect, observer.observes()).map_err(system("make shared memory"))?,
+            shared: Shared::new(&record.detect, observer.observes())
+                .map_err(system("make shared memory"))?,
             observer,
             rules: record.detect.clone(),
             on_loss: record.on_supervisor_loss,

@@ -77,8 +77,7 @@ impl Observer {
     /// The call's name.
     pub(super) fn name(&self, number: u32) -> String {
         let name = self.names.get(&number);
-        name.cloned()
-            .unwrap_or_else(|| format!("syscall_{number}"))
+        name.cloned().unwrap_or_else(|| format!("syscall_{number}"))
     }
 
     /// The access that the call is by its registers, and its number here.
@@ -88,9 +87,10 @@ impl Observer {
             None => (
                 None,
                 Access::Container {
-                    what: "a system call of another architecture (i386 or x32), which every filter \
+                    what:
+                        "a system call of another architecture (i386 or x32), which every filter \
                            that enforces kills"
-                        .into(),
+                            .into(),
                 },
             ),
         }

@@ -420,7 +420,8 @@ impl Shared {
     }
 
     pub(super) fn calls_observed(&self) -> u64 {
-        self.observed.map_or(0, |_| self.observed(CALLS).load(Relaxed))
+        self.observed
+            .map_or(0, |_| self.observed(CALLS).load(Relaxed))
     }
 
     /// One that went on without being looked at. True: the keeper does not know yet.

@@ -25,9 +25,11 @@ pub fn read(tid: i32, address: u64, into: &mut [u8]) -> io::Result<usize> {
     };
     // SAFETY: the kernel writes at most `iov_len` bytes to `into`, which is borrowed mutably; the remote
     // address is the other process's and only read there.
-    let count = check(
-        unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) } as _,
-    )?;
+    let count =
+        check(
+            unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) }
+                as _,
+        )?;
     Ok(count as usize)
 }
 

@@ -92,8 +92,15 @@ pub fn is_tcp(fd: impl AsFd) -> bool {
     let mut size = size_of::<libc::c_int>() as libc::socklen_t;
     let (raw, value) = (fd.as_fd().as_raw_fd(), (&raw mut protocol).cast());
     // SAFETY: getsockopt(2) writes at most `size` bytes, which `protocol` has, and the size.
-    let told =
-        unsafe { libc::getsockopt(raw, libc::SOL_SOCKET, libc::SO_PROTOCOL, value, &raw mut size) };
+    let told = unsafe {
+        libc::getsockopt(
+            raw,
+            libc::SOL_SOCKET,
+            libc::SO_PROTOCOL,
+            value,
+            &raw mut size,
+        )
+    };
     told == 0 && protocol == libc::IPPROTO_TCP && is_network(fd)
 }
 

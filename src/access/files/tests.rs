@@ -30,7 +30,11 @@ fn an_open_asks_for_what_its_flags_say_and_its_file_is() {
     opens(O_RDONLY | O_TRUNC, Some(FILE), &["read-file", "truncate"]);
     opens(O_RDONLY, Some(DIRECTORY), &["read-dir"]);
     opens(O_RDONLY | O_DIRECTORY, Some(DIRECTORY), &["read-dir"]);
-    opens(O_RDWR | O_CLOEXEC, Some(S_IFCHR), &["read-file", "write-file"]);
+    opens(
+        O_RDWR | O_CLOEXEC,
+        Some(S_IFCHR),
+        &["read-file", "write-file"],
+    );
     opens(O_WRONLY | O_TRUNC, Some(S_IFIFO), &["write-file"]);
     opens(O_ACCMODE, Some(S_IFCHR), &[]);
 }
@@ -41,9 +45,21 @@ fn an_open_that_makes_a_file_asks_its_directory() {
     let creates = O_CREAT | O_WRONLY | O_TRUNC;
     opens(creates, None, &["1:make-reg", "write-file"]);
     opens(creates, Some(FILE), &["write-file", "truncate"]);
-    opens(O_CREAT | O_RDWR | O_EXCL, None, &["1:make-reg", "read-file", "write-file"]);
-    opens(O_TMPFILE | O_RDWR, Some(DIRECTORY), &["read-file", "write-file"]);
-    opens(O_TMPFILE | O_WRONLY | O_EXCL, Some(DIRECTORY), &["write-file"]);
+    opens(
+        O_CREAT | O_RDWR | O_EXCL,
+        None,
+        &["1:make-reg", "read-file", "write-file"],
+    );
+    opens(
+        O_TMPFILE | O_RDWR,
+        Some(DIRECTORY),
+        &["read-file", "write-file"],
+    );
+    opens(
+        O_TMPFILE | O_WRONLY | O_EXCL,
+        Some(DIRECTORY),
+        &["write-file"],
+    );
 }
 
 #[test]
@@ -62,8 +78,14 @@ fn an_open_that_fails_anyway_asks_for_nothing() {
 #[test]
 fn links_and_renames_ask_both_directories() {
     assert_eq!(told(&link(FILE, true)), ["2:make-reg"]);
-    assert_eq!(told(&link(LINK, false)), ["2:make-sym", "1:refer", "2:refer"]);
-    assert_eq!(told(&rename(FILE, None, false, true)), ["1:remove-file", "2:make-reg"]);
+    assert_eq!(
+        told(&link(LINK, false)),
+        ["2:make-sym", "1:refer", "2:refer"]
+    );
+    assert_eq!(
+        told(&rename(FILE, None, false, true)),
+        ["1:remove-file", "2:make-reg"]
+    );
     assert_eq!(
         told(&rename(FILE, Some(FILE), false, true)),
         ["1:remove-file", "2:make-reg", "2:remove-file"]
@@ -76,7 +98,11 @@ fn links_and_renames_ask_both_directories() {
         told(&rename(FILE, Some(DIRECTORY), true, true)),
         ["1:make-dir", "1:remove-file", "2:make-reg", "2:remove-dir"]
     );
-    assert_eq!(rename(FILE, None, true, true), [], "nothing to change places with");
+    assert_eq!(
+        rename(FILE, None, true, true),
+        [],
+        "nothing to change places with"
+    );
 }
 
 fn at(dir: Option<i32>, path: u64) -> At {
@@ -94,28 +120,147 @@ fn every_call_names_its_paths_where_its_manual_has_them() {
     let (first, second) = (at(Some(11), 22), at(Some(33), 44));
     for (name, want) in [
         ("open", FileCall::Open { at: cwd, flags: 22 }),
-        ("openat", FileCall::Open { at: first, flags: 33 }),
+        (
+            "openat",
+            FileCall::Open {
+                at: first,
+                flags: 33,
+            },
+        ),
         ("openat2", FileCall::OpenHow { at: first, how: 33 }),
-        ("creat", FileCall::Open { at: cwd, flags: 0o1101 }),
-        ("execve", FileCall::Execute { at: cwd, follow: true }),
-        ("uselib", FileCall::Execute { at: cwd, follow: true }),
-        ("execveat", FileCall::Execute { at: first, follow: true }),
+        (
+            "creat",
+            FileCall::Open {
+                at: cwd,
+                flags: 0o1101,
+            },
+        ),
+        (
+            "execve",
+            FileCall::Execute {
+                at: cwd,
+                follow: true,
+            },
+        ),
+        (
+            "uselib",
+            FileCall::Execute {
+                at: cwd,
+                follow: true,
+            },
+        ),
+        (
+            "execveat",
+            FileCall::Execute {
+                at: first,
+                follow: true,
+            },
+        ),
         ("truncate", FileCall::Truncate { at: cwd }),
         ("truncate64", FileCall::Truncate { at: cwd }),
-        ("unlink", FileCall::Remove { at: cwd, right: "remove-file" }),
-        ("unlinkat", FileCall::Remove { at: first, right: "remove-file" }),
-        ("rmdir", FileCall::Remove { at: cwd, right: "remove-dir" }),
-        ("mkdir", FileCall::Make { at: cwd, right: "make-dir" }),
-        ("mkdirat", FileCall::Make { at: first, right: "make-dir" }),
-        ("mknod", FileCall::Make { at: cwd, right: "make-reg" }),
-        ("mknodat", FileCall::Make { at: first, right: "make-reg" }),
-        ("symlink", FileCall::Make { at: at(None, 22), right: "make-sym" }),
-        ("symlinkat", FileCall::Make { at: at(Some(22), 33), right: "make-sym" }),
-        ("link", FileCall::Link { from: cwd, to: at(None, 22), follow: false }),
-        ("linkat", FileCall::Link { from: first, to: second, follow: false }),
-        ("rename", FileCall::Rename { from: cwd, to: at(None, 22), exchange: false }),
-        ("renameat", FileCall::Rename { from: first, to: second, exchange: false }),
-        ("renameat2", FileCall::Rename { from: first, to: second, exchange: false }),
+        (
+            "unlink",
+            FileCall::Remove {
+                at: cwd,
+                right: "remove-file",
+            },
+        ),
+        (
+            "unlinkat",
+            FileCall::Remove {
+                at: first,
+                right: "remove-file",
+            },
+        ),
+        (
+            "rmdir",
+            FileCall::Remove {
+                at: cwd,
+                right: "remove-dir",
+            },
+        ),
+        (
+            "mkdir",
+            FileCall::Make {
+                at: cwd,
+                right: "make-dir",
+            },
+        ),
+        (
+            "mkdirat",
+            FileCall::Make {
+                at: first,
+                right: "make-dir",
+            },
+        ),
+        (
+            "mknod",
+            FileCall::Make {
+                at: cwd,
+                right: "make-reg",
+            },
+        ),
+        (
+            "mknodat",
+            FileCall::Make {
+                at: first,
+                right: "make-reg",
+            },
+        ),
+        (
+            "symlink",
+            FileCall::Make {
+                at: at(None, 22),
+                right: "make-sym",
+            },
+        ),
+        (
+            "symlinkat",
+            FileCall::Make {
+                at: at(Some(22), 33),
+                right: "make-sym",
+            },
+        ),
+        (
+            "link",
+            FileCall::Link {
+                from: cwd,
+                to: at(None, 22),
+                follow: false,
+            },
+        ),
+        (
+            "linkat",
+            FileCall::Link {
+                from: first,
+                to: second,
+                follow: false,
+            },
+        ),
+        (
+            "rename",
+            FileCall::Rename {
+                from: cwd,
+                to: at(None, 22),
+                exchange: false,
+            },
+        ),
+        (
+            "renameat",
+            FileCall::Rename {
+                from: first,
+                to: second,
+                exchange: false,
+            },
+        ),
+        (
+            "renameat2",
+            FileCall::Rename {
+                from: first,
+                to: second,
+                exchange: false,
+            },
+        ),
     ] {
         assert!(CALLS.contains(&name), "{name}");
         assert_eq!(of(name, &args), Some(want), "{name}");
@@ -131,7 +276,13 @@ fn flags_and_types_in_registers_choose_the_right() {
     let cwd = u64::from((-100_i32) as u32);
     let here = at(None, 5);
     let removes = of("unlinkat", &[cwd, 5, 0x200, 0, 0, 0]);
-    assert_eq!(removes, Some(FileCall::Remove { at: here, right: "remove-dir" }));
+    assert_eq!(
+        removes,
+        Some(FileCall::Remove {
+            at: here,
+            right: "remove-dir"
+        })
+    );
     for (mode, right) in [
         (libc::S_IFIFO, "make-fifo"),
         (libc::S_IFSOCK, "make-sock"),
@@ -145,16 +296,39 @@ fn flags_and_types_in_registers_choose_the_right() {
     }
     let exchanged = of("renameat2", &[cwd, 5, cwd, 6, 2, 0]);
     let (from, to) = (here, at(None, 6));
-    assert_eq!(exchanged, Some(FileCall::Rename { from, to, exchange: true }));
+    assert_eq!(
+        exchanged,
+        Some(FileCall::Rename {
+            from,
+            to,
+            exchange: true
+        })
+    );
     let by_descriptor = of("execveat", &[7, 5, 0, 0, 0x1000, 0]);
-    let empty = At { dir: Some(7), path: 5, empty: true };
-    assert_eq!(by_descriptor, Some(FileCall::Execute { at: empty, follow: true }));
+    let empty = At {
+        dir: Some(7),
+        path: 5,
+        empty: true,
+    };
+    assert_eq!(
+        by_descriptor,
+        Some(FileCall::Execute {
+            at: empty,
+            follow: true
+        })
+    );
 }
 
 #[test]
 fn a_program_names_what_is_executed_with_it() {
-    assert_eq!(script_interpreter(b"#! /bin/sh -e\nexit"), Some(&b"/bin/sh"[..]));
-    assert_eq!(script_interpreter(b"#!/usr/bin/env"), Some(&b"/usr/bin/env"[..]));
+    assert_eq!(
+        script_interpreter(b"#! /bin/sh -e\nexit"),
+        Some(&b"/bin/sh"[..])
+    );
+    assert_eq!(
+        script_interpreter(b"#!/usr/bin/env"),
+        Some(&b"/usr/bin/env"[..])
+    );
     assert_eq!(script_interpreter(b"#!\n/bin/sh"), None);
     assert_eq!(script_interpreter(b"exit"), None);
     let own = std::fs::read("/bin/sh").unwrap();
@@ -165,7 +339,10 @@ fn a_program_names_what_is_executed_with_it() {
     });
     let (from, length) = found.unwrap();
     let name = &own[from as usize..(from + length) as usize];
-    assert!(name.starts_with(b"/lib") && name.ends_with(b"\0"), "{name:?}");
+    assert!(
+        name.starts_with(b"/lib") && name.ends_with(b"\0"),
+        "{name:?}"
+    );
     assert_eq!(program_headers(b"\x7fELF\x01\x01"), None);
     assert_eq!(program_headers(&[]), None);
 }
@@ -188,8 +365,14 @@ fn addresses_are_ports_and_paths() {
         assert_eq!(address(&other), None, "{other:?}");
     }
     let args = [3, 10, 16, 0, 20, 28];
-    assert_eq!(socket("bind", &args).map(|a| (a.address, a.binds)), Some((10, true)));
-    assert_eq!(socket("connect", &args).map(|a| (a.length, a.binds)), Some((16, false)));
+    assert_eq!(
+        socket("bind", &args).map(|a| (a.address, a.binds)),
+        Some((10, true))
+    );
+    assert_eq!(
+        socket("connect", &args).map(|a| (a.length, a.binds)),
+        Some((16, false))
+    );
     let sends = socket("sendto", &args).unwrap();
     assert_eq!((sends.address, sends.fast_open), (20, Some(false)));
     assert_eq!(socket("sendto", &[3, 10, 16, 0, 0, 0]), None);

@@ -39,7 +39,10 @@ fn a_layer_in_mode_audit_denies_nothing_whatever_it_lists() {
             // What it would deny is looked at, at the very same arguments.
             let (_, own) = &enforced.calls[call];
             for (_, action) in own.all().zip(decision.all()).map(|(a, b)| (a, b.1)) {
-                assert!(matches!(action, Action::Allow | Action::Audit | Action::Log));
+                assert!(matches!(
+                    action,
+                    Action::Allow | Action::Audit | Action::Log
+                ));
             }
             if own.permits_none() {
                 assert!(decision.all().all(|(_, action)| action == Action::Audit));
@@ -80,12 +83,18 @@ fn a_layer_that_enforces_does_so_beside_any_that_look() {
 fn a_recording_looks_at_every_call_but_those_that_every_program_needs() {
     let learn = Profile::builtin("learn").unwrap();
     let looked = exact(&[&learn]);
-    for name in ["openat", "mkdir", "execve", "futex", "clone3", "ptrace", "getpid"] {
+    for name in [
+        "openat", "mkdir", "execve", "futex", "clone3", "ptrace", "getpid",
+    ] {
         let verdict = looked.calls[name].1.verdict(&NONE);
         assert_eq!(verdict, Action::Audit, "{name}");
     }
     for name in crate::access::UNSEEN {
-        assert_eq!(looked.calls[name].1, Decision::always(Action::Allow), "{name}");
+        assert_eq!(
+            looked.calls[name].1,
+            Decision::always(Action::Allow),
+            "{name}"
+        );
     }
     for name in super::super::seccomp::exact::LAST_NEEDS {
         if name != "execve" {
@@ -166,7 +175,10 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
     let denied = file("/etc/a b", "read-file", "/").unwrap();
     assert_eq!(denied, "files: {read: [\"/etc/a b\"]}");
     assert!(file("/srv/private/x", "read-file", "/").is_some());
-    assert!(file("/srv/data/x", "read-file", "/srv/data").is_some(), "another mount");
+    assert!(
+        file("/srv/data/x", "read-file", "/srv/data").is_some(),
+        "another mount"
+    );
     assert!(file("/srvx", "read-file", "/").is_some());
     let tcp = |right: &str, port| {
         let right = right.into();
@@ -182,7 +194,10 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
         observing.capability(&access).map(|denial| denial.fix)
     };
     assert_eq!(capability("CAP_CHOWN"), None);
-    assert_eq!(capability("CAP_NET_RAW").unwrap(), "capabilities: [NET_RAW]");
+    assert_eq!(
+        capability("CAP_NET_RAW").unwrap(),
+        "capabilities: [NET_RAW]"
+    );
 }
 
 #[test]
@@ -202,7 +217,10 @@ fn a_profile_that_records_lists_nothing_and_is_nobodys_parent() {
     }
     let child = Profile::parse("site", "version: 1\nname: site\nextends: [learn]");
     assert!(child.unwrap_err().to_string().contains("extends learn"));
-    assert_eq!(profile("mode: audit\nextends: [baseline]").mode, Mode::Audit);
+    assert_eq!(
+        profile("mode: audit\nextends: [baseline]").mode,
+        Mode::Audit
+    );
     // A parent's mode is its own.
     assert_eq!(profile("extends: [baseline]").mode, Mode::Enforce);
 }

@@ -66,9 +66,7 @@ impl Exact {
     ///
     /// [`TooLarge::Pairs`].
     pub fn enforced(layers: Layers<'_>, notify: bool) -> Result<Exact, TooLarge> {
-        let mut each = layers
-            .enforcing()
-            .map(|profile| Exact::of(profile, notify));
+        let mut each = layers.enforcing().map(|profile| Exact::of(profile, notify));
         let Some(mut exact) = each.next() else {
             return Ok(Exact::open());
         };

@@ -151,7 +151,10 @@ pub fn edits(filter: &LinuxSeccomp, added: &BTreeSet<&'static str>, exact: &Exac
     let mut edits = Vec::new();
     let mut appended = Vec::new();
     let architectures = filter.architectures().as_deref().unwrap_or_default();
-    if architectures.len() > 1 && !exact.foreign.permits() && engine::strictest(filter).rank() >= UNKNOWN.rank() {
+    if architectures.len() > 1
+        && !exact.foreign.permits()
+        && engine::strictest(filter).rank() >= UNKNOWN.rank()
+    {
         edits.push(Edit::Set {
             pointer: "/linux/seccomp/architectures".into(),
             value: json!([ARCHITECTURE]),

@@ -9,9 +9,9 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
-use super::Watcher;
 use super::super::link::Request;
 use super::super::look;
+use super::Watcher;
 use super::walk::{LONGEST, Led, Node, View};
 use crate::access::files::{self, Address, Addressed, Asked, At, FileCall, Place};
 use crate::access::{Access, Argument, calls};
@@ -24,10 +24,15 @@ const START: usize = 256;
 /// `struct sockaddr_storage`.
 const LONGEST_ADDRESS: usize = 128;
 
+/// What is told of a file that no rule of a profile could name.
+const OUTSIDE: &str = "a file that is not the container's, opened again by a descriptor that it was given (/proc/self/fd)";
+
 /// Two places of one call.
 #[derive(Default)]
 struct Found {
     itself: Option<(String, String, bool)>,
+    /// What was named lies on a mount that the container does not have.
+    outside: bool,
     first: Option<(String, String, String)>,
     second: Option<(String, String, String)>,
 }
@@ -60,7 +65,15 @@ impl Found {
     }
 
     fn all(&self, asked: &[Asked]) -> Vec<Access> {
-        asked.iter().filter_map(|asked| self.access(*asked)).collect()
+        if self.outside && !asked.is_empty() {
+            return vec![Access::Container {
+                what: OUTSIDE.into(),
+            }];
+        }
+        asked
+            .iter()
+            .filter_map(|asked| self.access(*asked))
+            .collect()
     }
 }
 
@@ -129,7 +142,7 @@ impl Watcher<'_> {
                 };
                 match view.walk(None, &text, true)? {
                     Led::There(node) if node.mode & libc::S_IFMT == libc::S_IFREG => {
-                        found.itself = self.named(tid, &node);
+                        found.itself = self.named(tid, &node, &mut found.outside);
                         vec![Asked {
                             place: Place::Itself,
                             right: "truncate",
@@ -185,12 +198,12 @@ impl Watcher<'_> {
         Ok(match view.walk(at.dir, text, follow)? {
             Led::There(node) if node.mode & libc::S_IFMT == libc::S_IFLNK => Vec::new(),
             Led::There(node) => {
-                found.itself = self.named(tid, &node);
+                found.itself = self.named(tid, &node, &mut found.outside);
                 files::open(flags, Some(node.mode))
             }
             Led::Missing(folder, name) => {
                 let name = String::from_utf8_lossy(&name).into_owned();
-                if let Some((path, mount, _)) = self.named(tid, &folder) {
+                if let Some((path, mount, _)) = self.named(tid, &folder, &mut found.outside) {
                     let whole = format!("{}/{name}", path.trim_end_matches('/'));
                     found.itself = Some((whole, mount.clone(), false));
                     found.first = Some((path, mount, name));
@@ -202,13 +215,7 @@ impl Watcher<'_> {
     }
 
     /// A program, and what the kernel executes with it.
-    fn executed(
-        &mut self,
-        view: &View,
-        tid: i32,
-        at: At,
-        follow: bool,
-    ) -> io::Result<Vec<Access>> {
+    fn executed(&mut self, view: &View, tid: i32, at: At, follow: bool) -> io::Result<Vec<Access>> {
         let node = if at.empty && text(tid, at)?.is_some_and(|text| text.is_empty()) {
             Some(view.base(at.dir)?)
         } else {
@@ -228,10 +235,8 @@ impl Watcher<'_> {
             if node.mode & libc::S_IFMT != libc::S_IFREG {
                 break;
             }
-            let found = Found {
-                itself: self.named(tid, &node),
-                ..Found::default()
-            };
+            let mut found = Found::default();
+            found.itself = self.named(tid, &node, &mut found.outside);
             all.extend(found.all(&files::execute()));
             if let Some(path) = needs(&node)
                 && let Led::There(more) = view.walk(None, &path, true)?
@@ -271,15 +276,21 @@ impl Watcher<'_> {
             return Ok(None);
         };
         let name = String::from_utf8_lossy(&name).into_owned();
-        let named = self.named(tid, &folder);
+        let named = self.named(tid, &folder, &mut false);
         *place = named.map(|(path, mount, _)| (path, mount, name));
         Ok(Some(there.map(|node| node.mode)))
     }
 
     /// Path, mount, and whether it is a directory; none for what has no path.
-    fn named(&mut self, tid: i32, node: &Node) -> Option<(String, String, bool)> {
+    fn named(&mut self, tid: i32, node: &Node, found: &mut bool) -> Option<(String, String, bool)> {
         let path = node.path()?;
-        Some((path, self.mounts.of(tid, node), node.is_directory()))
+        match self.mounts.of(tid, node) {
+            Some(mount) => Some((path, mount, node.is_directory())),
+            None => {
+                *found = true;
+                None
+            }
+        }
     }
 
     /// What the address of a call names, and, of a port, whether the socket is TCP's.
@@ -313,13 +324,13 @@ impl Watcher<'_> {
                 return Ok(Vec::new());
             };
             let name = String::from_utf8_lossy(&name).into_owned();
-            let named = self.named(tid, &folder);
+            let named = self.named(tid, &folder, &mut found.outside);
             found.first = named.map(|(path, mount, _)| (path, mount, name));
             (Place::FirstEntry, "make-sock")
         } else {
             match view.walk(None, path, true)? {
                 Led::There(node) if node.mode & libc::S_IFMT == libc::S_IFSOCK => {
-                    found.itself = self.named(tid, &node);
+                    found.itself = self.named(tid, &node, &mut found.outside);
                 }
                 _ => return Ok(Vec::new()),
             }
@@ -344,7 +355,9 @@ impl Watcher<'_> {
 impl Found {
     fn same_directory(&self) -> bool {
         let folder = |entry: &Option<(String, String, String)>| {
-            entry.as_ref().map(|(path, mount, _)| (path.clone(), mount.clone()))
+            entry
+                .as_ref()
+                .map(|(path, mount, _)| (path.clone(), mount.clone()))
         };
         folder(&self.first) == folder(&self.second)
     }

@@ -162,7 +162,8 @@ fn confined(keeper: i32, memory: bool) -> Result<(), String> {
         .map_err(|error| format!("cannot give up its privileges: {error}"))?;
     // Once more: a change of user takes the wish away (PR_SET_PDEATHSIG).
     process::die_with_parent(keeper).map_err(|error| format!("its keeper is gone: {error}"))?;
-    confine::allow_only(memory).map_err(|error| format!("cannot install its seccomp filter: {error}"))
+    confine::allow_only(memory)
+        .map_err(|error| format!("cannot install its seccomp filter: {error}"))
 }
 
 impl<'a> Watcher<'a> {

@@ -3,6 +3,7 @@
 //!
 //! What is told once is remembered in shared memory, by a hash of its own; what cannot be told is counted.
 
+use super::super::link::Whose;
 use super::super::observer::{phase, session};
 use super::super::shared::Kind;
 use super::Watcher;
@@ -10,7 +11,6 @@ use super::walk::{Led, View};
 use crate::access::{Access, files};
 use crate::event::What;
 use crate::sys::seccomp::{self, Notification};
-use super::super::link::Whose;
 
 /// What was found, and the layer that would have denied it with the line that would allow it.
 struct Sight {
@@ -136,6 +136,7 @@ impl Watcher<'_> {
                 }
                 Access::Tcp { .. } => observing.tcp(&access),
                 Access::Capability { .. } => observing.capability(&access),
+                Access::Container { .. } if number.is_some() => observing.outside(),
                 Access::Container { .. } => observing.foreign(),
             };
             if !observing.learns && denial.is_none() {

@@ -208,7 +208,10 @@ impl View {
             } else if on_proc && name == b"self" {
                 own_number(self.tid, "NStgid")?.into_bytes()
             } else if on_proc && name == b"thread-self" {
-                let (process, thread) = (own_number(self.tid, "NStgid")?, own_number(self.tid, "NSpid")?);
+                let (process, thread) = (
+                    own_number(self.tid, "NStgid")?,
+                    own_number(self.tid, "NSpid")?,
+                );
                 format!("{process}/task/{thread}").into_bytes()
             } else {
                 readlinkat(&next.fd, "")?.into_encoded_bytes()
@@ -236,7 +239,10 @@ fn handle(path: &str) -> io::Result<OwnedFd> {
 fn own_number(tid: i32, field: &str) -> io::Result<String> {
     let text = fs::read(format!("/proc/{tid}/status"))?;
     let text = String::from_utf8_lossy(&text);
-    let line = text.lines().rev().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let line = text
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let number = line.and_then(|line| line.split_whitespace().last());
     number
         .map(str::to_owned)
@@ -248,13 +254,14 @@ fn own_number(tid: i32, field: &str) -> io::Result<String> {
 pub(super) struct Mounts(HashMap<u64, String>);
 
 impl Mounts {
-    /// Where the mount begins that something lies on; `/` where nobody can tell.
-    pub(super) fn of(&mut self, tid: i32, node: &Node) -> String {
+    /// Where the mount begins that something lies on, `/` where the kernel does not tell (before 5.8); none
+    /// for a mount that the container does not have: a descriptor of the host's leads there.
+    pub(super) fn of(&mut self, tid: i32, node: &Node) -> Option<String> {
         let Some(number) = node.mount else {
-            return "/".into();
+            return Some("/".into());
         };
         if let Some(place) = self.0.get(&number) {
-            return place.clone();
+            return Some(place.clone());
         }
         if self.0.len() > MOST_MOUNTS {
             self.0.clear();
@@ -262,14 +269,16 @@ impl Mounts {
         let text = fs::read(format!("/proc/{tid}/mountinfo")).unwrap_or_default();
         for line in text.split(|byte| *byte == b'\n') {
             let mut words = line.split(|byte| *byte == b' ');
-            let number = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+            let number = words
+                .next()
+                .and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
             if let (Some(number), Some(place)) = (number, words.nth(3)) {
                 let place = unescaped(place);
-                self.0.insert(number, String::from_utf8_lossy(&place).into_owned());
+                self.0
+                    .insert(number, String::from_utf8_lossy(&place).into_owned());
             }
         }
-        let place = self.0.get(&number).cloned();
-        place.unwrap_or_else(|| "/".into())
+        self.0.get(&number).cloned()
     }
 }
 
