@@ -20,11 +20,15 @@ mod ask;
 mod doctor;
 mod events;
 mod evidence;
+#[cfg(test)]
+mod foretold;
 mod freeze;
 mod inspect;
 mod journal;
 mod kill;
 mod ps;
+#[cfg(test)]
+mod rootfs;
 mod schema;
 mod select;
 mod text;

@@ -212,7 +212,7 @@ impl Observing {
         else {
             return None;
         };
-        let bit = rights::file_bit(right)?;
+        let bit = rights::file(right)?;
         self.layers.iter().find_map(|layer| {
             if layer.handled_files & bit == 0 {
                 return None;
@@ -234,7 +234,7 @@ impl Observing {
         let Access::Tcp { right, port } = access else {
             return None;
         };
-        let bit = rights::tcp_bit(right)?;
+        let bit = rights::port(right)?;
         self.layers.iter().find_map(|layer| {
             let granted = |(own, access): &(u16, u64)| own == port && access & bit != 0;
             let denied = layer.handled_tcp & bit != 0 && !layer.ports.iter().any(granted);

@@ -127,15 +127,15 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
             ),
         ],
         allowed: vec![number("getpid")],
-        handled_files: rights::file_bit("read-file").unwrap(),
-        handled_tcp: rights::tcp_bit("bind").unwrap(),
+        handled_files: rights::file("read-file").unwrap(),
+        handled_tcp: rights::port("bind").unwrap(),
         paths: vec![Grant {
             path: "/srv".into(),
-            access: rights::file_bit("read-file").unwrap(),
+            access: rights::file("read-file").unwrap(),
             except: vec!["/srv/private".into()],
             within_mount: true,
         }],
-        ports: vec![(8080, rights::tcp_bit("bind").unwrap())],
+        ports: vec![(8080, rights::port("bind").unwrap())],
         capabilities: vec!["CAP_CHOWN".into()],
     };
     let observing = Observing {
