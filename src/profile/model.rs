@@ -41,7 +41,7 @@ pub struct Document {
     #[serde(default)]
     #[schemars(schema_with = "schema::names")]
     pub extends: Vec<At<String>>,
-    /// How it is applied; absent: enforced, whatever the parents say.
+    /// What becomes of what it does not allow; absent: it is denied, whatever the parents say.
     #[serde(default)]
     pub mode: Option<At<Mode>>,
     /// What the node must be able to do.
@@ -320,6 +320,46 @@ impl Document {
         }
     }
 
+    /// Keys that list something to enforce.
+    pub(super) const ENFORCED: [&str; 13] = [
+        "extends",
+        "requires",
+        "capabilities",
+        "syscalls",
+        "files",
+        "network",
+        "scope",
+        "masked_paths",
+        "readonly_paths",
+        "devices",
+        "rlimits",
+        "process",
+        "exec",
+    ];
+
+    /// The first key, in the order of the language, by which it lists something that a recording would
+    /// have no use for.
+    fn listed(&self) -> Option<&'static str> {
+        let there = [
+            !self.extends.is_empty(),
+            self.requires.is_some(),
+            !self.capabilities.is_empty(),
+            self.syscalls.is_some(),
+            self.files.is_some(),
+            self.network.is_some(),
+            self.scope.is_some(),
+            !self.masked_paths.is_empty(),
+            !self.readonly_paths.is_empty(),
+            self.devices.is_some(),
+            !self.rlimits.is_empty(),
+            self.process != Process::default(),
+            self.exec.is_some(),
+        ];
+        let keys = there.into_iter().zip(Document::ENFORCED);
+        keys.into_iter()
+            .find_map(|(there, key)| there.then_some(key))
+    }
+
     /// Reads one file; `source` is what errors call it, such as its path.
     ///
     /// # Errors
@@ -331,10 +371,10 @@ impl Document {
             serde_saphyr::from_str(text).map_err(|error| Error::from_yaml(&file, &error))?;
         places::settle(&mut document, &file);
         check(&document.version)?;
-        if let Some(mode) = &document.mode
-            && mode.value != Mode::Enforce
+        let learns = |mode: &&At<Mode>| mode.value == Mode::Learn;
+        if let (Some(mode), Some(key)) = (document.mode.as_ref().filter(learns), document.listed())
         {
-            return Err(Error::at(&mode.origin, Problem::Audit));
+            return Err(Error::at(&mode.origin, Problem::Learns { key }));
         }
         document.source = Some(file);
         Ok(document)

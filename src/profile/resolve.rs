@@ -37,7 +37,7 @@ pub struct Profile {
     pub description: String,
     /// Names of the profiles folded in, nearest first.
     pub extends: Vec<String>,
-    /// How it is applied.
+    /// What becomes of what it does not allow: the file's own word, whatever its parents say.
     pub mode: Mode,
     /// What the node must be able to do.
     pub requires: Requires,
@@ -206,6 +206,9 @@ fn fold(document: Document, load: Load<'_>, name: &str, whom: For) -> Result<Pro
     let mut profile = merge(document, load, &mut vec![name.to_owned()], whom)?;
     let named = Part::Key("name");
     let allows = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
+    if profile.mode == Mode::Learn {
+        return Ok(profile);
+    }
     let problem = if profile.syscalls.allow.is_empty() {
         Some(Problem::NoCalls {
             profile: profile.name.clone(),
@@ -262,6 +265,14 @@ fn merge(
             origin: &parent.origin,
         };
         let found = find(&parent.value, &asker, load)?;
+        let mode = found.mode.as_ref().map(|mode| mode.value);
+        if mode == Some(Mode::Learn) {
+            let problem = Problem::ExtendsLearning {
+                profile: document.name.value,
+                parent: parent.value.clone(),
+            };
+            return Err(Error::at(&parent.origin, problem));
+        }
         chain.push(parent.value.clone());
         parents.push(merge(found, load, chain, whom)?);
         chain.pop();

@@ -12,7 +12,7 @@ mod words;
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::model::Document;
 use super::origin::At;
@@ -28,6 +28,14 @@ pub fn schema() -> Value {
     for (key, value) in made.as_object().into_iter().flatten() {
         schema.entry(key).or_insert_with(|| value.clone());
     }
+    // What records has nothing to enforce.
+    let learns = json!({"required": ["mode"], "properties": {"mode": {"const": "learn"}}});
+    let absent: serde_json::Map<String, Value> = Document::ENFORCED
+        .into_iter()
+        .map(|key| (key.to_owned(), Value::Bool(false)))
+        .collect();
+    schema.insert("if".into(), learns);
+    schema.insert("then".into(), json!({"properties": absent}));
     Value::Object(schema)
 }
 

@@ -17,9 +17,25 @@ pub enum Problem {
         /// What it says.
         found: u32,
     },
-    /// `mode: audit`.
-    #[error("`mode: audit` is not available yet\nwrite `mode: enforce`")]
-    Audit,
+    /// `mode: learn` beside something to enforce.
+    #[error(
+        "a profile of `mode: learn` allows everything and records it, so `{key}` has no meaning in it\n\
+             take it out, or put the profile beside this one as another layer"
+    )]
+    Learns {
+        /// The key.
+        key: &'static str,
+    },
+    /// A parent that records.
+    #[error(
+        "profile {profile} extends {parent}, which has `mode: learn` and allows nothing to add\ntake it out"
+    )]
+    ExtendsLearning {
+        /// The profile.
+        profile: String,
+        /// The parent.
+        parent: String,
+    },
     /// A data version of the groups that this build does not hold.
     #[error(
         "profile {profile}: groups version {found} is not known: this mantlet holds {known}\nupdate mantlet, or write `groups: \"{known}\"`"
