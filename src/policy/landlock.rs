@@ -330,9 +330,24 @@ impl Scene<'_> {
     }
 }
 
-/// The profile's lists with the rights they stand for. Reading includes connecting to a socket
-/// (RESOLVE_UNIX, ABI 9), as it did before the kernel had a right for it.
+/// The profile's lists with the rights they stand for.
 fn lists(files: &Files) -> [(&Vec<FileEntry>, BitFlags<AccessFs>); 7] {
+    let [read, read_execute, write, all, execute, ioctl, make] = rights().map(|(_, rights)| rights);
+    [
+        (&files.read, read),
+        (&files.read_execute, read_execute),
+        (&files.read_write, write),
+        (&files.read_write_execute, all),
+        (&files.execute, execute),
+        (&files.device_ioctl, ioctl),
+        (&files.make_device, make),
+    ]
+}
+
+/// What each list of `files` stands for. Reading includes connecting to a socket (RESOLVE_UNIX, ABI 9), as it
+/// did before the kernel had a right for it.
+#[must_use]
+pub fn rights() -> [(&'static str, BitFlags<AccessFs>); 7] {
     let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::ResolveUnix;
     let write = AccessFs::WriteFile
         | AccessFs::Truncate
@@ -345,12 +360,12 @@ fn lists(files: &Files) -> [(&Vec<FileEntry>, BitFlags<AccessFs>); 7] {
         | AccessFs::MakeSym
         | AccessFs::Refer;
     [
-        (&files.read, read),
-        (&files.read_execute, read | AccessFs::Execute),
-        (&files.read_write, read | write),
-        (&files.read_write_execute, read | write | AccessFs::Execute),
-        (&files.execute, AccessFs::Execute.into()),
-        (&files.device_ioctl, AccessFs::IoctlDev.into()),
-        (&files.make_device, AccessFs::MakeChar | AccessFs::MakeBlock),
+        ("read", read),
+        ("read_execute", read | AccessFs::Execute),
+        ("read_write", read | write),
+        ("read_write_execute", read | write | AccessFs::Execute),
+        ("execute", AccessFs::Execute.into()),
+        ("device_ioctl", AccessFs::IoctlDev.into()),
+        ("make_device", AccessFs::MakeChar | AccessFs::MakeBlock),
     ]
 }

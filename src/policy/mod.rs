@@ -8,6 +8,7 @@ mod controls;
 pub mod delivery;
 pub mod devices;
 mod effective;
+pub mod exchange;
 mod expressible;
 mod fix;
 pub mod host_path;
