@@ -20,11 +20,16 @@ mod ask;
 mod doctor;
 mod events;
 mod evidence;
+mod exchange;
+#[cfg(test)]
+mod foretold;
 mod freeze;
 mod inspect;
 mod journal;
 mod kill;
 mod ps;
+#[cfg(test)]
+mod rootfs;
 mod schema;
 mod select;
 mod text;
@@ -69,6 +74,10 @@ enum Verb {
     Kill(kill::Args),
     /// Collect evidence of one container now, or list what was collected
     Evidence(evidence::Args),
+    /// Make a profile of another tool's file: a seccomp filter, a Landlock ruleset
+    Import(exchange::ImportArgs),
+    /// Make another tool's file of a profile
+    Export(exchange::ExportArgs),
     /// Print the JSON Schema of what other programs read
     Schema(schema::Args),
 }
@@ -82,6 +91,9 @@ pub enum CliError {
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A profile that was not imported or exported.
+    #[error(transparent)]
+    Exchange(#[from] exchange::ExchangeError),
     /// Standard output; a closed pipe ends the program quietly.
     #[error("cannot write the output: {0}; check the disk or the pipe behind it")]
     Output(#[from] io::Error),
@@ -192,6 +204,8 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         // The only verb that has something to say about a broken configuration.
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Schema(args)) => schema::schema(&args),
+        Some(Verb::Import(args)) => exchange::import(&args),
+        Some(Verb::Export(args)) => exchange::export(&args, &Config::load()?),
         Some(Verb::Ps(args)) => ps::ps(&args, &Config::load()?),
         Some(Verb::Tree(args)) => tree::tree(&args, &Config::load()?),
         Some(Verb::Events(args)) => events::events(&args, &Config::load()?),

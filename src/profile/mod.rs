@@ -10,11 +10,14 @@ mod detection;
 mod diagnose;
 mod entry;
 mod exec;
+mod expectation;
 pub mod glob;
 pub mod groups;
 pub mod host_paths;
 mod limits;
 mod model;
+mod origin;
+mod places;
 pub mod programs;
 mod resolve;
 pub mod table;
@@ -25,10 +28,14 @@ mod tests;
 pub use admission::{Held, HostPath, Limited, Refuse};
 pub use detection::{Entry as Detection, implied as implied_tripwire};
 pub use diagnose::Error;
-pub use entry::{Condition, FileEntry, Op, Place, Symbol, errno_name, normal_path};
+pub use entry::{
+    Call, Condition, FileEntry, Op, Place, PlainPath, Symbol, errno_name, normal_path,
+};
 pub use exec::{Interactive, Sessions, covers as covers_command};
+pub use expectation::{Deed, Expectation, FileAccess, Outcome};
 pub use limits::{Access, Bound, Device, Kind as DeviceKind, Resource, Tasks};
 pub use model::{Checkpoint, Degrade, Document, Files, Mode, Network, Requires, Restore, Scope};
+pub use origin::{At, Origin, Origins, Part, Source};
 pub use programs::covers_program;
 pub use resolve::{Profile, Rule, Syscalls};
 

@@ -24,7 +24,10 @@ pub fn import_files(file: &str, name: &str, config: &Config) -> Result<Imported,
     let name = super::name(name)?;
     let mut lists = Lists::of(config);
     lists.sort();
-    let mut out = yaml::comment(0, &format!("Made by `mantlet import` from {file}, a Landlock ruleset."));
+    let mut out = yaml::comment(
+        0,
+        &format!("Made by `mantlet import` from {file}, a Landlock ruleset."),
+    );
     out += "#\n";
     out += &yaml::comment(
         0,
@@ -43,12 +46,25 @@ pub fn import_files(file: &str, name: &str, config: &Config) -> Result<Imported,
     );
     out += &lists.files();
     out += &network(config);
-    let scopes = [("signal", Scope::Signal), ("abstract-unix-socket", Scope::AbstractUnixSocket)];
-    let scopes: Vec<&str> = scopes.iter().filter(|(_, bit)| config.scoped.contains(*bit)).map(|(word, _)| *word).collect();
+    let scopes = [
+        ("signal", Scope::Signal),
+        ("abstract-unix-socket", Scope::AbstractUnixSocket),
+    ];
+    let scopes: Vec<&str> = scopes
+        .iter()
+        .filter(|(_, bit)| config.scoped.contains(*bit))
+        .map(|(word, _)| *word)
+        .collect();
     out += &format!("\nscope: [{}]\n", scopes.join(", "));
     match Profile::parse(name, &out) {
-        Ok(_) => Ok(Imported { text: out, notes: lists.notes }),
-        Err(error) => Err(Error::Broken { file: file.into(), cause: error.to_string() }),
+        Ok(_) => Ok(Imported {
+            text: out,
+            notes: lists.notes,
+        }),
+        Err(error) => Err(Error::Broken {
+            file: file.into(),
+            cause: error.to_string(),
+        }),
     }
 }
 
@@ -57,18 +73,26 @@ fn calls() -> String {
     let text = profile::embedded("baseline").unwrap_or_default();
     let lines = text.lines().skip_while(|line| *line != "syscalls:");
     let first = lines.clone().take(1);
-    let more = lines.skip(1).take_while(|line| line.is_empty() || line.starts_with(' '));
+    let more = lines
+        .skip(1)
+        .take_while(|line| line.is_empty() || line.starts_with(' '));
     let block: Vec<&str> = first.chain(more).collect();
     block.join("\n").trim_end().to_owned() + "\n"
 }
 
 fn network(config: &Config) -> String {
     let mut out = String::new();
-    for (key, right) in [("bind_tcp", AccessNet::BindTcp), ("connect_tcp", AccessNet::ConnectTcp)] {
+    for (key, right) in [
+        ("bind_tcp", AccessNet::BindTcp),
+        ("connect_tcp", AccessNet::ConnectTcp),
+    ] {
         if !config.handled_net.contains(right) {
             continue;
         }
-        let ports = config.ports.iter().filter(|(_, rights)| rights.contains(right));
+        let ports = config
+            .ports
+            .iter()
+            .filter(|(_, rights)| rights.contains(right));
         let ports: Vec<String> = ports.map(|(port, _)| port.to_string()).collect();
         if out.is_empty() {
             out = "\nnetwork:\n".into();
@@ -92,9 +116,16 @@ const NEVER_FREE: AccessFs = AccessFs::Refer;
 
 impl Lists {
     fn of(config: &Config) -> Lists {
-        let mut lists = Lists { handled: !config.handled_fs.is_empty(), entries: Vec::new(), notes: Vec::new() };
+        let mut lists = Lists {
+            handled: !config.handled_fs.is_empty(),
+            entries: Vec::new(),
+            notes: Vec::new(),
+        };
         if !lists.handled {
-            lists.notes.push("it handles no right on files, so that files are not restricted: no `files` here".into());
+            lists.notes.push(
+                "it handles no right on files, so that files are not restricted: no `files` here"
+                    .into(),
+            );
             return lists;
         }
         let free = BitFlags::<AccessFs>::all() & !config.handled_fs & !NEVER_FREE;
@@ -104,21 +135,33 @@ impl Lists {
         let chosen = lists.grant("/", free | everywhere, free | everywhere);
         granted.insert("/", chosen);
         let quiet = AccessFs::ResolveUnix | AccessFs::Refer;
-        lists.left("free there, for lack of a word denied here but where a list grants it", "/", free & !chosen & !quiet);
+        lists.left(
+            "free there, for lack of a word denied here but where a list grants it",
+            "/",
+            free & !chosen & !quiet,
+        );
         let mut left: BTreeMap<u64, (BitFlags<AccessFs>, Vec<&str>)> = BTreeMap::new();
         let mut note_left = |path, rights: BitFlags<AccessFs>| {
             if !rights.is_empty() {
-                left.entry(rights.bits()).or_insert((rights, Vec::new())).1.push(path);
+                left.entry(rights.bits())
+                    .or_insert((rights, Vec::new()))
+                    .1
+                    .push(path);
             }
         };
         note_left("/", everywhere & !chosen);
         // 2. Each path, those above it first: a BTreeMap's order.
         for (path, own) in config.paths.iter().filter(|(path, _)| *path != "/") {
             if path.contains('*') || path.starts_with("/proc/") {
-                lists.notes.push(format!("left out, because no profile can name it: {path}"));
+                lists
+                    .notes
+                    .push(format!("left out, because no profile can name it: {path}"));
                 continue;
             }
-            let above = config.paths.iter().filter(|(other, _)| beneath(path, other));
+            let above = config
+                .paths
+                .iter()
+                .filter(|(other, _)| beneath(path, other));
             let all = above.fold(free, |all, (_, rights)| all | *rights);
             let before = granted.iter().filter(|(other, _)| beneath(path, other));
             let before = before.fold(BitFlags::EMPTY, |all, (_, rights)| all | *rights);
@@ -133,7 +176,12 @@ impl Lists {
     }
 
     /// Puts `path` on the widest lists within `all` that give any of `wanted`, and says what they give.
-    fn grant(&mut self, path: &str, all: BitFlags<AccessFs>, wanted: BitFlags<AccessFs>) -> BitFlags<AccessFs> {
+    fn grant(
+        &mut self,
+        path: &str,
+        all: BitFlags<AccessFs>,
+        wanted: BitFlags<AccessFs>,
+    ) -> BitFlags<AccessFs> {
         let mut given = BitFlags::EMPTY;
         for at in WIDEST {
             let (_, rights) = rights()[at];
@@ -147,9 +195,14 @@ impl Lists {
     }
 
     fn left(&mut self, what: &str, paths: &str, rights: BitFlags<AccessFs>) {
-        let words: Vec<&str> = FILES.iter().filter(|(_, right)| rights.contains(*right)).map(|(name, _)| *name).collect();
+        let words: Vec<&str> = FILES
+            .iter()
+            .filter(|(_, right)| rights.contains(*right))
+            .map(|(name, _)| *name)
+            .collect();
         if !words.is_empty() {
-            self.notes.push(format!("{what}: {} on {paths}", words.join(", ")));
+            self.notes
+                .push(format!("{what}: {} on {paths}", words.join(", ")));
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use landlock::{ABI, Access, AccessFs, AccessNet, BitFlags, Scope};
+use landlock::{ABI, AccessFs, AccessNet, BitFlags, Scope};
 use oci_spec::runtime::Spec;
 
 use super::Error;
@@ -43,10 +43,17 @@ pub struct Export {
 /// # Errors
 ///
 /// [`Error::NeedsContainer`], [`Error::Nothing`], [`Error::Bundle`].
-pub fn export_files(profile: &Profile, container: Option<(&Spec, &dyn Folder)>) -> Result<Export, Error> {
+pub fn export_files(
+    profile: &Profile,
+    container: Option<(&Spec, &dyn Folder)>,
+) -> Result<Export, Error> {
     if profile.files.is_none() && profile.network.is_none() && profile.scope.is_empty() {
         let keys = "files`, `network` or `scope";
-        return Err(Error::Nothing { profile: profile.name.clone(), keys, form: "landlockconfig" });
+        return Err(Error::Nothing {
+            profile: profile.name.clone(),
+            keys,
+            form: "landlockconfig",
+        });
     }
     if let (Some(files), None) = (&profile.files, container) {
         concrete(files)?;
@@ -66,15 +73,29 @@ pub fn export_files(profile: &Profile, container: Option<(&Spec, &dyn Folder)>) 
     if profile.files.is_some() {
         config.handled_fs = BitFlags::from_bits_truncate(layer.handled_fs);
         for rule in &layer.paths {
-            let points: Vec<&str> = places.iter().map(|place| place.destination.as_str()).collect();
-            add(&mut config.paths, rule, &points, container.map(|(_, folder)| folder))?;
+            let points: Vec<&str> = places
+                .iter()
+                .map(|place| place.destination.as_str())
+                .collect();
+            add(
+                &mut config.paths,
+                rule,
+                &points,
+                container.map(|(_, folder)| folder),
+            )?;
         }
         if config.paths.len() > expressible::MOST_RULES {
-            return Err(Error::Bundle(format!("more than {} rules: leave fewer paths out", expressible::MOST_RULES)));
+            return Err(Error::Bundle(format!(
+                "more than {} rules: leave fewer paths out",
+                expressible::MOST_RULES
+            )));
         }
     }
     for port in &layer.ports {
-        config.ports.insert(port.port, BitFlags::<AccessNet>::from_bits_truncate(port.access));
+        config.ports.insert(
+            port.port,
+            BitFlags::<AccessNet>::from_bits_truncate(port.access),
+        );
     }
     notes.push("landlockconfig enforces what the kernel can, and goes on without the rest; mantlet refuses".into());
     if layer.paths.iter().any(|rule| !rule.optional) && profile.files.is_some() {
@@ -83,7 +104,9 @@ pub fn export_files(profile: &Profile, container: Option<(&Spec, &dyn Folder)>) 
     if layer.paths.iter().any(|rule| !rule.except.is_empty()) {
         notes.push("exceptions are rules for what stands beside them in this bundle now".into());
     }
-    notes.push(format!("rights younger than Landlock ABI {NEWEST} are not among its words"));
+    notes.push(format!(
+        "rights younger than Landlock ABI {NEWEST} are not among its words"
+    ));
     notes.push("not exported: system calls, capabilities and what else is no Landlock rule".into());
     Ok(Export { config, notes })
 }
@@ -102,12 +125,15 @@ fn concrete(files: &Files) -> Result<(), Error> {
     for entry in lists.into_iter().flatten() {
         if let Place::Symbol(symbol) = &entry.place {
             let entry = symbol.word().to_owned();
-            return Err(Error::NeedsContainer { entry, why: "stands for places that only a container has" });
+            return Err(Error::NeedsContainer {
+                entry,
+                why: "stands for places that only a container has",
+            });
         }
     }
     match files.except.first() {
         Some(path) => Err(Error::NeedsContainer {
-            entry: format!("except: {}", path.0),
+            entry: format!("except: {}", path.path),
             why: "is said by rules for all that stands beside it",
         }),
         None => Ok(()),
@@ -125,7 +151,12 @@ fn add(
     let rights = BitFlags::from_bits_truncate(rule.access);
     let mut out: Vec<String> = rule.except.iter().map(|path| text(path)).collect();
     if rule.within_mount {
-        out.extend(points.iter().filter(|point| beneath(point, &path) && **point != path).map(|point| (*point).to_owned()));
+        out.extend(
+            points
+                .iter()
+                .filter(|point| beneath(point, &path) && **point != path)
+                .map(|point| (*point).to_owned()),
+        );
     }
     match folder {
         Some(folder) if !out.is_empty() => beside(paths, &path, rights, &out, folder),
@@ -149,7 +180,8 @@ fn beside(
         return Ok(());
     }
     let entries = folder.entries(path);
-    let entries = entries.map_err(|error| Error::Bundle(format!("cannot list {path} of the bundle: {error}")))?;
+    let entries = entries
+        .map_err(|error| Error::Bundle(format!("cannot list {path} of the bundle: {error}")))?;
     for (name, is_folder) in entries {
         let inner = format!("{}/{name}", path.trim_end_matches('/'));
         if out.contains(&inner) {
@@ -159,7 +191,11 @@ fn beside(
             beside(paths, &inner, rights, out, folder)?;
             continue;
         }
-        let own = if is_folder { rights } else { rights & AccessFs::from_file(ABI::from(NEWEST.cast_signed())) };
+        let own = if is_folder {
+            rights
+        } else {
+            rights & AccessFs::from_file(ABI::from(NEWEST.cast_signed()))
+        };
         if !own.is_empty() {
             *paths.entry(inner).or_default() |= own;
         }

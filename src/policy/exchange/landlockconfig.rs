@@ -129,7 +129,11 @@ struct Parts {
     ports: Vec<(Many<NetWord>, Many<Port>)>,
 }
 
-type Set = (Option<Many<FsWord>>, Option<Many<NetWord>>, Option<Many<ScopeWord>>);
+type Set = (
+    Option<Many<FsWord>>,
+    Option<Many<NetWord>>,
+    Option<Many<ScopeWord>>,
+);
 
 struct Abi(i32);
 
@@ -160,7 +164,10 @@ fn name(text: &str) -> Result<Name, String> {
     if begins && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         return Ok(Name(text.into()));
     }
-    Err(format!("`{}` is no name of a variable: a letter, then letters, digits and `_`", plain(text)))
+    Err(format!(
+        "`{}` is no name of a variable: a letter, then letters, digits and `_`",
+        plain(text)
+    ))
 }
 
 impl<'de> Deserialize<'de> for Name {
@@ -205,7 +212,10 @@ fn template(text: &str) -> Result<Template, String> {
         plainly += before;
         if let Some(inside) = after.strip_prefix('{') {
             let Some((variable, after)) = inside.split_once('}') else {
-                return Err(format!("`{}` opens `${{` and does not close it", plain(text)));
+                return Err(format!(
+                    "`{}` opens `${{` and does not close it",
+                    plain(text)
+                ));
             };
             tokens.push(Token::Text(std::mem::take(&mut plainly)));
             tokens.push(Token::Variable(name(variable)?));
@@ -230,14 +240,19 @@ impl Template {
                 Token::Text(text) => vec![text],
                 Token::Variable(name) => {
                     let found = variables.get(name);
-                    let found = found.ok_or_else(|| format!("there is no variable `{}`: add it to `variable`", name.0))?;
+                    let found = found.ok_or_else(|| {
+                        format!("there is no variable `{}`: add it to `variable`", name.0)
+                    })?;
                     found.iter().map(String::as_str).collect()
                 }
             };
             if all.len() * values.len() > MOST_PATHS {
                 return Err(format!("its variables make more than {MOST_PATHS} paths"));
             }
-            all = all.iter().flat_map(|path| values.iter().map(move |value| format!("{path}{value}"))).collect();
+            all = all
+                .iter()
+                .flat_map(|path| values.iter().map(move |value| format!("{path}{value}")))
+                .collect();
         }
         Ok(all)
     }
@@ -275,7 +290,10 @@ pub(super) const FILES: [(&str, AccessFs); 16] = [
     ("truncate", AccessFs::Truncate),
     ("ioctl_dev", AccessFs::IoctlDev),
 ];
-const TCP: [(&str, AccessNet); 2] = [("bind_tcp", AccessNet::BindTcp), ("connect_tcp", AccessNet::ConnectTcp)];
+const TCP: [(&str, AccessNet); 2] = [
+    ("bind_tcp", AccessNet::BindTcp),
+    ("connect_tcp", AccessNet::ConnectTcp),
+];
 const SCOPES: [(&str, Scope); 2] = [
     ("abstract_unix_socket", Scope::AbstractUnixSocket),
     ("signal", Scope::Signal),
@@ -287,11 +305,27 @@ fn word<'de, D: Deserializer<'de>, A: Copy>(
     groups: &[(&str, Group<A>)],
 ) -> Result<Group<A>, D::Error> {
     let written = String::deserialize(deserializer)?;
-    let right = known.iter().find(|(name, _)| *name == written).map(|(_, right)| Group::One(*right));
-    let group = || groups.iter().find(|(name, _)| *name == written).map(|(_, group)| *group);
+    let right = known
+        .iter()
+        .find(|(name, _)| *name == written)
+        .map(|(_, right)| Group::One(*right));
+    let group = || {
+        groups
+            .iter()
+            .find(|(name, _)| *name == written)
+            .map(|(_, group)| *group)
+    };
     right.or_else(group).ok_or_else(|| {
-        let names: Vec<&str> = known.iter().map(|(name, _)| *name).chain(groups.iter().map(|(name, _)| *name)).collect();
-        de::Error::custom(format!("unknown right `{}`; one of {}", plain(&written), names.join(", ")))
+        let names: Vec<&str> = known
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(groups.iter().map(|(name, _)| *name))
+            .collect();
+        de::Error::custom(format!(
+            "unknown right `{}`; one of {}",
+            plain(&written),
+            names.join(", ")
+        ))
     })
 }
 
@@ -327,12 +361,19 @@ impl Parts {
             paths: BTreeMap::new(),
             ports: BTreeMap::new(),
         };
-        if self.variables.is_none() && self.sets.is_empty() && self.paths.is_empty() && self.ports.is_empty() {
+        if self.variables.is_none()
+            && self.sets.is_empty()
+            && self.paths.is_empty()
+            && self.ports.is_empty()
+        {
             return Err("it says nothing: no `ruleset`, no rule".into());
         }
         let mut variables: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
         for variable in self.variables.into_iter().flatten() {
-            variables.entry(variable.name).or_default().extend(variable.literal.into_iter().flatten());
+            variables
+                .entry(variable.name)
+                .or_default()
+                .extend(variable.literal.into_iter().flatten());
         }
         let abi = self.abi;
         for (files, tcp, scoped) in &self.sets {
@@ -388,7 +429,8 @@ fn absolute(path: &str) -> Result<String, String> {
 }
 
 fn known_abi(abi: Option<i32>) -> Result<ABI, String> {
-    abi.map(ABI::from).ok_or_else(|| "`abi.*` stands for the rights of an ABI: add `abi`".into())
+    abi.map(ABI::from)
+        .ok_or_else(|| "`abi.*` stands for the rights of an ABI: add `abi`".into())
 }
 
 fn file_rights(word: Group<AccessFs>, abi: Option<i32>) -> Result<BitFlags<AccessFs>, String> {
@@ -419,29 +461,46 @@ impl Config {
     pub fn read(file: &str, text: &str, form: Form) -> Result<Config, Error> {
         let resolved = match form {
             Form::Json => {
-                let written: json::Written = serde_json::from_str(text).map_err(|error| json_error(file, &error))?;
+                let written: json::Written =
+                    serde_json::from_str(text).map_err(|error| json_error(file, &error))?;
                 written.resolve()
             }
             Form::Toml => {
                 let written: toml_form::Written = toml::from_str(text).map_err(|error| {
                     let (line, column) = place(text, error.span().map_or(0, |span| span.start));
                     let message = plain(error.message());
-                    Error::Text { file: file.into(), line, column, message }
+                    Error::Text {
+                        file: file.into(),
+                        line,
+                        column,
+                        message,
+                    }
                 })?;
                 written.resolve()
             }
         };
-        resolved.map_err(|message| Error::Meaning { file: file.into(), message })
+        resolved.map_err(|message| Error::Meaning {
+            file: file.into(),
+            message,
+        })
     }
 
     /// Writes it, each right by its name.
     #[must_use]
     pub fn write(&self, form: Form) -> String {
         let mut set = Vec::new();
-        let key = |camel: &'static str, snake: &'static str| if form == Form::Json { camel } else { snake };
+        let key = |camel: &'static str, snake: &'static str| {
+            if form == Form::Json { camel } else { snake }
+        };
         for (name, words) in [
-            (key("handledAccessFs", "handled_access_fs"), words(self.handled_fs, &FILES)),
-            (key("handledAccessNet", "handled_access_net"), words(self.handled_net, &TCP)),
+            (
+                key("handledAccessFs", "handled_access_fs"),
+                words(self.handled_fs, &FILES),
+            ),
+            (
+                key("handledAccessNet", "handled_access_net"),
+                words(self.handled_net, &TCP),
+            ),
             ("scoped", words(self.scoped, &SCOPES)),
         ] {
             if !words.is_empty() {
@@ -449,20 +508,32 @@ impl Config {
             }
         }
         let allowed = key("allowedAccess", "allowed_access");
-        let paths = by_rights(&self.paths, &FILES).into_iter().map(|(rights, paths)| {
-            let paths: Vec<String> = paths.into_iter().map(|path| path.replace('$', "$$")).collect();
-            vec![(allowed, rights), ("parent", list(&paths))]
-        });
-        let ports = by_rights(&self.ports, &TCP).into_iter().map(|(rights, ports)| {
-            let ports: Vec<String> = ports.into_iter().map(u16::to_string).collect();
-            vec![(allowed, rights), ("port", format!("[{}]", ports.join(", ")))]
-        });
+        let paths = by_rights(&self.paths, &FILES)
+            .into_iter()
+            .map(|(rights, paths)| {
+                let paths: Vec<String> = paths
+                    .into_iter()
+                    .map(|path| path.replace('$', "$$"))
+                    .collect();
+                vec![(allowed, rights), ("parent", list(&paths))]
+            });
+        let ports = by_rights(&self.ports, &TCP)
+            .into_iter()
+            .map(|(rights, ports)| {
+                let ports: Vec<String> = ports.into_iter().map(u16::to_string).collect();
+                vec![
+                    (allowed, rights),
+                    ("port", format!("[{}]", ports.join(", "))),
+                ]
+            });
         let tables = [
             ("ruleset", vec![set]),
             (key("pathBeneath", "path_beneath"), paths.collect()),
             (key("netPort", "net_port"), ports.collect()),
         ];
-        let tables = tables.into_iter().filter(|(_, all)| all.iter().any(|one| !one.is_empty()));
+        let tables = tables
+            .into_iter()
+            .filter(|(_, all)| all.iter().any(|one| !one.is_empty()));
         match form {
             Form::Json => written_json(tables),
             Form::Toml => written_toml(tables),
@@ -474,7 +545,10 @@ type Table = Vec<(&'static str, String)>;
 
 fn written_json(tables: impl Iterator<Item = (&'static str, Vec<Table>)>) -> String {
     let one = |table: &Table| {
-        let keys: Vec<String> = table.iter().map(|(key, value)| format!("      \"{key}\": {value}")).collect();
+        let keys: Vec<String> = table
+            .iter()
+            .map(|(key, value)| format!("      \"{key}\": {value}"))
+            .collect();
         format!("    {{\n{}\n    }}", keys.join(",\n"))
     };
     let tables: Vec<String> = tables
@@ -511,7 +585,10 @@ fn list(words: &[String]) -> String {
 }
 
 /// What shares its rights, together.
-fn by_rights<'a, K: Ord, A: Access>(rules: &'a BTreeMap<K, BitFlags<A>>, known: &[(&str, A)]) -> BTreeMap<String, Vec<&'a K>> {
+fn by_rights<'a, K: Ord, A: Access>(
+    rules: &'a BTreeMap<K, BitFlags<A>>,
+    known: &[(&str, A)],
+) -> BTreeMap<String, Vec<&'a K>> {
     let mut all: BTreeMap<String, Vec<&K>> = BTreeMap::new();
     for (key, rights) in rules {
         let words = words(*rights, known);
@@ -526,6 +603,10 @@ fn by_rights<'a, K: Ord, A: Access>(rules: &'a BTreeMap<K, BitFlags<A>>, known: 
 fn place(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |last| last.chars().count())
+        + 1;
     (line, column)
 }

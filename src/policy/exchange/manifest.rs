@@ -15,7 +15,10 @@ use super::{Error, yaml};
 pub fn manifest(title: &str, description: &str, seccomp: &Seccomp) -> Result<String, Error> {
     let filter = &seccomp.filter;
     let rules = filter["syscalls"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut out = yaml::comment(0, &format!("Made by `mantlet export` from profile {title}. Not exported:"));
+    let mut out = yaml::comment(
+        0,
+        &format!("Made by `mantlet export` from profile {title}. Not exported:"),
+    );
     for note in &seccomp.notes {
         out += &yaml::comment(0, &format!("* {note}"));
     }
@@ -26,7 +29,10 @@ pub fn manifest(title: &str, description: &str, seccomp: &Seccomp) -> Result<Str
         yaml::quoted(title),
         yaml::quoted(description)
     );
-    out += &format!("spec:\n  defaultAction: {}\n  architectures:\n", text(&filter["defaultAction"]));
+    out += &format!(
+        "spec:\n  defaultAction: {}\n  architectures:\n",
+        text(&filter["defaultAction"])
+    );
     for arch in filter["architectures"].as_array().into_iter().flatten() {
         out += &format!("    - {}\n", text(arch));
     }
@@ -52,10 +58,16 @@ pub fn manifest(title: &str, description: &str, seccomp: &Seccomp) -> Result<Str
 }
 
 fn argument(title: &str, arg: &Value) -> Result<String, Error> {
-    let mut parts = vec![format!("index: {}", arg["index"]), format!("op: {}", text(&arg["op"]))];
+    let mut parts = vec![
+        format!("index: {}", arg["index"]),
+        format!("op: {}", text(&arg["op"])),
+    ];
     for key in ["value", "valueTwo"] {
         let Some(value) = arg.get(key) else { continue };
-        if value.as_u64().is_none_or(|value| i64::try_from(value).is_err()) {
+        if value
+            .as_u64()
+            .is_none_or(|value| i64::try_from(value).is_err())
+        {
             return Err(Error::Meaning {
                 file: title.into(),
                 message: format!(
@@ -77,5 +89,9 @@ fn text(value: &Value) -> &str {
 fn resource(title: &str) -> String {
     let lower = title.to_ascii_lowercase().replace('_', "-");
     let trimmed = lower.trim_matches(['-', '.']);
-    if trimmed.is_empty() { "profile".into() } else { trimmed.to_owned() }
+    if trimmed.is_empty() {
+        "profile".into()
+    } else {
+        trimmed.to_owned()
+    }
 }

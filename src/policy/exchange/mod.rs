@@ -23,7 +23,7 @@ pub use files_in::import_files;
 pub use files_out::{Export as FilesExport, Folder, export_files};
 pub use landlockconfig::{Config as LandlockConfig, Form};
 pub use manifest::manifest;
-pub use oci::{Filter as SeccompFile, Scene as SeccompScene};
+pub use oci::{Filter as SeccompFile, Kernel, Scene as SeccompScene};
 pub use seccomp_in::{Defaults, import_seccomp};
 pub use seccomp_out::{Seccomp, export_seccomp};
 
@@ -83,7 +83,9 @@ pub enum Error {
         action: &'static str,
     },
     /// A name that no profile can have.
-    #[error("`{name}` is no profile name: use letters, digits, `-`, `_` and `.`, and no leading dot")]
+    #[error(
+        "`{name}` is no profile name: use letters, digits, `-`, `_` and `.`, and no leading dot"
+    )]
     Name {
         /// As given.
         name: String,
@@ -124,7 +126,9 @@ pub enum Error {
     #[error(transparent)]
     TooLarge(#[from] crate::policy::seccomp::bpf::TooLarge),
     /// Our own fault: what was written is no profile.
-    #[error("what was imported from {file} is no valid profile ({cause}); please report it with the file")]
+    #[error(
+        "what was imported from {file} is no valid profile ({cause}); please report it with the file"
+    )]
     Broken {
         /// As given.
         file: String,

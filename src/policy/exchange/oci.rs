@@ -87,7 +87,9 @@ impl<'de> Deserialize<'de> for Errno {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let errno = u32::deserialize(deserializer)?;
         if errno > 4095 {
-            return Err(de::Error::custom(format!("errno {errno} is above 4095, the kernel's last")));
+            return Err(de::Error::custom(format!(
+                "errno {errno} is above 4095, the kernel's last"
+            )));
         }
         Ok(Errno(errno))
     }
@@ -111,7 +113,9 @@ impl<'de> Deserialize<'de> for Index {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let index = u32::deserialize(deserializer)?;
         if index > 5 {
-            return Err(de::Error::custom(format!("argument index {index} is above 5, the last")));
+            return Err(de::Error::custom(format!(
+                "argument index {index} is above 5, the last"
+            )));
         }
         Ok(Index(index))
     }
@@ -151,8 +155,12 @@ impl Kernel {
 impl<'de> Deserialize<'de> for Kernel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Kernel::parse(&text)
-            .ok_or_else(|| de::Error::custom(format!("`{}` is no kernel version such as 4.8", plain(&text))))
+        Kernel::parse(&text).ok_or_else(|| {
+            de::Error::custom(format!(
+                "`{}` is no kernel version such as 4.8",
+                plain(&text)
+            ))
+        })
     }
 }
 
@@ -217,7 +225,8 @@ impl Filter {
             if let Some(linux) = shape.linux {
                 return linux.seccomp.ok_or_else(|| Error::Meaning {
                     file: file.into(),
-                    message: "this config.json has no `linux.seccomp`: the engine gave no filter".into(),
+                    message: "this config.json has no `linux.seccomp`: the engine gave no filter"
+                        .into(),
                 });
             }
             if shape.kind.as_deref() == Some("SeccompProfile") {
@@ -230,7 +239,10 @@ impl Filter {
 
     /// The rules that hold in `scene`, on this machine's architecture.
     pub(super) fn resolve(&self, file: &str, scene: &Scene) -> Result<Resolved, Error> {
-        let meaning = |message: String| Error::Meaning { file: file.into(), message };
+        let meaning = |message: String| Error::Meaning {
+            file: file.into(),
+            message,
+        };
         if let Some(base) = &self.base_profile_name {
             return Err(meaning(format!(
                 "it adds to `baseProfileName: {}`, which is not here: import the profile that the operator \
@@ -241,14 +253,19 @@ impl Filter {
         let mut notes = Vec::new();
         self.architecture(&mut notes);
         if self.listener_path.is_some() {
-            notes.push("listenerPath: a foreign agent's; mantlet's supervisor answers tripwires itself".into());
+            notes.push(
+                "listenerPath: a foreign agent's; mantlet's supervisor answers tripwires itself"
+                    .into(),
+            );
         }
         let mut rules = Vec::new();
         for rule in self.syscalls.iter().flatten() {
             let names = rule.names.iter().flatten().chain(&rule.name);
             let names: Vec<&String> = names.collect();
             if names.is_empty() {
-                return Err(meaning("a rule of `syscalls` names no call: give it `names`".into()));
+                return Err(meaning(
+                    "a rule of `syscalls` names no call: give it `names`".into(),
+                ));
             }
             if let Some(why) = rule.left_out(scene).map_err(&meaning)? {
                 let shown: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
@@ -275,7 +292,9 @@ impl Filter {
         let maps = self.arch_map.iter().flatten().map(|map| &map.architecture);
         let mut all = self.architectures.iter().flatten().chain(maps).peekable();
         if all.peek().is_some() && !all.any(|arch| arch == NATIVE || arch == "SCMP_ARCH_NATIVE") {
-            notes.push(format!("{NATIVE} is not among its architectures: imported by name all the same"));
+            notes.push(format!(
+                "{NATIVE} is not among its architectures: imported by name all the same"
+            ));
         }
     }
 }
@@ -285,18 +304,35 @@ impl Rule {
     fn left_out(&self, scene: &Scene) -> Result<Option<Option<String>>, String> {
         let (includes, excludes) = (self.includes.clone(), self.excludes.clone());
         let (includes, excludes) = (includes.unwrap_or_default(), excludes.unwrap_or_default());
-        let arch = |when: &When| when.arches.iter().flatten().any(|arch| ARCHITECTURE.contains(&arch.as_str()));
-        if includes.arches.as_ref().is_some_and(|list| !list.is_empty()) && !arch(&includes) || arch(&excludes) {
+        let arch = |when: &When| {
+            when.arches
+                .iter()
+                .flatten()
+                .any(|arch| ARCHITECTURE.contains(&arch.as_str()))
+        };
+        if includes
+            .arches
+            .as_ref()
+            .is_some_and(|list| !list.is_empty())
+            && !arch(&includes)
+            || arch(&excludes)
+        {
             return Ok(Some(None));
         }
         for name in includes.caps.iter().flatten() {
             if !scene.capabilities.contains(known(name)?) {
-                return Ok(Some(Some(format!("it is for containers with {}", plain(name)))));
+                return Ok(Some(Some(format!(
+                    "it is for containers with {}",
+                    plain(name)
+                ))));
             }
         }
         for name in excludes.caps.iter().flatten() {
             if scene.capabilities.contains(known(name)?) {
-                return Ok(Some(Some(format!("it is for containers without {}", plain(name)))));
+                return Ok(Some(Some(format!(
+                    "it is for containers without {}",
+                    plain(name)
+                ))));
             }
         }
         let permits = matches!(self.action, Action::ScmpActAllow | Action::ScmpActLog);
@@ -308,7 +344,10 @@ impl Rule {
                 least.0, least.1
             )))),
             // What is allowed on older kernels only is not allowed at all; a refusal stays.
-            (_, Some(most)) if permits => Ok(Some(Some(format!("it is for kernels before {}.{}", most.0, most.1)))),
+            (_, Some(most)) if permits => Ok(Some(Some(format!(
+                "it is for kernels before {}.{}",
+                most.0, most.1
+            )))),
             _ => Ok(None),
         }
     }
@@ -335,7 +374,9 @@ fn yaml(file: &str, text: &str) -> Result<Filter, Error> {
     }
     let kind: Kind = serde_saphyr::from_str(text).map_err(wrong)?;
     if kind.kind.is_some() {
-        Ok(serde_saphyr::from_str::<Manifest>(text).map_err(wrong)?.spec)
+        Ok(serde_saphyr::from_str::<Manifest>(text)
+            .map_err(wrong)?
+            .spec)
     } else {
         serde_saphyr::from_str(text).map_err(wrong)
     }

@@ -25,9 +25,13 @@ pub struct TooMany;
 ///
 /// [`TooMany`].
 pub fn permitted(decision: &Decision) -> Result<Vec<Rule>, TooMany> {
-    let all: Vec<(&[Condition], bool)> = decision.all().map(|(c, action)| (c, action.permits())).collect();
+    let all: Vec<(&[Condition], bool)> = decision
+        .all()
+        .map(|(c, action)| (c, action.permits()))
+        .collect();
     let mut ways = Vec::new();
     walk(&all, &[], &mut ways)?;
+    join(&mut ways);
     let mut rules = Vec::new();
     for way in ways {
         rules.extend(spell(&way)?);
@@ -39,7 +43,11 @@ pub fn permitted(decision: &Decision) -> Result<Vec<Rule>, TooMany> {
 }
 
 /// Every conjunction of conditions under which the answers from here on permit, given `held`.
-fn walk(answers: &[(&[Condition], bool)], held: &[Condition], ways: &mut Vec<Rule>) -> Result<(), TooMany> {
+fn walk(
+    answers: &[(&[Condition], bool)],
+    held: &[Condition],
+    ways: &mut Vec<Rule>,
+) -> Result<(), TooMany> {
     let Some(((conditions, permits), later)) = answers.split_first() else {
         return Ok(());
     };
@@ -68,6 +76,49 @@ fn walk(answers: &[(&[Condition], bool)], held: &[Condition], ways: &mut Vec<Rul
     Ok(())
 }
 
+/// Ways, beyond which they are not compared with each other.
+const MOST_JOINED: usize = 64;
+
+/// Two ways that differ in whether one condition holds are one, whatever it says.
+fn join(ways: &mut Vec<Rule>) {
+    for way in ways.iter_mut() {
+        way.sort();
+        way.dedup();
+    }
+    let mut at = 0;
+    while at < ways.len() && ways.len() <= MOST_JOINED {
+        let joined =
+            (at + 1..ways.len()).find_map(|other| Some((other, common(&ways[at], &ways[other])?)));
+        match joined {
+            Some((other, common)) => {
+                ways.remove(other);
+                ways[at] = common;
+                at = 0;
+            }
+            None => at += 1,
+        }
+    }
+}
+
+fn common(one: &Rule, other: &Rule) -> Option<Rule> {
+    let alone = |these: &Rule, those: &Rule| {
+        let alone = these
+            .iter()
+            .filter(|condition| !those.contains(condition))
+            .copied();
+        alone.collect::<Rule>()
+    };
+    match (alone(one, other).as_slice(), alone(other, one).as_slice()) {
+        ([mine], [theirs]) if negated(mine) == *theirs => Some(
+            one.iter()
+                .filter(|condition| *condition != mine)
+                .copied()
+                .collect(),
+        ),
+        _ => None,
+    }
+}
+
 fn negated(condition: &Condition) -> Condition {
     let compare = match condition.compare {
         Compare::Eq => Compare::Ne,
@@ -77,7 +128,10 @@ fn negated(condition: &Condition) -> Condition {
         Compare::Gt => Compare::Le,
         Compare::Le => Compare::Gt,
     };
-    Condition { compare, ..*condition }
+    Condition {
+        compare,
+        ..*condition
+    }
 }
 
 /// The conditions by argument.
@@ -109,7 +163,9 @@ fn spell(way: &[Condition]) -> Result<Vec<Rule>, TooMany> {
             return Err(TooMany);
         }
         let with = |rule: &Rule| {
-            let each = spelt.iter().map(|one| [rule.as_slice(), one.as_slice()].concat());
+            let each = spelt
+                .iter()
+                .map(|one| [rule.as_slice(), one.as_slice()].concat());
             each.collect::<Vec<_>>()
         };
         rules = rules.iter().flat_map(with).collect();
@@ -129,7 +185,12 @@ fn argument(index: u8, conditions: &[Condition]) -> Result<Vec<Rule>, TooMany> {
     let found = cubes(conditions, MOST)?;
     let rule = |cube: Cube| match cube.mask {
         0 => Vec::new(),
-        mask => vec![Condition { index, compare: Compare::Eq, value: cube.value, mask }],
+        mask => vec![Condition {
+            index,
+            compare: Compare::Eq,
+            value: cube.value,
+            mask,
+        }],
     };
     Ok(found.into_iter().map(rule).collect())
 }
@@ -144,7 +205,12 @@ struct Cube {
 /// The values for which all conditions hold, as disjoint cubes; at most one where `most` is 1, for who asks
 /// whether there are any.
 fn cubes(conditions: &[Condition], most: usize) -> Result<Vec<Cube>, TooMany> {
-    let mut search = Search { conditions, most, found: Vec::new(), steps: 0 };
+    let mut search = Search {
+        conditions,
+        most,
+        found: Vec::new(),
+        steps: 0,
+    };
     let open = vec![Progress::Alike; conditions.len()];
     search.descend(64, &open, Cube { mask: 0, value: 0 })?;
     Ok(search.found)
@@ -175,7 +241,12 @@ impl Search<'_> {
         if self.most == 1 && !self.found.is_empty() {
             return Ok(());
         }
-        let answers = || self.conditions.iter().zip(states).map(|(c, state)| answer(c, *state, left));
+        let answers = || {
+            self.conditions
+                .iter()
+                .zip(states)
+                .map(|(c, state)| answer(c, *state, left))
+        };
         if answers().any(|answer| answer == Some(false)) {
             return Ok(());
         }
@@ -186,9 +257,13 @@ impl Search<'_> {
             self.found.push(cube);
             return Ok(());
         }
-        let Some(left) = left.checked_sub(1) else { return Ok(()) };
+        let Some(left) = left.checked_sub(1) else {
+            return Ok(());
+        };
         let bit = 1u64 << left;
-        let undecided = |(c, state): (&Condition, &Progress)| answer(c, *state, left + 1).is_none() && c.mask & bit != 0;
+        let undecided = |(c, state): (&Condition, &Progress)| {
+            answer(c, *state, left + 1).is_none() && c.mask & bit != 0
+        };
         let matters = self.conditions.iter().zip(states).any(undecided);
         for value in [0, bit] {
             if value == bit && !matters {
@@ -205,7 +280,10 @@ impl Search<'_> {
             };
             let next: Vec<Progress> = self.conditions.iter().zip(states).map(step).collect();
             let cube = if matters {
-                Cube { mask: cube.mask | bit, value: cube.value | value }
+                Cube {
+                    mask: cube.mask | bit,
+                    value: cube.value | value,
+                }
             } else {
                 cube
             };
@@ -217,7 +295,11 @@ impl Search<'_> {
 
 /// Whether a condition holds, as soon as the bits below `left` cannot change it.
 fn answer(condition: &Condition, state: Progress, left: u32) -> Option<bool> {
-    let low = if left == 64 { u64::MAX } else { (1 << left) - 1 };
+    let low = if left == 64 {
+        u64::MAX
+    } else {
+        (1 << left) - 1
+    };
     let (value, mask) = (condition.value & low, condition.mask & low);
     let order = match state {
         Progress::Less => std::cmp::Ordering::Less,
@@ -255,12 +337,24 @@ mod tests {
     use super::*;
 
     fn on(index: u8, compare: Compare, value: u64, mask: u64) -> Condition {
-        Condition { index, compare, value, mask }
+        Condition {
+            index,
+            compare,
+            value,
+            mask,
+        }
     }
 
     #[test]
     fn cubes_hold_the_values_of_their_conditions_and_no_others() {
-        let compares = [Compare::Eq, Compare::Ne, Compare::Lt, Compare::Le, Compare::Gt, Compare::Ge];
+        let compares = [
+            Compare::Eq,
+            Compare::Ne,
+            Compare::Lt,
+            Compare::Le,
+            Compare::Gt,
+            Compare::Ge,
+        ];
         for one in compares {
             for other in compares {
                 for (value, second) in [(0, 7), (3, 3), (5, 12), (9, 2), (15, 16), (8, 0)] {
@@ -270,7 +364,11 @@ mod tests {
                         for number in 0..32u64 {
                             let hits = found.iter().filter(|c| number & c.mask == c.value).count();
                             let holds = conditions.iter().all(|c| c.holds(&[number; 6]));
-                            assert_eq!(hits, usize::from(holds), "{number} {conditions:?} {found:?}");
+                            assert_eq!(
+                                hits,
+                                usize::from(holds),
+                                "{number} {conditions:?} {found:?}"
+                            );
                         }
                     }
                 }
@@ -281,7 +379,10 @@ mod tests {
     #[test]
     fn all_but_two_values_of_an_int_are_a_few_dozen_cubes() {
         let int = 0xffff_ffff;
-        let conditions = [on(1, Compare::Ne, 0x5412, int), on(1, Compare::Ne, 0x541c, int)];
+        let conditions = [
+            on(1, Compare::Ne, 0x5412, int),
+            on(1, Compare::Ne, 0x541c, int),
+        ];
         let found = cubes(&conditions, MOST).unwrap();
         assert!(found.len() < 40, "{}", found.len());
     }

@@ -56,14 +56,23 @@ pub fn import_seccomp(
     };
     if lists.default.permits() && defaults == Defaults::Refuse {
         let action = word(lists.default);
-        return Err(Error::DenyList { file: file.into(), action });
+        return Err(Error::DenyList {
+            file: file.into(),
+            action,
+        });
     }
     lists.fill(file, &resolved.filter)?;
     lists.complete();
     let text = lists.write(file, name, scene);
     match Profile::parse(name, &text) {
-        Ok(_) => Ok(Imported { text, notes: lists.notes }),
-        Err(error) => Err(Error::Broken { file: file.into(), cause: error.to_string() }),
+        Ok(_) => Ok(Imported {
+            text,
+            notes: lists.notes,
+        }),
+        Err(error) => Err(Error::Broken {
+            file: file.into(),
+            cause: error.to_string(),
+        }),
     }
 }
 
@@ -105,7 +114,10 @@ impl Lists {
     /// One call after the other.
     fn fill(&mut self, file: &str, filter: &LinuxSeccomp) -> Result<(), Error> {
         let rules = filter.syscalls().iter().flatten();
-        let mut names: BTreeSet<&str> = rules.flat_map(|rule| rule.names()).map(String::as_str).collect();
+        let mut names: BTreeSet<&str> = rules
+            .flat_map(|rule| rule.names())
+            .map(String::as_str)
+            .collect();
         names.extend(LAST_NEEDS);
         if self.default.permits() {
             names.extend(groups::members(groups::CURRENT, "known").unwrap_or_default());
@@ -123,13 +135,22 @@ impl Lists {
             }
             if let Some(call) = LAST_NEEDS.into_iter().find(|need| *need == name) {
                 let refused = rules.iter().any(|(_, action)| !action.permits());
-                let always = rules.iter().any(|(conditions, action)| conditions.is_empty() && action.permits());
+                let always = rules
+                    .iter()
+                    .any(|(conditions, action)| conditions.is_empty() && action.permits());
                 if refused || !(always || self.default.permits()) {
-                    return Err(Error::Needed { file: file.into(), call });
+                    return Err(Error::Needed {
+                        file: file.into(),
+                        call,
+                    });
                 }
             }
-            let allowed = |rules: &[(Vec<Condition>, Action)]| rules.iter().any(|(_, action)| action.permits());
-            if MOUNTING.contains(&name) && (allowed(&rules) || rules.is_empty() && self.default.permits()) {
+            let allowed = |rules: &[(Vec<Condition>, Action)]| {
+                rules.iter().any(|(_, action)| action.permits())
+            };
+            if MOUNTING.contains(&name)
+                && (allowed(&rules) || rules.is_empty() && self.default.permits())
+            {
                 mounting.push(name.to_owned());
                 continue;
             }
@@ -158,7 +179,9 @@ impl Lists {
         let mut refused: Vec<Vec<Written>> = Vec::new();
         let mut allowed = Vec::new();
         for (conditions, action) in rules {
-            let Some(args) = self.arguments(name, &conditions, action) else { continue };
+            let Some(args) = self.arguments(name, &conditions, action) else {
+                continue;
+            };
             if args.is_empty() {
                 bare = bare.or(Some(action));
             } else if action.permits() {
@@ -174,14 +197,23 @@ impl Lists {
             _ => {
                 // An allowance under the very conditions of a denial would take its place.
                 allowed.retain(|args| !refused.contains(args));
-                let entries = allowed.into_iter().map(|args| Entry { name: name.to_owned(), args, errno: None });
+                let entries = allowed.into_iter().map(|args| Entry {
+                    name: name.to_owned(),
+                    args,
+                    errno: None,
+                });
                 self.allow.extend(entries);
             }
         }
     }
 
     /// The conditions in our words; none where they never all hold.
-    fn arguments(&mut self, name: &str, conditions: &[Condition], action: Action) -> Option<Vec<Written>> {
+    fn arguments(
+        &mut self,
+        name: &str,
+        conditions: &[Condition],
+        action: Action,
+    ) -> Option<Vec<Written>> {
         let mut args = Vec::new();
         for condition in conditions {
             match written(name, condition, action.permits()) {
@@ -203,15 +235,25 @@ impl Lists {
             }
         }
         if args.len() > 12 {
-            self.notes.push(format!("{name}: a rule with more than twelve conditions; denied where it allows"));
-            return if action.permits() { None } else { Some(Vec::new()) };
+            self.notes.push(format!(
+                "{name}: a rule with more than twelve conditions; denied where it allows"
+            ));
+            return if action.permits() {
+                None
+            } else {
+                Some(Vec::new())
+            };
         }
         Some(args)
     }
 
     fn refuse(&mut self, name: &str, args: Vec<Written>, action: Action) {
         let errno = self.errno(name, action);
-        let entry = Entry { name: name.to_owned(), args, errno };
+        let entry = Entry {
+            name: name.to_owned(),
+            args,
+            errno,
+        };
         match action {
             Action::Errno(_) => self.deny.push(entry),
             Action::KillProcess | Action::KillThread => {
@@ -219,7 +261,10 @@ impl Lists {
                 self.tripwire.push(entry);
             }
             _ => {
-                self.notes.push(format!("{name}: {} is a tripwire here, refused and reported", word(action)));
+                self.notes.push(format!(
+                    "{name}: {} is a tripwire here, refused and reported",
+                    word(action)
+                ));
                 self.tripwire.push(entry);
             }
         }
@@ -237,8 +282,14 @@ impl Lists {
         }
         let found = errno_name(number);
         if found.is_none() {
-            let said = if number == 0 { "success without doing anything".to_owned() } else { format!("errno {number}") };
-            self.notes.push(format!("{name}: it answers {said}, for which there is no word here; EPERM instead"));
+            let said = if number == 0 {
+                "success without doing anything".to_owned()
+            } else {
+                format!("errno {number}")
+            };
+            self.notes.push(format!(
+                "{name}: it answers {said}, for which there is no word here; EPERM instead"
+            ));
         }
         found
     }
@@ -254,10 +305,18 @@ impl Lists {
             ));
             return;
         }
-        let known = || groups::members(groups::CURRENT, "known").unwrap_or_default().into_iter();
+        let known = || {
+            groups::members(groups::CURRENT, "known")
+                .unwrap_or_default()
+                .into_iter()
+        };
         let default = self.default;
         let errno = self.errno("defaultAction", default);
-        let all = |errno| Entry { name: "@known".into(), args: Vec::new(), errno };
+        let all = |errno| Entry {
+            name: "@known".into(),
+            args: Vec::new(),
+            errno,
+        };
         match default {
             Action::Errno(_) if errno.is_none() => {}
             // After the calls that have an errno of their own.
@@ -268,15 +327,22 @@ impl Lists {
                 if own.is_empty() {
                     self.tripwire.push(all(errno));
                 } else {
-                    let rest = known().filter(|name| !own.contains(*name) && !self.allowed.contains(*name));
-                    let entries = rest.map(|name| Entry { name: name.into(), args: Vec::new(), errno });
+                    let rest = known()
+                        .filter(|name| !own.contains(*name) && !self.allowed.contains(*name));
+                    let entries = rest.map(|name| Entry {
+                        name: name.into(),
+                        args: Vec::new(),
+                        errno,
+                    });
                     let entries: Vec<Entry> = entries.collect();
                     self.tripwire.extend(entries);
                 }
                 let kill = matches!(default, Action::KillProcess | Action::KillThread);
                 if kill {
-                    let rest = known().filter(|name| !own.contains(*name) && !self.allowed.contains(*name));
-                    let numbered = rest.filter(|name| matches!(table::lookup(name), Lookup::Number(_)));
+                    let rest = known()
+                        .filter(|name| !own.contains(*name) && !self.allowed.contains(*name));
+                    let numbered =
+                        rest.filter(|name| matches!(table::lookup(name), Lookup::Number(_)));
                     self.kills.extend(numbered.map(str::to_owned));
                 }
             }
@@ -284,7 +350,13 @@ impl Lists {
     }
 
     fn write(&self, file: &str, name: &str, scene: &Scene) -> String {
-        let mut out = yaml::comment(0, &format!("Made by `mantlet import` from {file}, a seccomp filter for {}.", super::oci::NATIVE));
+        let mut out = yaml::comment(
+            0,
+            &format!(
+                "Made by `mantlet import` from {file}, a seccomp filter for {}.",
+                super::oci::NATIVE
+            ),
+        );
         out += "#\n";
         out += &yaml::comment(
             0,
@@ -324,7 +396,10 @@ impl Lists {
                 out += "    respond: kill-process\n";
             } else {
                 let calls: Vec<&str> = self.kills.iter().map(String::as_str).collect();
-                out += &format!("    calls: [{}]\n    respond: kill-process\n", calls.join(", "));
+                out += &format!(
+                    "    calls: [{}]\n    respond: kill-process\n",
+                    calls.join(", ")
+                );
             }
         }
         out
@@ -359,7 +434,11 @@ fn bare(entries: &[Entry]) -> impl Iterator<Item = &str> {
 }
 
 fn entry(entry: &Entry) -> String {
-    let name = if entry.name.starts_with('@') { yaml::quoted(&entry.name) } else { entry.name.clone() };
+    let name = if entry.name.starts_with('@') {
+        yaml::quoted(&entry.name)
+    } else {
+        entry.name.clone()
+    };
     if entry.args.is_empty() && entry.errno.is_none() {
         return name;
     }
@@ -385,8 +464,13 @@ fn argument(condition: &Written) -> String {
         Op::Masked => "masked",
         Op::MaskedNe => "masked-ne",
     };
-    let mask = condition.mask.map_or_else(String::new, |mask| format!("mask: {mask:#x}, "));
-    format!("{{index: {}, op: {op}, {mask}value: {:#x}}}", condition.index, condition.value)
+    let mask = condition
+        .mask
+        .map_or_else(String::new, |mask| format!("mask: {mask:#x}, "));
+    format!(
+        "{{index: {}, op: {op}, {mask}value: {:#x}}}",
+        condition.index, condition.value
+    )
 }
 
 /// When a condition holds, as far as the kernel can tell values apart.
@@ -409,13 +493,19 @@ fn written(name: &str, condition: &Condition, permits: bool) -> Holds {
     match condition.compare {
         Compare::Eq if beyond && permits => return Holds::Never,
         Compare::Ne if beyond && !permits => return Holds::Always,
-        Compare::Lt | Compare::Le | Compare::Gt | Compare::Ge if int && value > 0xffff_ffff => return open,
+        Compare::Lt | Compare::Le | Compare::Gt | Compare::Ge if int && value > 0xffff_ffff => {
+            return open;
+        }
         _ => {}
     }
     let mask = condition.mask & width;
     let value = value & mask;
     if mask == 0 {
-        return if condition.compare == Compare::Eq { Holds::Always } else { open };
+        return if condition.compare == Compare::Eq {
+            Holds::Always
+        } else {
+            open
+        };
     }
     let whole = mask == width;
     let op = match (condition.compare, whole) {
@@ -448,4 +538,3 @@ fn word(action: Action) -> &'static str {
         Action::Allow => "SCMP_ACT_ALLOW",
     }
 }
-

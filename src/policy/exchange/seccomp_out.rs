@@ -50,7 +50,11 @@ impl Seccomp {
 pub fn export_seccomp(profile: &Profile, runtime: bool) -> Result<Seccomp, Error> {
     let mut exact = Exact::new(Layers::from(&profile), false)?;
     let mut notes = losses(profile);
-    let missing = if runtime { BTreeSet::new() } else { missing(&exact) };
+    let missing = if runtime {
+        BTreeSet::new()
+    } else {
+        missing(&exact)
+    };
     if !missing.is_empty() {
         let names: Vec<&str> = missing.into_iter().collect();
         notes.push(format!(
@@ -71,7 +75,10 @@ pub fn export_seccomp(profile: &Profile, runtime: bool) -> Result<Seccomp, Error
         rules.add(name, decision, &mut notes)?;
     }
     if !exact.unknown.is_empty() {
-        notes.push(format!("allowed, but not known to this build: {}", exact.unknown.join(" ")));
+        notes.push(format!(
+            "allowed, but not known to this build: {}",
+            exact.unknown.join(" ")
+        ));
     }
     let filter = json!({
         "defaultAction": "SCMP_ACT_ERRNO",
@@ -95,7 +102,11 @@ fn losses(profile: &Profile) -> Vec<String> {
         ("process.refuse", !profile.refuse.is_empty()),
         ("exec", profile.exec.is_some()),
     ];
-    let lost: Vec<&str> = keys.iter().filter(|(_, has)| *has).map(|(key, _)| *key).collect();
+    let lost: Vec<&str> = keys
+        .iter()
+        .filter(|(_, has)| *has)
+        .map(|(key, _)| *key)
+        .collect();
     if !lost.is_empty() {
         notes.push(format!("no part of a seccomp filter: {}", lost.join(", ")));
     }
@@ -103,12 +114,21 @@ fn losses(profile: &Profile) -> Vec<String> {
 }
 
 fn needs() -> impl Iterator<Item = &'static str> {
-    let all = RUNTIME_NEEDS.iter().chain(INIT_NEEDS).chain(&LAST_NEEDS).copied();
+    let all = RUNTIME_NEEDS
+        .iter()
+        .chain(INIT_NEEDS)
+        .chain(&LAST_NEEDS)
+        .copied();
     all.filter(|name| !INIT_ALONE.contains(name))
 }
 
 fn missing(exact: &Exact) -> BTreeSet<&'static str> {
-    let denied = |name: &&str| exact.calls.get(*name).is_some_and(|(_, decision)| decision.permits_none());
+    let denied = |name: &&str| {
+        exact
+            .calls
+            .get(*name)
+            .is_some_and(|(_, decision)| decision.permits_none())
+    };
     needs().filter(denied).collect()
 }
 
@@ -120,21 +140,36 @@ struct Rules {
 }
 
 impl Rules {
-    fn add(&mut self, name: &str, decision: &Decision, notes: &mut Vec<String>) -> Result<(), Error> {
-        let too_many = |_| Error::TooManyRules { call: name.into(), most: regions::MOST };
+    fn add(
+        &mut self,
+        name: &str,
+        decision: &Decision,
+        notes: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let too_many = |_| Error::TooManyRules {
+            call: name.into(),
+            most: regions::MOST,
+        };
         let rules = regions::permitted(decision).map_err(too_many)?;
-        let answers: BTreeSet<u16> = decision.all().filter_map(|(_, action)| errno(action)).collect();
+        let answers: BTreeSet<u16> = decision
+            .all()
+            .filter_map(|(_, action)| errno(action))
+            .collect();
         if rules.is_empty() {
             let answer = errno(decision.otherwise).unwrap_or(libc::EPERM as u16);
             self.refuse.entry(answer).or_default().push(name.to_owned());
             if answers.len() > 1 {
-                notes.push(format!("{name}: answers errno {answer} alone, the profile has several"));
+                notes.push(format!(
+                    "{name}: answers errno {answer} alone, the profile has several"
+                ));
             }
             return Ok(());
         }
         // Rules with different actions on one argument are what libseccomp compiles wrongly.
         if answers.iter().any(|errno| i32::from(*errno) != libc::EPERM) {
-            notes.push(format!("{name}: what is refused by its arguments answers EPERM"));
+            notes.push(format!(
+                "{name}: what is refused by its arguments answers EPERM"
+            ));
         }
         self.allow.entry(rules).or_default().push(name.to_owned());
         Ok(())
@@ -170,7 +205,12 @@ fn errno(action: Action) -> Option<u16> {
 }
 
 fn argument(condition: &Condition) -> Value {
-    let Condition { index, compare, value, mask } = *condition;
+    let Condition {
+        index,
+        compare,
+        value,
+        mask,
+    } = *condition;
     if mask != u64::MAX {
         return json!({"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"});
     }

@@ -6,7 +6,13 @@ const WIDTH: usize = 100;
 
 /// Text of a foreign file as it may stand in a comment or a message: one line, no control characters.
 pub fn plain(text: &str) -> String {
-    let shown = |c: char| if c.is_control() || is_format(c) { '\u{fffd}' } else { c };
+    let shown = |c: char| {
+        if c.is_control() || is_format(c) {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
     let mut all: String = text.chars().take(300).map(shown).collect();
     if text.chars().count() > 300 {
         all.push('…');
@@ -25,7 +31,8 @@ pub fn comment(indent: usize, text: &str) -> String {
     let mut out = String::new();
     let mut line = String::new();
     for word in plain(text).split_whitespace() {
-        if !line.is_empty() && indent + 2 + line.chars().count() + 1 + word.chars().count() > WIDTH {
+        if !line.is_empty() && indent + 2 + line.chars().count() + 1 + word.chars().count() > WIDTH
+        {
             out += &format!("{pad}# {line}\n");
             line.clear();
         }
@@ -38,14 +45,6 @@ pub fn comment(indent: usize, text: &str) -> String {
         out += &format!("{pad}# {line}\n");
     }
     out
-}
-
-/// A comment of any length, as several.
-pub fn long_comment(indent: usize, words: &[String], lead: &str) -> String {
-    words.chunks(12).enumerate().fold(String::new(), |out, (at, some)| {
-        let lead = if at == 0 { lead } else { "" };
-        out + &comment(indent, &format!("{lead}{}", some.join(", ")))
-    })
 }
 
 /// A scalar in double quotes.
