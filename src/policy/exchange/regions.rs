@@ -25,10 +25,16 @@ pub struct TooMany;
 ///
 /// [`TooMany`].
 pub fn permitted(decision: &Decision) -> Result<Vec<Rule>, TooMany> {
-    let all: Vec<(&[Condition], bool)> = decision
+    let mut all: Vec<(&[Condition], bool)> = decision
         .all()
         .map(|(c, action)| (c, action.permits()))
         .collect();
+    // What answers like all that comes after it need not be asked.
+    while let [.., (_, before), (_, last)] = all.as_slice()
+        && before == last
+    {
+        all.remove(all.len() - 2);
+    }
     let mut ways = Vec::new();
     walk(&all, &[], &mut ways)?;
     join(&mut ways);
