@@ -534,6 +534,8 @@ fn word(action: Action) -> &'static str {
         Action::Errno(_) => "SCMP_ACT_ERRNO",
         Action::Notify => "SCMP_ACT_NOTIFY",
         Action::Trace => "SCMP_ACT_TRACE",
+        // The supervisor's alone: no filter that is read holds it.
+        Action::Audit => "SCMP_ACT_NOTIFY",
         Action::Log => "SCMP_ACT_LOG",
         Action::Allow => "SCMP_ACT_ALLOW",
     }

@@ -15,7 +15,7 @@ use crate::policy::Layers;
 use crate::policy::seccomp::exact::{Exact, LAST_NEEDS};
 use crate::policy::seccomp::runtime::{INIT_NEEDS, RUNTIME_NEEDS};
 use crate::policy::seccomp::verdict::{Action, Compare, Condition, Decision};
-use crate::profile::Profile;
+use crate::profile::{Mode, Profile};
 
 /// Of what init needs, what runc has no use for.
 const INIT_ALONE: [&str; 4] = [
@@ -48,6 +48,11 @@ impl Seccomp {
 ///
 /// [`Error::TooManyRules`], [`Error::TooLarge`].
 pub fn export_seccomp(profile: &Profile, runtime: bool) -> Result<Seccomp, Error> {
+    // What it would deny, even where it only tells of it.
+    let profile = &Profile {
+        mode: Mode::Enforce,
+        ..profile.clone()
+    };
     let mut exact = Exact::new(Layers::from(&profile), false)?;
     let mut notes = losses(profile);
     let missing = if runtime {
