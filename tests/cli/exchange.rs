@@ -134,7 +134,7 @@ fn a_profile_that_ships_needs_its_container_for_the_rules_on_files() {
     let node = Node::new();
     let alone = run(&node, &["export", "restricted", "--to", "landlockconfig"]);
     code(&alone, 1);
-    assert!(err(&alone).contains("`@image` in `files`") && err(&alone).contains("--bundle DIR"));
+    assert!(err(&alone).contains("`@volumes` in `files`") && err(&alone).contains("--bundle DIR"));
     let bundle = node.path.join("bundle");
     fs::create_dir_all(bundle.join("rootfs/usr/bin")).unwrap();
     fs::create_dir_all(bundle.join("rootfs/data")).unwrap();

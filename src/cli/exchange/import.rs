@@ -84,7 +84,8 @@ fn seccomp(args: &Args, shown: &str, name: &str, text: &str) -> Result<Imported,
     let kernel =
         Kernel::parse(&args.kernel).ok_or_else(|| ExchangeError::Kernel(args.kernel.clone()))?;
     let known = |written: &String| {
-        capability::canonical(written).ok_or_else(|| ExchangeError::Capability(written.clone()))
+        capability::canonical(&written.to_ascii_uppercase())
+            .ok_or_else(|| ExchangeError::Capability(written.clone()))
     };
     let capabilities = args
         .capability
