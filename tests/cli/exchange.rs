@@ -38,6 +38,14 @@ fn golden(name: &str, found: &str) {
     );
 }
 
+/// What a ruleset's profile has of `baseline` is that file's own business.
+fn without_baseline(text: &str) -> String {
+    match (text.find("    - \"@aio\"\n"), text.find("\nfiles:\n")) {
+        (Some(from), Some(to)) => format!("{}    # …\n{}", &text[..from], &text[to..]),
+        _ => text.to_owned(),
+    }
+}
+
 #[test]
 fn what_is_made_is_what_it_was() {
     let node = Node::new();
@@ -74,7 +82,7 @@ fn what_is_made_is_what_it_was() {
     ] {
         let done = run(&node, args);
         code(&done, 0);
-        golden(name, &out(&done));
+        golden(name, &without_baseline(&out(&done)));
         golden(&format!("{name}.notes"), &err(&done));
     }
 }

@@ -268,9 +268,9 @@ impl Filter {
                 ));
             }
             if let Some(why) = rule.left_out(scene).map_err(&meaning)? {
-                let shown: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+                let shown: Vec<String> = names.iter().map(|name| plain(name)).collect();
                 if let Some(why) = why {
-                    notes.push(format!("left out, {why}: {}", plain(&shown.join(" "))));
+                    notes.push(format!("left out, {why}: {}", shown.join(" ")));
                 }
                 continue;
             }

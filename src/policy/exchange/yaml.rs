@@ -4,20 +4,25 @@
 /// Columns of a comment.
 const WIDTH: usize = 100;
 
-/// Text of a foreign file as it may stand in a comment or a message: one line, no control characters.
+/// Most characters of a foreign name or path that a message repeats.
+const MOST: usize = 300;
+
+/// Text of a foreign file as it may stand in a comment or a message: one line, no control characters, cut.
 pub fn plain(text: &str) -> String {
-    let shown = |c: char| {
-        if c.is_control() || is_format(c) {
-            '\u{fffd}'
-        } else {
-            c
-        }
-    };
-    let mut all: String = text.chars().take(300).map(shown).collect();
-    if text.chars().count() > 300 {
+    let mut all: String = text.chars().take(MOST).collect();
+    if text.chars().count() > MOST {
         all.push('…');
     }
-    all
+    flat(&all)
+}
+
+/// The same of any length.
+fn flat(text: &str) -> String {
+    let shown = |c: char| match c.is_control() || is_format(c) {
+        true => '\u{fffd}',
+        false => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Marks that change how the rest of a line is shown, line ends of YAML among them.
@@ -30,7 +35,7 @@ pub fn comment(indent: usize, text: &str) -> String {
     let pad = " ".repeat(indent);
     let mut out = String::new();
     let mut line = String::new();
-    for word in plain(text).split_whitespace() {
+    for word in flat(text).split_whitespace() {
         if !line.is_empty() && indent + 2 + line.chars().count() + 1 + word.chars().count() > WIDTH
         {
             out += &format!("{pad}# {line}\n");
