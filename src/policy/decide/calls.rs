@@ -3,7 +3,7 @@
 
 use oci_spec::runtime::LinuxSeccomp;
 
-use super::{Answer, Contribution, ENGINE, Layer};
+use super::{Answer, Contribution, ENGINE, Layer, Written};
 use crate::access::Argument;
 use crate::policy::seccomp::engine as filters;
 use crate::policy::seccomp::exact::{self, UNKNOWN};
@@ -120,6 +120,12 @@ pub(super) fn answer(decision: &Decision, known: &Known) -> (Answer, String) {
     (answer, format!("by its arguments: {}", branches.join("; ")))
 }
 
+/// A decision as people read it, whatever the arguments.
+#[must_use]
+pub fn decision_in_words(decision: &Decision) -> String {
+    answer(decision, &Known::default()).1
+}
+
 /// Conditions as people read them: `arg0 & 0x7e020000 == 0x0`.
 #[must_use]
 pub fn in_words(conditions: &[Condition]) -> String {
@@ -178,11 +184,9 @@ pub(super) fn layer(layer: &Layer, name: &str, known: &Known) -> Contribution {
         return Contribution::new(&layer.name, Answer::Denied, reason);
     };
     let (answer, mut reason) = answer(decision, known);
-    let written = layer
-        .written
-        .as_ref()
-        .and_then(|w| deciding(w, name, known));
-    let written = written.map(|(list, rule)| format!("syscalls.{list}: {}", rule.name));
+    let profile = layer.profile.as_ref();
+    let rule = profile.and_then(|profile| deciding(&profile.syscalls, name, known));
+    let written = rule.map(|(list, rule)| self::written(list, rule));
     if written.is_none() && answer == Answer::Denied {
         reason += ", as all that no list of it names, or because another rule of it implies so";
     }
@@ -190,6 +194,17 @@ pub(super) fn layer(layer: &Layer, name: &str, known: &Known) -> Contribution {
         written,
         ..Contribution::new(&layer.name, answer, reason)
     }
+}
+
+/// A rule as its author wrote it: by its group where it came by one.
+fn written(list: &str, rule: &Rule) -> Written {
+    let group = rule.origin.group();
+    let name = group.map_or_else(|| rule.name.clone(), |group| format!("@{group}"));
+    let args = match rule.args.is_empty() {
+        true => String::new(),
+        false => format!(" where {}", in_words(&exact::conditions(rule))),
+    };
+    Written::new(format!("syscalls.{list}: {name}{args}"), Some(&rule.origin))
 }
 
 /// The rule of a profile that decides about a call, in the order in which they do; none where an open

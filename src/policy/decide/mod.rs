@@ -12,6 +12,7 @@
 
 mod calls;
 mod files;
+mod fix;
 
 #[cfg(test)]
 mod tests;
@@ -19,17 +20,19 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use oci_spec::runtime::LinuxSeccomp;
+use serde::ser::SerializeMap as _;
 
 use super::seccomp::engine;
 use super::seccomp::exact::{Exact, LAST_NEEDS};
 use super::seccomp::verdict::Decision;
 use super::{Composed, Layers, Refusal, Scene, compose, landlock, process};
 use crate::access::Access;
-use crate::profile::{FileEntry, Place as Where, Profile, Symbol, Syscalls};
+use crate::profile::{FileEntry, Origin, Part, Place as Where, Profile, Symbol, capability};
 use crate::seal::{self, rights};
 
-pub use calls::{Known, answers, in_words as condition_in_words};
+pub use calls::{Known, answers, decision_in_words, in_words as conditions_in_words};
 pub use files::{AsWritten, Domain, Grant, Places};
+pub use fix::engine as engine_fix;
 
 /// What is said to one access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -76,10 +79,45 @@ pub struct Contribution {
     pub answer: Answer,
     /// Why, in words.
     pub reason: String,
-    /// What decided, as written in the profile: `syscalls.tripwire: mount`; absent where nothing was
-    /// written about it.
+    /// What decided, as written in the profile; absent where nothing was written about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub written: Option<String>,
+    pub written: Option<Written>,
+}
+
+/// A line of a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Key and entry: `syscalls.tripwire: mount`.
+    pub text: String,
+    /// Where that stands.
+    pub origin: Origin,
+}
+
+impl Written {
+    fn new(text: impl Into<String>, origin: Option<&Origin>) -> Written {
+        Written {
+            text: text.into(),
+            origin: origin.cloned().unwrap_or_default(),
+        }
+    }
+}
+
+impl serde::Serialize for Written {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("text", &self.text)?;
+        if self.origin.is_known() {
+            map.serialize_entry("file", self.origin.file())?;
+            map.serialize_entry("line", &self.origin.line())?;
+            map.serialize_entry("column", &self.origin.column())?;
+        }
+        for (key, value) in [("group", self.origin.group()), ("why", self.origin.why())] {
+            if let Some(value) = value {
+                map.serialize_entry(key, value)?;
+            }
+        }
+        map.end()
+    }
 }
 
 /// The engine's name among the layers.
@@ -109,8 +147,8 @@ pub struct Layer {
     pub calls: BTreeMap<String, Decision>,
     /// Capabilities that it leaves, `CAP_` names.
     pub capabilities: BTreeSet<String>,
-    /// The lists that `calls` were made from, where they are at hand.
-    pub written: Option<Syscalls>,
+    /// The profile that all this was made from, where it is at hand.
+    pub profile: Option<Box<Profile>>,
 }
 
 /// What the engine says beside the layers.
@@ -304,7 +342,7 @@ impl Layer {
                 .map(|(name, (_, decision))| (name, decision))
                 .collect(),
             capabilities: profile.capabilities.iter().map(|&c| c.to_owned()).collect(),
-            written: Some(profile.syscalls.clone()),
+            profile: Some(Box::new(profile.clone())),
         })
     }
 
@@ -315,8 +353,9 @@ impl Layer {
             return self.no_landlock();
         };
         let found = domain.file(access);
+        let except = found.except.as_ref().and_then(|out| self.exception(out));
         Contribution {
-            written: found.written,
+            written: except.or(found.written),
             ..Contribution::new(&self.name, found.answer, found.reason)
         }
     }
@@ -340,15 +379,25 @@ impl Layer {
             return Contribution::new(&self.name, Answer::Allowed, reason);
         }
         let listed = |rule: &&seal::PortRule| rule.port == port && rule.access & bit != 0;
-        let written = Some(format!("{key}: {port}"));
+        let part = match right {
+            "bind" => Part::BindTcp(port),
+            _ => Part::ConnectTcp(port),
+        };
+        let key_of = match right {
+            "bind" => Part::Key("network.bind_tcp"),
+            _ => Part::Key("network.connect_tcp"),
+        };
         match domain.ports.iter().find(listed) {
             Some(_) => Contribution {
-                written,
+                written: Some(self.written(format!("{key}: {port}"), &part)),
                 ..Contribution::new(&self.name, Answer::Allowed, format!("`{key}` lists {port}"))
             },
             None => {
                 let reason = format!("`{key}` does not list {port}");
-                Contribution::new(&self.name, Answer::Denied, reason)
+                Contribution {
+                    written: Some(self.written(key, &key_of)),
+                    ..Contribution::new(&self.name, Answer::Denied, reason)
+                }
             }
         }
     }
@@ -356,9 +405,10 @@ impl Layer {
     /// What it says to a capability.
     #[must_use]
     pub fn capability(&self, name: &str) -> Contribution {
+        let part = capability::canonical(name).map(Part::Capability);
         match self.capabilities.contains(name) {
             true => Contribution {
-                written: Some(format!("capabilities: {name}")),
+                written: part.map(|part| self.written(format!("capabilities: {name}"), &part)),
                 ..Contribution::new(&self.name, Answer::Allowed, "`capabilities` lists it")
             },
             false => Contribution::new(
@@ -373,6 +423,22 @@ impl Layer {
     #[must_use]
     pub fn call(&self, name: &str, known: &Known) -> Contribution {
         calls::layer(self, name, known)
+    }
+
+    /// A line of its profile.
+    fn written(&self, text: impl Into<String>, part: &Part) -> Written {
+        let profile = self.profile.as_ref();
+        Written::new(text, profile.and_then(|profile| profile.origins.of(part)))
+    }
+
+    /// The line of its profile that leaves `path` out; none where no author did.
+    fn exception(&self, path: &str) -> Option<Written> {
+        let files = self.profile.as_ref()?.files.as_ref()?;
+        let out = files.except.iter().find(|out| out.path == path)?;
+        Some(Written::new(
+            format!("files.except: {path}"),
+            Some(&out.origin),
+        ))
     }
 
     fn no_landlock(&self) -> Contribution {

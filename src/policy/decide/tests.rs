@@ -138,7 +138,12 @@ fn each_layer_says_its_own_and_the_rule_that_decided() {
         (last.layer.as_str(), last.answer),
         ("closed", Answer::Denied)
     );
-    assert_eq!(last.written.as_deref(), Some("syscalls.tripwire: ptrace"));
+    let written = last.written.as_ref().unwrap();
+    assert_eq!(written.text, "syscalls.tripwire: ptrace where arg0 == 0x1");
+    assert_eq!(
+        (written.origin.file(), written.origin.line()),
+        ("closed", 4)
+    );
     let tcp = |right: &str, port| {
         let right = right.into();
         decider.decide(&Access::Tcp { right, port }).answer

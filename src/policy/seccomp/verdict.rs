@@ -184,6 +184,17 @@ impl Decision {
         self.both(other, Action::layered)
     }
 
+    /// [`Action::Allow`] where this one performs what `other` refuses.
+    #[must_use]
+    pub fn more_than(&self, other: &Decision) -> Decision {
+        self.both(other, |own, theirs| {
+            match own.permits() && !theirs.permits() {
+                true => Action::Allow,
+                false => Action::Errno(0),
+            }
+        })
+    }
+
     /// For all arguments, `choose` of the two answers.
     fn both(&self, other: &Decision, choose: fn(Action, Action) -> Action) -> Decision {
         let mut branches: Vec<(Vec<Condition>, Action)> = Vec::new();
