@@ -17,6 +17,7 @@ use crate::state::StateError;
 
 mod alarm;
 mod ask;
+mod diff;
 mod doctor;
 mod events;
 mod evidence;
@@ -78,6 +79,8 @@ enum Verb {
     Evidence(evidence::Args),
     /// Show what a profile comes to, or what it says to one thing and why
     Explain(explain::Args),
+    /// Show what one profile allows and another does not
+    Diff(diff::Args),
     /// Try a profile's own expectations, or what was recorded, without a container
     Test(test::Args),
     /// Print the JSON Schema of what other programs read
@@ -212,7 +215,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Where 1 is an answer, trouble is something else, as with diff(1).
     let trouble = match &cli.verb {
         Some(Verb::Explain(args)) if args.exit_code => ExitCode::from(2),
-        Some(Verb::Test(_)) => ExitCode::from(2),
+        Some(Verb::Diff(_) | Verb::Test(_)) => ExitCode::from(2),
         _ => ExitCode::FAILURE,
     };
     match perform(cli) {
@@ -237,6 +240,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Verb::Schema(args)) => schema::schema(&args),
         Some(Verb::Explain(args)) => explain::explain(&args, &Config::load()?),
         Some(Verb::Test(args)) => test::test(&args, &Config::load()?),
+        Some(Verb::Diff(args)) => diff::diff(&args, &Config::load()?),
         Some(Verb::Ps(args)) => ps::ps(&args, &Config::load()?),
         Some(Verb::Tree(args)) => tree::tree(&args, &Config::load()?),
         Some(Verb::Events(args)) => events::events(&args, &Config::load()?),

@@ -142,20 +142,26 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Where the reference stands in: the pod asks for the capabilities that the profiles list, so that what
-    /// is said is the profiles' word and not the lack of a request.
-    pub fn grant_capabilities(&mut self) {
+    /// The capabilities that any of the profiles lists.
+    pub fn capabilities(&self) -> Vec<&'static str> {
+        let listed = self
+            .profiles
+            .iter()
+            .flat_map(|p| p.capabilities.iter().copied());
+        listed.collect()
+    }
+
+    /// Where the reference stands in: the pod asks for these capabilities, so that what is said is the
+    /// profiles' word and not the lack of a request.
+    pub fn ask_for(&mut self, capabilities: &[&str]) {
         if !self.reference {
             return;
         }
         let mut config = reference::config();
-        let names: Vec<&str> = self
-            .profiles
-            .iter()
-            .flat_map(|p| p.capabilities.iter().copied())
-            .collect();
-        reference::add_capabilities(&mut config, &names);
+        reference::add_capabilities(&mut config, capabilities);
+        let mounts = self.spec.mounts().clone();
         self.spec = serde_json::from_value(config).expect("a test reads the reference as a spec");
+        self.spec.set_mounts(mounts);
     }
 
     /// Where the reference stands in: these are writable volumes of the pod's.

@@ -45,7 +45,7 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         over.container = journals.container.clone();
     }
     let mut subject = Subject::of(&[&args.profile], &over, config)?;
-    subject.grant_capabilities();
+    subject.ask_for(&subject.capabilities());
     if over.container.is_none() && over.bundle.is_none() {
         subject.add_volumes(&journals.mounts())?;
     }

@@ -284,6 +284,34 @@ impl Decider {
         })
     }
 
+    /// Names of the calls that have an answer of their own.
+    pub fn calls(&self) -> impl Iterator<Item = &String> {
+        self.exact.iter().flat_map(|exact| exact.calls.keys())
+    }
+
+    /// `LANDLOCK_ACCESS_FS_*` that every layer leaves at `path`, whatever else may forbid them.
+    #[must_use]
+    pub fn rights(&self, path: &str) -> u64 {
+        let mount = self.mount_of(path);
+        let domains = self.layers.iter().filter_map(|layer| layer.domain.as_ref());
+        domains.fold(u64::MAX, |all, domain| all & domain.granted(path, mount))
+    }
+
+    /// `LANDLOCK_ACCESS_FS_*` that any layer denies unless granted.
+    #[must_use]
+    pub fn handled(&self) -> u64 {
+        let domains = self.layers.iter().filter_map(|layer| layer.domain.as_ref());
+        domains.fold(0, |all, domain| all | domain.handled_fs)
+    }
+
+    /// Every path that a rule is about, or leaves out, and where mounts begin.
+    pub fn paths(&self) -> impl Iterator<Item = String> {
+        let domains = self.layers.iter().filter_map(|layer| layer.domain.as_ref());
+        let grants = domains.flat_map(|domain| &domain.grants);
+        let ruled = grants.flat_map(|grant| grant.places.iter().chain(&grant.excepts));
+        ruled.chain(&self.mounts).cloned()
+    }
+
     fn each(&self, mut ask: impl FnMut(&Layer) -> Contribution) -> Vec<Contribution> {
         self.layers.iter().map(&mut ask).collect()
     }
