@@ -1,10 +1,12 @@
 //! `mantlet explain`: what a profile comes to, or what it says to one thing and why.
 
+mod about;
 mod answer;
 mod group;
 mod page;
 mod program;
 mod question;
+mod sections;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

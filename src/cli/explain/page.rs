@@ -6,15 +6,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::sections;
 use crate::cli::subject::Subject;
 use crate::cli::text::{self, escape};
 use crate::policy::Composed;
 use crate::policy::decide::{self, Answer, Decider, Known, Written};
-use crate::policy::landlock::sources;
 use crate::policy::seccomp::exact::UNKNOWN;
 use crate::policy::seccomp::verdict::Action;
-use crate::profile::{Interactive, Origin, Part, Profile};
-use crate::seal::rights;
+use crate::profile::{Origin, Profile};
 
 /// The whole page.
 pub struct Page {
@@ -33,20 +32,21 @@ struct Section {
 
 /// One thing.
 #[derive(Debug, Serialize)]
-struct Line {
+pub(super) struct Line {
     /// Which layer says it; absent where there is one only, or all say it together.
     #[serde(skip_serializing_if = "Option::is_none")]
     layer: Option<String>,
-    text: String,
+    pub(super) text: String,
     /// What it stands for, such as the calls of a group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     written: Option<Written>,
 }
 
 impl Line {
-    fn new(text: impl Into<String>) -> Line {
+    /// Text alone.
+    pub(super) fn new(text: impl Into<String>) -> Line {
         Line {
             layer: None,
             text: text.into(),
@@ -55,7 +55,8 @@ impl Line {
         }
     }
 
-    fn at(mut self, key: &str, origin: Option<&Origin>) -> Line {
+    /// With where it was written, under `key`.
+    pub(super) fn at(mut self, key: &str, origin: Option<&Origin>) -> Line {
         let origin = origin.filter(|origin| origin.is_known()).cloned();
         self.written = origin.map(|origin| Written {
             text: key.to_owned(),
@@ -93,23 +94,27 @@ impl Page {
         let several = subject.profiles.len() > 1;
         type Make = fn(&Subject, &Profile) -> Vec<Line>;
         let each: [(&str, &str, Make); 9] = [
-            ("files", "Files (Landlock)", files),
-            ("network", "TCP ports (Landlock)", network),
-            ("scope", "Scope (Landlock)", scope),
+            ("files", "Files (Landlock)", sections::files),
+            ("network", "TCP ports (Landlock)", sections::network),
+            ("scope", "Scope (Landlock)", sections::scope),
             (
                 "capabilities",
                 "Capabilities: what is listed here and given by the engine",
-                capabilities,
+                sections::capabilities,
             ),
             (
                 "limits",
                 "Limits, devices, hidden and read-only paths",
-                limits,
+                sections::limits,
             ),
-            ("refuse", "Containers that are not created", refuse),
-            ("exec", "Exec sessions", sessions),
-            ("detect", "Detection", detection),
-            ("checkpoint", "Checkpoint and restore", checkpoint),
+            (
+                "refuse",
+                "Containers that are not created",
+                sections::refuse,
+            ),
+            ("exec", "Exec sessions", sections::sessions),
+            ("detect", "Detection", sections::detection),
+            ("checkpoint", "Checkpoint and restore", sections::checkpoint),
         ];
         for (key, title, make) in each {
             let mut lines = Vec::new();
@@ -291,212 +296,4 @@ fn calls(decider: &Decider, composed: &Composed) -> Vec<Section> {
             }
         })
         .collect()
-}
-
-fn files(subject: &Subject, profile: &Profile) -> Vec<Line> {
-    let Some(files) = &profile.files else {
-        return vec![Line::new("not restricted: the profile has no `files`")];
-    };
-    if subject.host.landlock_abi == 0 {
-        return vec![Line::new("not restricted: no Landlock in this kernel")];
-    }
-    let all = sources(
-        profile,
-        &subject.spec,
-        &subject.mounts,
-        subject.host.landlock_abi,
-    );
-    let mut lines: Vec<Line> = Vec::new();
-    for source in &all {
-        let entry = decide::shown(&source.entry);
-        let mut text = format!("{}: {entry}", source.list);
-        for (yes, word) in [
-            (source.entry.optional, " (optional)"),
-            (source.entry.follow, " (follow)"),
-        ] {
-            text += if yes { word } else { "" };
-        }
-        let mut place = String::from_utf8_lossy(&source.rule.path).into_owned();
-        let granted = rights::files(source.rule.access).join(", ");
-        if !source.rule.except.is_empty() {
-            let except: Vec<_> = source
-                .rule
-                .except
-                .iter()
-                .map(|p| String::from_utf8_lossy(p))
-                .collect();
-            place += &format!(" but {}", except.join(", "));
-        }
-        if source.rule.within_mount {
-            place += " but all mounts beneath";
-        }
-        let name = match entry.starts_with('@') || !source.rule.except.is_empty() {
-            true => format!("{place}: {granted};"),
-            false => format!("{granted};"),
-        };
-        match lines.last_mut() {
-            Some(last) if last.text == text => last.names.push(name),
-            _ => {
-                let mut line = Line::new(text).at(source.list, Some(&source.entry.origin));
-                line.names.push(name);
-                lines.push(line);
-            }
-        }
-    }
-    let excepts = files.except.iter();
-    lines.extend(
-        excepts
-            .map(|out| Line::new(format!("except: {}", out.path)).at("except", Some(&out.origin))),
-    );
-    lines
-}
-
-fn network(_: &Subject, profile: &Profile) -> Vec<Line> {
-    let list = |key: &'static str, ports: Option<&std::collections::BTreeSet<u16>>| match ports {
-        None => Line::new(format!("{key}: any port")),
-        Some(ports) => {
-            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-            let none = if ports.is_empty() { "none" } else { "" };
-            let part = match key {
-                "bind_tcp" => Part::Key("network.bind_tcp"),
-                _ => Part::Key("network.connect_tcp"),
-            };
-            Line::new(format!("{key}: {none}{}", ports.join(", ")))
-                .at(key, profile.origins.of(&part))
-        }
-    };
-    let network = profile.network.as_ref();
-    vec![
-        list("bind_tcp", network.and_then(|n| n.bind_tcp.as_ref())),
-        list("connect_tcp", network.and_then(|n| n.connect_tcp.as_ref())),
-    ]
-}
-
-fn scope(_: &Subject, profile: &Profile) -> Vec<Line> {
-    let each = profile.scope.iter().map(|scope| {
-        Line::new(format!(
-            "{} only to processes of the same session",
-            word(scope)
-        ))
-        .at("scope", profile.origins.of(&Part::Scope(*scope)))
-    });
-    each.collect()
-}
-
-fn capabilities(_: &Subject, profile: &Profile) -> Vec<Line> {
-    if profile.capabilities.is_empty() {
-        return vec![Line::new("none")];
-    }
-    let each = profile.capabilities.iter().map(|name| {
-        Line::new(*name).at("capabilities", profile.origins.of(&Part::Capability(name)))
-    });
-    each.collect()
-}
-
-fn limits(_: &Subject, profile: &Profile) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let tasks = profile.max_tasks.iter();
-    lines.extend(tasks.map(|most| {
-        let origin = profile.origins.of(&Part::Key("process.max"));
-        Line::new(format!("at most {} processes and threads", word(most))).at("process.max", origin)
-    }));
-    lines.extend(profile.rlimits.iter().map(|(resource, bound)| {
-        Line::new(format!("{}: {}", word(resource), word(bound)))
-            .at("rlimits", profile.origins.of(&Part::Rlimit(*resource)))
-    }));
-    if let Some(devices) = &profile.devices {
-        let list: Vec<String> = devices.iter().map(word).collect();
-        lines.push(Line::new(format!("devices: {}", list.join(", "))));
-    }
-    for (key, paths) in [
-        ("masked_paths", &profile.masked_paths),
-        ("readonly_paths", &profile.readonly_paths),
-    ] {
-        if !paths.is_empty() {
-            let mut line = Line::new(format!("{key} ({})", paths.len()));
-            line.names = paths.iter().cloned().collect();
-            lines.push(line);
-        }
-    }
-    lines
-}
-
-fn refuse(_: &Subject, profile: &Profile) -> Vec<Line> {
-    let each = profile.refuse.iter().map(|rule| {
-        Line::new(word(rule)).at(
-            "process.refuse",
-            profile.origins.of(&Part::Refuse(rule.clone())),
-        )
-    });
-    each.collect()
-}
-
-fn sessions(_: &Subject, profile: &Profile) -> Vec<Line> {
-    let Some(exec) = &profile.exec else {
-        return vec![Line::new(
-            "as free as the workload: the profile has no `exec`",
-        )];
-    };
-    let mut lines = Vec::new();
-    match &exec.interactive {
-        Some(Interactive::Deny) => lines.push(Line::new("interactive ones are refused")),
-        Some(Interactive::Profile(name)) => {
-            lines.push(Line::new(format!(
-                "interactive ones are held to {name} as well"
-            )));
-        }
-        Some(Interactive::Allow) | None => {}
-    }
-    if let Some(name) = &exec.profile {
-        lines.push(Line::new(format!("all are held to {name} as well")));
-    }
-    if let Some(commands) = &exec.commands {
-        let mut line = Line::new(match commands.is_empty() {
-            true => "none at all".to_owned(),
-            false => "only these commands".to_owned(),
-        });
-        line.names = commands.iter().map(ToString::to_string).collect();
-        lines.push(line);
-    }
-    lines
-}
-
-fn detection(_: &Subject, profile: &Profile) -> Vec<Line> {
-    let each = profile.detect.iter().map(|rule| {
-        let mut text = format!(
-            "{}: on {}, {}",
-            rule.name,
-            rule.on.word(),
-            rule.respond.word()
-        );
-        if rule.after > 1 {
-            text += &format!(" from {} times on", rule.after);
-        }
-        let part = Part::Detection(rule.name.clone());
-        Line::new(text).at("detect", profile.origins.of(&part))
-    });
-    let mut lines: Vec<Line> = each.collect();
-    if !lines.is_empty() {
-        let loss = word(&profile.on_supervisor_loss);
-        lines.push(Line::new(format!(
-            "without its supervisor the container is: {loss}"
-        )));
-    }
-    lines
-}
-
-fn checkpoint(_: &Subject, profile: &Profile) -> Vec<Line> {
-    vec![
-        Line::new(format!("checkpoint: {}", word(&profile.checkpoint))),
-        Line::new(format!("restore: {}", word(&profile.restore))),
-    ]
-}
-
-/// A value as the language writes it.
-fn word(value: &impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(Value::String(word)) => word,
-        Ok(other) => other.to_string().replace('"', ""),
-        Err(_) => String::new(),
-    }
 }

@@ -1,6 +1,7 @@
 //! `mantlet test`: a profile against what its author expects of it, and against what was recorded.
 
 mod expect;
+mod recorded;
 mod replay;
 
 use std::io::{self, Write};
@@ -39,7 +40,7 @@ pub struct Args {
 /// Tests.
 pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     let mut over = args.over.clone();
-    let journals = replay::read(&args.replay, config)?;
+    let journals = recorded::read(&args.replay, config)?;
     // A container that is still there knows its own volumes.
     if over.container.is_none() && over.bundle.is_none() {
         over.container = journals.container.clone();
