@@ -41,8 +41,8 @@ fn a_profile_and_its_like_are_the_same_and_others_differ_by_what_they_come_to() 
         "- any port",
         "+ 8080",
         "+ 443",
-        "- personality",
-        "(such as arg0=0x8)",
+        "- ptrace where",
+        "(such as arg0=0x10)",
     ] {
         assert!(page.contains(part), "{part:?} in\n{page}");
     }

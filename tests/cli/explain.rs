@@ -18,7 +18,7 @@ extends: [baseline]
 syscalls:
   groups: \"2026.1\"
   tripwire:
-    - {name: personality, args: [{index: 0, op: eq, value: 8}]}
+    - {name: ptrace, args: [{index: 0, op: eq, value: 16}]}
 network:
   bind_tcp: [8080]
   connect_tcp: [443]
@@ -191,7 +191,7 @@ fn a_page_has_every_section_for_people_and_for_programs() {
         "(tripwires)",
         "@mount",
         "Files (Landlock)",
-        "files",
+        "execute: @image",
         "TCP ports",
         "any port",
         "CAP_NET_BIND_SERVICE",
