@@ -28,6 +28,7 @@ mod freeze;
 mod inspect;
 mod journal;
 mod kill;
+mod local;
 mod profiles;
 mod ps;
 mod rootfs;
@@ -38,6 +39,7 @@ mod test;
 mod text;
 mod thaw;
 mod tree;
+mod trial;
 mod version;
 
 /// Sandboxed containers: what runs, what was refused, what this node can enforce.
@@ -59,6 +61,8 @@ struct Cli {
 /// What to do; each has its own file.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run a program under a profile on this machine, and tell what is denied
+    Try(Box<trial::Args>),
     /// List containers and what is enforced on each
     Ps(ps::Args),
     /// Draw the processes of containers, with what they executed
@@ -134,6 +138,14 @@ pub enum CliError {
     /// It cannot be written.
     #[error("cannot write {}: {source}; the archive itself stays where it is", path.display())]
     OutputFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file for events.
+    #[error("cannot write events to {}: {source}; name another file", text::escape(&path.display().to_string()))]
+    EventFile {
         /// The file.
         path: std::path::PathBuf,
         /// The cause.
@@ -241,6 +253,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Verb::Explain(args)) => explain::explain(&args, &Config::load()?),
         Some(Verb::Test(args)) => test::test(&args, &Config::load()?),
         Some(Verb::Diff(args)) => diff::diff(&args, &Config::load()?),
+        Some(Verb::Try(args)) => trial::trial(&args, &Config::load()?),
         Some(Verb::Ps(args)) => ps::ps(&args, &Config::load()?),
         Some(Verb::Tree(args)) => tree::tree(&args, &Config::load()?),
         Some(Verb::Events(args)) => events::events(&args, &Config::load()?),

@@ -7,7 +7,7 @@ use super::CliError;
 use crate::config::{self, Config, ConfigError};
 use crate::profile::{Error, Profile};
 
-/// One profile. A word with a slash, or one that ends with `.yaml`, is a file, and its parents are
+/// One profile. A word with a slash, or with an ending of YAML, is a file, and its parents are
 /// looked for beside it first; any other is a name, and is found as `create` finds it: in the node's
 /// `profiles_dir`, then among those that are built in.
 ///
@@ -46,7 +46,10 @@ pub fn find(word: &str, config: &Config) -> Result<Profile, CliError> {
 
 /// The file that a word names; none where it is a profile's name.
 pub fn as_file(word: &str) -> Option<PathBuf> {
-    (word.contains('/') || word.ends_with(".yaml")).then(|| PathBuf::from(word))
+    let path = PathBuf::from(word);
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let yaml = matches!(ending, Some("yaml" | "yml" | "json"));
+    (word.contains('/') || yaml).then_some(path)
 }
 
 /// The site's own text of that name, as `create` reads it.
