@@ -14,8 +14,9 @@ use crate::oci::document::{Document, Kind};
 use crate::oci::reference;
 use crate::policy::decide::{AsWritten, Decider, Places};
 use crate::policy::mounts::{self, Place};
-use crate::policy::{Composed, Input, Layers, Scene, plan};
-use crate::profile::Profile;
+use crate::policy::{Composed, Input, Layers, Scene, domains, plan};
+use crate::profile::{Mode, Profile};
+use crate::seal;
 use crate::state::{Record, digest};
 
 /// Over which container, for all verbs that ask.
@@ -48,6 +49,8 @@ pub struct Subject {
     pub warnings: Vec<String>,
     /// The root file system, where it is at hand.
     pub rootfs: Option<Rootfs>,
+    /// The domains of a container that was given others than the profiles come to now.
+    pub entered: Vec<(String, seal::Layer)>,
     /// There is no container: the reference stands in.
     reference: bool,
 }
@@ -93,14 +96,24 @@ impl Subject {
         about: String,
         rootfs: Option<Rootfs>,
     ) -> Result<Subject, CliError> {
+        let looking = profiles
+            .iter()
+            .filter(|profile| profile.mode != Mode::Enforce);
+        let warnings = looking.map(|profile| {
+            format!(
+                "{} only looks (its mode): what is said to be denied would be if it enforced",
+                profile.name
+            )
+        });
         Ok(Subject {
             mounts: mounts::read(&spec)?,
+            warnings: warnings.collect(),
             profiles,
             spec,
             host,
             about,
-            warnings: Vec::new(),
             rootfs,
+            entered: Vec::new(),
             reference: false,
         })
     }
@@ -134,10 +147,11 @@ impl Subject {
         let mut subject = Subject::new(profiles, spec, host, about, rootfs)?;
         if own && !subject.is_of(&record, config)? {
             subject.warnings.push(
-                "the profiles, this node or mantlet have changed since the container was created: this is \
-                 what it would be given now; `mantlet inspect` shows what it has"
+                "the profiles, this node or mantlet have changed since the container was created: files, ports \
+                 and scopes are as its record has them, the rest is what it would be given now"
                     .into(),
             );
+            subject.entered = domains(&record.effective);
         }
         Ok(subject)
     }
@@ -227,7 +241,16 @@ impl Subject {
             Some(rootfs) => rootfs,
             None => &AsWritten,
         };
-        Ok(Decider::compose(Layers::new(&layers)?, &scene, places)?)
+        let (mut decider, mut composed) = Decider::compose(Layers::new(&layers)?, &scene, places)?;
+        if !self.entered.is_empty() {
+            decider.take_domains(&self.entered, places);
+            composed.domains = self
+                .entered
+                .iter()
+                .map(|(_, layer)| layer.clone())
+                .collect();
+        }
+        Ok((decider, composed))
     }
 }
 

@@ -193,7 +193,18 @@ impl Line {
         }
         let mut shown = text::wrap(&head, 2, width);
         if !self.names.is_empty() {
-            shown += &text::wrap(&escape(&self.names.join(" ")), 6, width);
+            shown +=
+                &text::wrap(
+                    &escape(&self.names.join(
+                        if self.names.iter().any(|name| name.contains(' ')) {
+                            "; "
+                        } else {
+                            " "
+                        },
+                    )),
+                    6,
+                    width,
+                );
         }
         shown
     }

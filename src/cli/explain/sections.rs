@@ -1,6 +1,6 @@
 //! One profile's sections of the page, but its calls: each line with where it was written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -27,6 +27,16 @@ pub(super) fn files(subject: &Subject, profile: &Profile) -> Vec<Line> {
         subject.host.landlock_abi,
     );
     let mut lines: Vec<Line> = Vec::new();
+    let mut usual: BTreeMap<&str, u64> = BTreeMap::new();
+    for source in &all {
+        *usual.entry(source.list).or_default() |= source.rule.access;
+    }
+    for (list, access) in &usual {
+        lines.push(Line::new(format!(
+            "{list} is {}",
+            rights::files(*access).join(", ")
+        )));
+    }
     for source in &all {
         let entry = decide::shown(&source.entry);
         let mut text = format!("{}: {entry}", source.list);
@@ -36,31 +46,23 @@ pub(super) fn files(subject: &Subject, profile: &Profile) -> Vec<Line> {
         ] {
             text += if yes { word } else { "" };
         }
-        let mut place = String::from_utf8_lossy(&source.rule.path).into_owned();
-        let granted = rights::files(source.rule.access).join(", ");
-        if !source.rule.except.is_empty() {
-            let except: Vec<_> = source
-                .rule
-                .except
-                .iter()
-                .map(|p| String::from_utf8_lossy(p))
-                .collect();
-            place += &format!(" but {}", except.join(", "));
-        }
+        let path = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        let mut place = path(&source.rule.path);
+        let mut out: Vec<String> = source.rule.except.iter().map(|p| path(p)).collect();
         if source.rule.within_mount {
-            place += " but all mounts beneath";
+            out.push("all mounts".to_owned());
         }
-        let name = match entry.starts_with('@') || !source.rule.except.is_empty() {
-            true => format!("{place}: {granted};"),
-            false => format!("{granted};"),
-        };
-        match lines.last_mut() {
-            Some(last) if last.text == text => last.names.push(name),
-            _ => {
-                let mut line = Line::new(text).at(source.list, Some(&source.entry.origin));
-                line.names.push(name);
-                lines.push(line);
-            }
+        if !out.is_empty() {
+            place += &format!(" but {}", out.join(", "));
+        }
+        if source.rule.access != usual[source.list] {
+            place += &format!(": {}", rights::files(source.rule.access).join(", "));
+        }
+        if !matches!(lines.last(), Some(last) if last.text == text) {
+            lines.push(Line::new(text).at(source.list, Some(&source.entry.origin)));
+        }
+        if let Some(last) = lines.last_mut().filter(|_| place != entry) {
+            last.names.push(place);
         }
     }
     let excepts = files.except.iter();

@@ -44,6 +44,19 @@ impl Known {
         known
     }
 
+    /// With what equalities among `conditions` tell besides; where they contradict what is known, so do
+    /// they still.
+    fn with(&self, conditions: &[Condition]) -> Known {
+        let mut more = *self;
+        for condition in conditions.iter().filter(|c| c.compare == Compare::Eq) {
+            let at = usize::from(condition.index);
+            let new = condition.mask & !more.bits[at];
+            more.values[at] |= condition.value & new;
+            more.bits[at] |= new;
+        }
+        more
+    }
+
     /// Whether the condition holds; none where what is known does not tell.
     #[must_use]
     pub fn holds(&self, condition: &Condition) -> Option<bool> {
@@ -79,24 +92,59 @@ impl Known {
     }
 }
 
-/// Every answer that `decision` may give, in order, each with the conditions that are still open.
+/// Every answer that `decision` may give, in order, each with the conditions that are still open. What
+/// cannot be is left out: conditions that contradict each other, and a branch that an earlier one has
+/// answered.
 #[must_use]
 pub fn answers(decision: &Decision, known: &Known) -> Vec<(Vec<Condition>, Action)> {
-    let mut found = Vec::new();
+    let mut found: Vec<(Vec<Condition>, Action)> = Vec::new();
     for (conditions, action) in decision.all() {
-        let held = |condition: &&Condition| known.holds(condition);
-        if conditions.iter().any(|c| held(&c) == Some(false)) {
+        // What would be known where all of them hold.
+        let within = known.with(conditions);
+        let fails = |condition: &Condition| within.holds(condition) == Some(false);
+        let answered = |(before, _): &(Vec<Condition>, Action)| {
+            let holds = |condition: &Condition| within.holds(condition) == Some(true);
+            before.iter().all(holds)
+        };
+        if conditions.iter().any(fails) || found.iter().any(answered) {
             continue;
         }
-        let open = conditions.iter().filter(|c| held(c).is_none());
-        let open: Vec<Condition> = open.copied().collect();
+        let open = open(conditions, known, &within);
         let last = open.is_empty();
         found.push((open, action));
         if last {
             break;
         }
     }
+    // What comes to the same as what is left needs no word.
+    while let [.., (_, before), (_, last)] = &found[..] {
+        if before != last {
+            break;
+        }
+        found.remove(found.len() - 2);
+    }
     found
+}
+
+/// Conditions that say something: neither known to hold nor said by others of them.
+fn open(conditions: &[Condition], known: &Known, within: &Known) -> Vec<Condition> {
+    let mut open: Vec<Condition> = Vec::new();
+    for (at, condition) in conditions.iter().enumerate() {
+        let equal = condition.compare == Compare::Eq;
+        let wider = |(other, c): (usize, &Condition)| {
+            let covers = c.mask & condition.mask == condition.mask;
+            let first = c.mask != condition.mask || other < at;
+            other != at && c.compare == Compare::Eq && c.index == condition.index && covers && first
+        };
+        let said = match equal {
+            true => conditions.iter().enumerate().any(wider),
+            false => within.holds(condition) == Some(true),
+        };
+        if known.holds(condition).is_none() && !said {
+            open.push(*condition);
+        }
+    }
+    open
 }
 
 /// The answer of a decision, in words.

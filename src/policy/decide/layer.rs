@@ -8,7 +8,7 @@ use crate::access::Access;
 use crate::policy::seccomp::exact::Exact;
 use crate::policy::seccomp::verdict::Decision;
 use crate::policy::{Layers, Refusal, Scene, landlock};
-use crate::profile::{Part, Profile, capability};
+use crate::profile::{Mode, Part, Profile, capability};
 use crate::seal::{self, rights};
 
 /// One layer, ready to be asked.
@@ -26,13 +26,22 @@ pub struct Layer {
     pub profile: Option<Box<Profile>>,
 }
 
+/// The same profile with all that it says in force.
+pub(super) fn enforced(profile: &Profile) -> Profile {
+    Profile {
+        mode: Mode::Enforce,
+        ..profile.clone()
+    }
+}
+
 impl Layer {
-    /// One profile over a container and a node.
+    /// One profile over a container and a node, as if it enforced.
     ///
     /// # Errors
     ///
     /// [`Refusal::Filter`].
     pub fn of(profile: &Profile, scene: &Scene<'_>, places: &dyn Places) -> Result<Layer, Refusal> {
+        let profile = &enforced(profile);
         let abi = scene.host.landlock_abi;
         let (domain, _) = landlock::plan(profile, scene.spec, scene.mounts, abi);
         let sources = landlock::sources(profile, scene.spec, scene.mounts, abi);

@@ -20,7 +20,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use oci_spec::runtime::LinuxSeccomp;
+use oci_spec::runtime::{LinuxSeccomp, Spec};
 use serde::ser::SerializeMap as _;
 
 use super::seccomp::engine;
@@ -28,7 +28,9 @@ use super::seccomp::exact::{Exact, LAST_NEEDS};
 use super::seccomp::verdict::Decision;
 use super::{Composed, Layers, Refusal, Scene, compose, process};
 use crate::access::Access;
-use crate::profile::{FileEntry, Origin, Place as Where, Symbol};
+use crate::oci::patch;
+use crate::profile::{FileEntry, Origin, Place as Where, Profile, Symbol};
+use crate::seal;
 
 pub use calls::{Known, answers, decision_in_words, in_words as conditions_in_words};
 pub use files::{AsWritten, Domain, Grant, Places};
@@ -142,6 +144,8 @@ impl Contribution {
 pub struct Engine {
     /// `linux.seccomp` as the engine wrote it; none: no filter of its own.
     pub filter: Option<LinuxSeccomp>,
+    /// The same as the plan leaves it: a tripwire that it would refuse in silence is refused aloud.
+    pub edited: Option<LinuxSeccomp>,
     /// Capabilities in any set of the process; none: not known.
     pub capabilities: Option<BTreeSet<String>>,
 }
@@ -160,7 +164,7 @@ pub struct Decider {
 
 impl Decider {
     /// From profiles over a container and a node, by [`compose`]; `places` tells what paths of rules
-    /// lead to.
+    /// lead to. A layer in another mode is asked what it would deny if it enforced.
     ///
     /// # Errors
     ///
@@ -170,6 +174,9 @@ impl Decider {
         scene: &Scene<'_>,
         places: &dyn Places,
     ) -> Result<(Decider, Composed), Refusal> {
+        let enforced: Vec<Profile> = layers.iter().map(layer::enforced).collect();
+        let enforced: Vec<&Profile> = enforced.iter().collect();
+        let layers = Layers::new(&enforced)?;
         let composed = compose(layers, scene)?;
         let mut all = Vec::new();
         for profile in layers.iter() {
@@ -178,6 +185,7 @@ impl Decider {
         let linux = scene.spec.linux().as_ref();
         let engine = Engine {
             filter: linux.and_then(|linux| linux.seccomp().clone()),
+            edited: edited(scene.spec, &composed),
             capabilities: Some(process::held(scene.spec.process().as_ref())),
         };
         let mut decider = Decider::new(all, engine);
@@ -188,6 +196,17 @@ impl Decider {
             .mounts
             .sort_by_key(|path| std::cmp::Reverse(path.len()));
         Ok((decider, composed))
+    }
+
+    /// Domains that were really entered take the place of those that the profiles come to today, by the
+    /// names of their layers.
+    pub fn take_domains(&mut self, domains: &[(String, seal::Layer)], places: &dyn Places) {
+        for layer in &mut self.layers {
+            let own = domains.iter().find(|(name, _)| *name == layer.name);
+            if let Some((_, domain)) = own {
+                layer.domain = Some(Domain::new(domain, places));
+            }
+        }
     }
 
     /// From layers that somebody kept.
@@ -263,7 +282,8 @@ impl Decider {
             .calls
             .get(name)
             .map_or_else(unknown, |(_, d)| d.clone());
-        let filter = self.engine.filter.as_ref();
+        let engine = &self.engine;
+        let filter = engine.edited.as_ref().or(engine.filter.as_ref());
         Some(match filter.filter(|_| !LAST_NEEDS.contains(&name)) {
             Some(filter) => own.meet(&engine::decision(filter, name)),
             None => own,
@@ -317,6 +337,14 @@ impl Decider {
         all.extend(self.each(|layer| layer.capability(name)));
         all
     }
+}
+
+/// The engine's filter with the plan's edits; none where it has none.
+fn edited(spec: &Spec, composed: &Composed) -> Option<LinuxSeccomp> {
+    let filter = spec.linux().as_ref()?.seccomp().as_ref()?;
+    let mut value = serde_json::json!({"linux": {"seccomp": filter}});
+    patch::apply(&mut value, &composed.filters.edits).ok()?;
+    serde_json::from_value(value["linux"]["seccomp"].take()).ok()
 }
 
 /// The strictest of what was said.
