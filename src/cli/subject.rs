@@ -151,7 +151,11 @@ impl Subject {
                  and scopes are as its record has them, the rest is what it would be given now"
                     .into(),
             );
-            subject.entered = domains(&record.effective);
+            // One that only looks has no domain of its own to read back.
+            let enforce = |profile: &Profile| profile.mode == Mode::Enforce;
+            if subject.profiles.iter().all(enforce) {
+                subject.entered = domains(&record.effective);
+            }
         }
         Ok(subject)
     }
