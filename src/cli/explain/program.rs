@@ -39,7 +39,7 @@ fn loader(bytes: &[u8]) -> Option<String> {
     if bytes.get(..6)? != b"\x7fELF\x02\x01" {
         return None;
     }
-    let number = |at: usize| Some(usize::try_from(u64::from_le_bytes(field(bytes, at)?)).ok()?);
+    let number = |at: usize| usize::try_from(u64::from_le_bytes(field(bytes, at)?)).ok();
     let offset = number(32)?;
     let size = usize::from(u16::from_le_bytes(field(bytes, 54)?));
     let count = usize::from(u16::from_le_bytes(field(bytes, 56)?));

@@ -109,7 +109,13 @@ pub fn answers(decision: &Decision, known: &Known) -> Vec<(Vec<Condition>, Actio
         if conditions.iter().any(fails) || found.iter().any(answered) {
             continue;
         }
-        let open = open(conditions, known, &within);
+        let mut open = open(conditions, known, &within);
+        // A branch of one condition that was passed over tells that its opposite holds.
+        let opposite = |condition: &Condition| {
+            let mut passed = found.iter();
+            passed.any(|(before, _)| matches!(&before[..], [one] if one.opposite() == *condition))
+        };
+        open.retain(|condition| !opposite(condition));
         let last = open.is_empty();
         found.push((open, action));
         if last {
@@ -164,7 +170,16 @@ pub(super) fn answer(decision: &Decision, known: &Known) -> (Answer, String) {
         true => format!("else {}", action(*then)),
         false => format!("{} where {}", action(*then), in_words(conditions)),
     };
-    let branches: Vec<String> = all.iter().map(branch).collect();
+    let mut branches: Vec<String> = Vec::new();
+    let mut said: Vec<String> = Vec::new();
+    for one in &all {
+        // The upper half of a register, where the kernel reads the lower one only.
+        let conditions = in_words(&one.0);
+        if !said.contains(&conditions) {
+            said.push(conditions);
+            branches.push(branch(one));
+        }
+    }
     (answer, format!("by its arguments: {}", branches.join("; ")))
 }
 

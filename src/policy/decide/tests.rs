@@ -229,3 +229,20 @@ fn what_cannot_be_is_not_said() {
     ];
     assert_eq!(said, wanted);
 }
+
+#[test]
+fn a_condition_and_its_opposite_leave_nothing_over() {
+    let flags = condition(Compare::Ne, 0x7e02_0000, 0);
+    let decision = Decision {
+        branches: vec![
+            (vec![flags], Action::Errno(1)),
+            (vec![flags.opposite()], Action::Allow),
+        ],
+        otherwise: Action::Errno(1),
+    };
+    let said = answers(&decision, &Known::default());
+    assert_eq!(
+        said,
+        [(vec![flags], Action::Errno(1)), (vec![], Action::Allow)]
+    );
+}

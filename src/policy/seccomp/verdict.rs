@@ -128,6 +128,20 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// What holds just where this one does not.
+    #[must_use]
+    pub fn opposite(&self) -> Condition {
+        let compare = match self.compare {
+            Compare::Eq => Compare::Ne,
+            Compare::Ne => Compare::Eq,
+            Compare::Lt => Compare::Ge,
+            Compare::Ge => Compare::Lt,
+            Compare::Gt => Compare::Le,
+            Compare::Le => Compare::Gt,
+        };
+        Condition { compare, ..*self }
+    }
+
     /// Whether it holds for these arguments.
     #[must_use]
     pub fn holds(&self, args: &[u64; 6]) -> bool {
