@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use oci_spec::runtime::Spec;
 
-use super::super::CliError;
-use super::{ExchangeError, give, load};
+use super::super::{CliError, profiles};
+use super::{ExchangeError, give};
 use crate::config::Config;
 use crate::policy::exchange::{Folder, Form, export_files, export_seccomp, manifest};
 use crate::profile::Profile;
@@ -53,7 +53,7 @@ enum Kind {
 
 /// Exports one profile.
 pub fn export(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
-    let profile = load(&args.profile, &config.profiles_dir)?;
+    let profile = profiles::find(&args.profile, config)?;
     let (text, notes) = made(args, &profile)?;
     give(&text, &notes, args.output.as_deref(), args.json)?;
     Ok(ExitCode::SUCCESS)

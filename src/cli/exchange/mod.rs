@@ -3,15 +3,13 @@
 //! The result is what stdout or the file gets, and nothing else; what could not be said is a note on stderr.
 
 use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::{CliError, print_json, warn};
-use crate::config::{self, ConfigError};
 use crate::policy::exchange::Error as Exchange;
-use crate::profile::{self, Profile};
 
 mod export;
 mod import;
@@ -47,9 +45,6 @@ pub enum ExchangeError {
         /// The cause.
         source: io::Error,
     },
-    /// The profile itself.
-    #[error(transparent)]
-    Profile(#[from] profile::Error),
     /// Foreign text, or what it says.
     #[error(transparent)]
     Exchange(#[from] Exchange),
@@ -112,37 +107,4 @@ fn give(text: &str, notes: &[String], to: Option<&Path>, as_json: bool) -> Resul
         warn(&format!("note: {note}"));
     }
     Ok(())
-}
-
-/// The profile that a person means: a path where there is a slash or an ending of YAML, else a name. What a
-/// file extends is looked for beside it, then where the node keeps its profiles, then among the built-in.
-fn load(written: &str, site: &Path) -> Result<Profile, ExchangeError> {
-    let path = Path::new(written);
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    let file = written.contains('/') || matches!(ending, Some("yaml" | "yml" | "json"));
-    let stem = path
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or_default();
-    let name = if file { stem } else { written };
-    let absent = |text: io::Result<String>| match text {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
-    };
-    let mut find = |wanted: &str| {
-        if file && wanted == name {
-            return fs::read_to_string(path).map(Some);
-        }
-        let beside = path.with_file_name(format!("{wanted}.yaml"));
-        if file && let Some(text) = absent(fs::read_to_string(beside))? {
-            return Ok(Some(text));
-        }
-        absent(
-            config::read(&site.join(format!("{wanted}.yaml"))).map_err(|error| match error {
-                ConfigError::Read { source, .. } => source,
-                untrusted => io::Error::other(untrusted),
-            }),
-        )
-    };
-    Ok(Profile::resolve(name, &mut find)?)
 }
