@@ -7,12 +7,13 @@
 //! Exit codes: 0 success; 1 failure, or something found that needs attention; 2 wrong usage.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::profile::Look;
 use crate::state::StateError;
 
 mod alarm;
@@ -245,6 +246,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => code,
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
+        }
+        // A person sees the line with a mark under the word, a log one line.
+        Err(CliError::Profile(error)) if io::stderr().is_terminal() => {
+            let look = Look {
+                colour: text::takes_colour(),
+                width: text::width().unwrap_or(Look::PLAIN.width),
+            };
+            let _ = write!(io::stderr(), "{}", error.finding().show(look));
+            trouble
         }
         Err(error) => {
             let _ = writeln!(io::stderr(), "mantlet: {error}");

@@ -4,8 +4,7 @@
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::diagnose::closest;
-use super::lint::{CODES, code};
+use super::lint::code;
 use super::origin::{At, Origin, Why};
 
 /// `lint` as written.
@@ -44,10 +43,8 @@ impl<'de> Deserialize<'de> for Ignored {
                 known
                     .map(|known| Judged(known.id, fields.why))
                     .ok_or_else(|| {
-                        let hint =
-                            closest(&fields.code, CODES.iter().skip(1).map(|known| known.id));
                         de::Error::custom(format!(
-                            "no finding has the code `{}`{hint}",
+                            "no finding has the code `{}`\nwrite one that `mantlet lint` printed, such as M303",
                             fields.code
                         ))
                     })
