@@ -10,13 +10,14 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
 use crate::state::StateError;
 
 mod alarm;
 mod ask;
+mod completions;
 mod doctor;
 mod events;
 mod evidence;
@@ -27,6 +28,8 @@ mod inspect;
 mod journal;
 mod kill;
 mod local;
+mod man;
+mod pages;
 mod ps;
 #[cfg(test)]
 mod rootfs;
@@ -50,6 +53,15 @@ struct Cli {
     /// Print version, commit and the digest of mantlet-init
     #[arg(short = 'V', long)]
     version: bool,
+    /// Whether text is coloured; auto: on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false
+    )]
+    color: text::Colour,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -58,6 +70,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run a program under a profile on this machine, and tell what is denied
+    ///
+    /// CMD runs as a container: through the real runtime, supervisor and init, without an engine. It sees this
+    /// machine's files through a layer in memory: what it writes is gone when it ends, but in --volume and --rw.
+    /// /tmp, /run, /dev, its processes and its network are its own. Needs root.
     Try(Box<trial::Args>),
     /// List containers and what is enforced on each
     Ps(ps::Args),
@@ -79,6 +95,10 @@ enum Verb {
     Evidence(evidence::Args),
     /// Print the JSON Schema of what other programs read
     Schema(schema::Args),
+    /// Print what a shell needs to complete this command
+    Completions(completions::Args),
+    /// Print a page of the manual, or write all of them
+    Man(man::Args),
 }
 
 /// Why a verb failed.
@@ -133,6 +153,23 @@ pub enum CliError {
         /// The cause.
         source: io::Error,
     },
+    /// There is no page of that.
+    #[error(
+        "there is no verb \"{}\"; `mantlet help` lists them",
+        text::escape(verb)
+    )]
+    NoVerb {
+        /// As given.
+        verb: String,
+    },
+    /// A page of the manual.
+    #[error("cannot write {}: {source}; name a folder that is there with --output", text::escape(&path.display().to_string()))]
+    Page {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The file for events.
     #[error("cannot write events to {}: {source}; name another file", text::escape(&path.display().to_string()))]
     EventFile {
@@ -180,7 +217,10 @@ impl CliError {
 
 /// Runs one command line and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let parsed = pages::command()
+        .try_get_matches_from(args)
+        .and_then(|found| Cli::from_arg_matches(&found));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // clap knows by itself that help goes to stdout with code 0, misuse to stderr with 2.
@@ -201,6 +241,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn perform(cli: Cli) -> Result<ExitCode, CliError> {
+    text::choose(cli.color);
     if cli.version {
         return version::print();
     }
@@ -208,6 +249,8 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         // The only verb that has something to say about a broken configuration.
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Schema(args)) => schema::schema(&args),
+        Some(Verb::Completions(args)) => completions::completions(&args),
+        Some(Verb::Man(args)) => man::man(&args),
         Some(Verb::Try(args)) => trial::trial(&args, &Config::load()?),
         Some(Verb::Ps(args)) => ps::ps(&args, &Config::load()?),
         Some(Verb::Tree(args)) => tree::tree(&args, &Config::load()?),
@@ -218,7 +261,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Verb::Kill(args)) => kill::kill(&args, &Config::load()?),
         Some(Verb::Evidence(args)) => evidence::evidence(&args, &Config::load()?),
         None => {
-            let help = <Cli as clap::CommandFactory>::command().render_help();
+            let help = pages::command().render_help();
             writeln!(io::stderr(), "{help}")?;
             Ok(ExitCode::from(2))
         }

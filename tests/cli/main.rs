@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 mod alarms;
 mod events;
 mod node;
+mod reference;
 mod respond;
 mod schema;
 mod supervisor;
