@@ -149,6 +149,68 @@ const PAGES: &[Page] = &[
         )],
     },
     Page {
+        verb: "explain",
+        examples: &[
+            (
+                "mantlet explain restricted",
+                "what a profile comes to, with file and line of each part",
+            ),
+            (
+                "mantlet explain ./web.yaml path /etc/shadow write",
+                "what it says to one thing, and why",
+            ),
+            (
+                "mantlet explain --container 3f2a syscall openat2",
+                "what a running container is held to",
+            ),
+            ("mantlet explain @network-io", "the calls of a group"),
+        ],
+        exits: &[
+            (
+                "1",
+                "it cannot be had; with --exit-code: the answer is not `allowed`",
+            ),
+            ("2", "wrong usage; with --exit-code, whatever else is wrong"),
+        ],
+    },
+    Page {
+        verb: "diff",
+        examples: &[
+            (
+                "mantlet diff baseline restricted",
+                "what one allows and the other does not",
+            ),
+            (
+                "mantlet diff container:3f2a ./web.yaml",
+                "what a change would mean for a running container",
+            ),
+        ],
+        exits: &[
+            ("1", "they differ"),
+            ("2", "wrong usage, or one of them cannot be had"),
+        ],
+    },
+    Page {
+        verb: "test",
+        examples: &[
+            ("mantlet test ./web.yaml", "what its author expects of it"),
+            (
+                "mantlet test ./web.yaml --replay 3f2a",
+                "what it would deny of what a container did",
+            ),
+        ],
+        exits: &[
+            (
+                "1",
+                "an expectation does not hold, or something would be denied",
+            ),
+            (
+                "2",
+                "wrong usage, or the profile or a journal cannot be had",
+            ),
+        ],
+    },
+    Page {
         verb: "schema",
         examples: &[(
             "mantlet schema event > event.schema.json",
@@ -223,7 +285,8 @@ pub fn exits(page: &Page) -> Vec<(&'static str, &'static str)> {
         .copied()
         .partition(|(code, _)| matches!(*code, "1" | "N"));
     let mut all: Vec<_> = first.into_iter().chain(before).collect();
-    all.push(usage);
+    // A verb whose answer is its exit code says more of 2.
+    all.extend((behind.iter().all(|(code, _)| *code != "2")).then_some(usage));
     all.extend(behind);
     all
 }
