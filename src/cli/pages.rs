@@ -211,6 +211,34 @@ const PAGES: &[Page] = &[
         ],
     },
     Page {
+        verb: "import",
+        examples: &[
+            (
+                "mantlet import seccomp.json --name web -o web.yaml",
+                "a profile that is no wider than the filter",
+            ),
+            (
+                "mantlet import ruleset.toml --as landlockconfig",
+                "the same of a Landlock ruleset",
+            ),
+        ],
+        exits: &[("1", "it cannot be said without being wider")],
+    },
+    Page {
+        verb: "export",
+        examples: &[
+            (
+                "mantlet export web --to oci-seccomp -o seccomp.json",
+                "for a kubelet's Localhost profile",
+            ),
+            (
+                "mantlet export web --to spo | kubectl apply -f -",
+                "for the Security Profiles Operator",
+            ),
+        ],
+        exits: &[("1", "it cannot be said, or needs a container")],
+    },
+    Page {
         verb: "schema",
         examples: &[(
             "mantlet schema event > event.schema.json",
