@@ -7,12 +7,13 @@
 //! Exit codes: 0 success; 1 failure, or something found that needs attention; 2 wrong usage.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::profile::Look;
 use crate::state::StateError;
 
 mod alarm;
@@ -29,6 +30,7 @@ mod freeze;
 mod inspect;
 mod journal;
 mod kill;
+mod lint;
 mod local;
 mod profiles;
 mod ps;
@@ -82,6 +84,8 @@ enum Verb {
     Kill(kill::Args),
     /// Collect evidence of one container now, or list what was collected
     Evidence(evidence::Args),
+    /// Find what is allowed to write in a profile and most likely not meant
+    Lint(lint::Args),
     /// Make a profile of another tool's file: a seccomp filter, a Landlock ruleset
     Import(exchange::ImportArgs),
     /// Make another tool's file of a profile
@@ -243,6 +247,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
+        // A person sees the line with a mark under the word, a log one line.
+        Err(CliError::Profile(error)) if io::stderr().is_terminal() => {
+            let look = Look {
+                colour: text::takes_colour(),
+                width: text::width().unwrap_or(Look::PLAIN.width),
+            };
+            let _ = write!(io::stderr(), "{}", error.finding().show(look));
+            trouble
+        }
         Err(error) => {
             let _ = writeln!(io::stderr(), "mantlet: {error}");
             trouble
@@ -258,6 +271,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         // The only verb that has something to say about a broken configuration.
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Schema(args)) => schema::schema(&args),
+        Some(Verb::Lint(args)) => lint::lint(&args),
         Some(Verb::Import(args)) => exchange::import(&args),
         Some(Verb::Export(args)) => exchange::export(&args, &Config::load()?),
         Some(Verb::Explain(args)) => explain::explain(&args, &Config::load()?),

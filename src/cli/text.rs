@@ -1,36 +1,9 @@
 //! Text for people: hostile strings made harmless, tables, colours only where they are welcome.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 
+pub use crate::escape::escape;
 use crate::event::Identity;
-
-/// Makes text from a container harmless for a terminal and for line-oriented tools: control
-/// characters (line ends and escape sequences among them), and characters that reorder or hide
-/// text, become `\u{…}`.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => safe.push_str("\\n"),
-            '\t' => safe.push_str("\\t"),
-            '\r' => safe.push_str("\\r"),
-            c if c.is_control() || is_invisible(c) => {
-                // Writing to a String cannot fail.
-                let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-/// Zero-width, directional and separator characters, and tags (Unicode's Cf where it matters).
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
 
 /// Who a container is, in one word: `namespace/pod/name` as far as known, else the id.
 pub fn name(container: &Identity) -> String {
@@ -130,6 +103,15 @@ pub enum Ink {
     Bad,
 }
 
+/// Whether standard output takes colours.
+pub fn takes_colour() -> bool {
+    !is_unwanted() && on_terminal()
+}
+
+fn is_unwanted() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 /// Colours the text where standard output is a terminal and NO_COLOR is unset (no-color.org).
 pub fn ink(text: &str, ink: Ink) -> String {
     coloured(text, ink, on_terminal())
@@ -141,8 +123,7 @@ pub fn ink_on_stderr(text: &str, ink: Ink) -> String {
 }
 
 fn coloured(text: &str, ink: Ink, on_terminal: bool) -> String {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if unwanted || !on_terminal {
+    if is_unwanted() || !on_terminal {
         return text.to_owned();
     }
     let code = match ink {
