@@ -133,10 +133,18 @@ fn map(kind: u32, key: u32, value: u32, entries: u32) -> io::Result<OwnedFd> {
 fn load(code: &[u64]) -> io::Result<OwnedFd> {
     let license = c"Apache-2.0";
     let mut attributes = [0_u8; 24];
-    put(&mut attributes, 0, &BPF_PROG_TYPE_RAW_TRACEPOINT.to_ne_bytes());
+    put(
+        &mut attributes,
+        0,
+        &BPF_PROG_TYPE_RAW_TRACEPOINT.to_ne_bytes(),
+    );
     put(&mut attributes, 4, &(code.len() as u32).to_ne_bytes());
     put(&mut attributes, 8, &(code.as_ptr() as u64).to_ne_bytes());
-    put(&mut attributes, 16, &(license.as_ptr() as u64).to_ne_bytes());
+    put(
+        &mut attributes,
+        16,
+        &(license.as_ptr() as u64).to_ne_bytes(),
+    );
     bpf(BPF_PROG_LOAD, &mut attributes).map(made)
 }
 
@@ -248,7 +256,10 @@ mod tests {
         assert!(nice.is_some(), "{:?}", seen.users());
         seen.forget(23).unwrap();
         assert!(seen.users().iter().all(|(number, _)| *number != 23));
-        let mut polled = [nix::poll::PollFd::new(seen.bell(), nix::poll::PollFlags::POLLIN)];
+        let mut polled = [nix::poll::PollFd::new(
+            seen.bell(),
+            nix::poll::PollFlags::POLLIN,
+        )];
         assert_eq!(nix::poll::poll(&mut polled, 0_u8).unwrap(), 1);
         // SAFETY: numbers only.
         unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };

@@ -114,7 +114,10 @@ fn a_program_has_a_terminal_of_its_own_where_there_is_one() {
             .stdin("\n")
             .run();
         let text = done.stdout.replace('\r', "");
-        assert!(text.contains("33 77\n") && text.contains("ready\n"), "{text}");
+        assert!(
+            text.contains("33 77\n") && text.contains("ready\n"),
+            "{text}"
+        );
         assert!(text.contains("code 5\n0\n"), "the mode of before: {text}");
         // Without one, and where one is not wanted, the streams are as they are.
         let words = ["restricted", "--", "sh", "-c", "test ! -t 0 && ! test -t 1"];
