@@ -266,7 +266,7 @@ fn a_recording_says_what_it_began_with_and_which_capabilities_were_used() {
 
 #[test]
 fn a_session_of_an_audited_container_is_told_apart_and_not_refused() {
-    let text = "mode: audit\nextends: [baseline]\nexec: {commands: [true]}\nfiles: {read_execute: [/bin]}\n\
+    let text = "mode: audit\nsyscalls: {groups: 2026.1, allow: ['@default', '@file-system', '@process', '@basic-io', '@io-event', '@ipc', '@signal']}\nexec: {commands: ['true']}\nfiles: {read_execute: [/bin]}\n\
                 process: {refuse: [writable-rootfs]}";
     for world in worlds() {
         let bundle = site(world, text).up();
