@@ -28,6 +28,7 @@ pub mod session;
 mod tests;
 
 pub use compose::{Composed, Scene, compose};
+pub use effective::domains;
 pub use fix::fix_for;
 pub use layers::{Layers, MOST};
 pub use seccomp::exact::speaking;

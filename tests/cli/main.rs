@@ -9,7 +9,9 @@ use mantlet::event::{Event, What};
 use serde_json::{Value, json};
 
 mod alarms;
+mod compare;
 mod events;
+mod explain;
 mod node;
 mod respond;
 mod schema;
