@@ -21,6 +21,7 @@ mod diff;
 mod doctor;
 mod events;
 mod evidence;
+mod exchange;
 mod explain;
 #[cfg(test)]
 mod foretold;
@@ -81,6 +82,10 @@ enum Verb {
     Kill(kill::Args),
     /// Collect evidence of one container now, or list what was collected
     Evidence(evidence::Args),
+    /// Make a profile of another tool's file: a seccomp filter, a Landlock ruleset
+    Import(exchange::ImportArgs),
+    /// Make another tool's file of a profile
+    Export(exchange::ExportArgs),
     /// Show what a profile comes to, or what it says to one thing and why
     Explain(explain::Args),
     /// Show what one profile allows and another does not
@@ -100,6 +105,9 @@ pub enum CliError {
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A profile that was not imported or exported.
+    #[error(transparent)]
+    Exchange(#[from] exchange::ExchangeError),
     /// Standard output; a closed pipe ends the program quietly.
     #[error("cannot write the output: {0}; check the disk or the pipe behind it")]
     Output(#[from] io::Error),
@@ -250,6 +258,8 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         // The only verb that has something to say about a broken configuration.
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Schema(args)) => schema::schema(&args),
+        Some(Verb::Import(args)) => exchange::import(&args),
+        Some(Verb::Export(args)) => exchange::export(&args, &Config::load()?),
         Some(Verb::Explain(args)) => explain::explain(&args, &Config::load()?),
         Some(Verb::Test(args)) => test::test(&args, &Config::load()?),
         Some(Verb::Diff(args)) => diff::diff(&args, &Config::load()?),

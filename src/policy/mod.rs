@@ -9,6 +9,7 @@ pub mod decide;
 pub mod delivery;
 pub mod devices;
 mod effective;
+pub mod exchange;
 mod expressible;
 mod fix;
 pub mod host_path;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 mod alarms;
 mod compare;
 mod events;
+mod exchange;
 mod explain;
 mod node;
 mod respond;
