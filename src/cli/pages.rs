@@ -149,6 +149,20 @@ const PAGES: &[Page] = &[
         )],
     },
     Page {
+        verb: "lint",
+        examples: &[
+            ("mantlet lint ./web.yaml", "before it is handed on"),
+            (
+                "mantlet lint --deny warnings --format sarif profiles/*.yaml >lint.sarif",
+                "in CI, for a forge that shows findings beside the lines",
+            ),
+        ],
+        exits: &[(
+            "1",
+            "there are errors, or with --deny warnings, warnings; or a file cannot be read",
+        )],
+    },
+    Page {
         verb: "explain",
         examples: &[
             (
