@@ -21,8 +21,7 @@ use crate::profile::{self, Finding, Level, Look};
 
 /// Arguments of `lint`.
 #[derive(Debug, clap::Args)]
-#[command(
-)]
+#[command()]
 pub struct Args {
     /// Profiles: a path, or the name of the site's or of a built-in one
     #[arg(value_name = "FILE|NAME", required = true)]
