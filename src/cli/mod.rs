@@ -24,6 +24,7 @@ mod freeze;
 mod inspect;
 mod journal;
 mod kill;
+mod learn;
 mod ps;
 mod schema;
 mod select;
@@ -69,6 +70,8 @@ enum Verb {
     Kill(kill::Args),
     /// Collect evidence of one container now, or list what was collected
     Evidence(evidence::Args),
+    /// Make a profile from what containers were recorded to do
+    Learn(Box<learn::Args>),
     /// Print the JSON Schema of what other programs read
     Schema(schema::Args),
 }
@@ -125,6 +128,17 @@ pub enum CliError {
         /// The cause.
         source: io::Error,
     },
+    /// A file that the person asked for cannot be written.
+    #[error("cannot write {}: {source}; name a file in a folder that you may write to", path.display())]
+    Written {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Nothing was learned.
+    #[error(transparent)]
+    Learn(#[from] learn::Error),
     /// No container has that id or prefix.
     #[error(
         "no container {:?}; `mantlet ps` lists those that mantlet knows",
@@ -196,6 +210,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Verb::Tree(args)) => tree::tree(&args, &Config::load()?),
         Some(Verb::Events(args)) => events::events(&args, &Config::load()?),
         Some(Verb::Inspect(args)) => inspect::inspect(&args, &Config::load()?),
+        Some(Verb::Learn(args)) => learn::learn(&args, &Config::load()?),
         Some(Verb::Freeze(args)) => freeze::freeze(&args, &Config::load()?),
         Some(Verb::Thaw(args)) => thaw::thaw(&args, &Config::load()?),
         Some(Verb::Kill(args)) => kill::kill(&args, &Config::load()?),

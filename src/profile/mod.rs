@@ -26,6 +26,7 @@ pub use admission::{Held, HostPath, Limited, Refuse};
 pub use detection::{Entry as Detection, implied as implied_tripwire};
 pub use diagnose::Error;
 pub use entry::{Condition, FileEntry, Op, Place, Symbol};
+pub use entry::{normal_glob, normal_path};
 pub use exec::{Interactive, Sessions, covers as covers_command};
 pub use limits::{Access, Bound, Device, Kind as DeviceKind, Resource, Tasks};
 pub use model::{Checkpoint, Degrade, Document, Files, Mode, Network, Requires, Restore, Scope};

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 mod alarms;
 mod events;
+mod learned;
 mod node;
 mod respond;
 mod schema;
