@@ -167,6 +167,8 @@ fn tag(what: &What) -> &'static str {
         What::Watcher { .. } => "watcher",
         What::Lost { .. } => "lost",
         What::Overflow { .. } => "overflow",
+        // Shown where its modes are.
+        What::Observed { .. } => "observed",
     }
 }
 

@@ -20,12 +20,16 @@ mod ask;
 mod doctor;
 mod events;
 mod evidence;
+#[cfg(test)]
+mod foretold;
 mod freeze;
 mod inspect;
 mod journal;
 mod kill;
 mod learn;
 mod ps;
+#[cfg(test)]
+mod rootfs;
 mod schema;
 mod select;
 mod text;

@@ -16,7 +16,7 @@
 //!
 //! Anything else than success ends the process: there is no path to the workload around a step.
 
-mod domain;
+pub(crate) mod domain;
 mod lookup;
 mod paths;
 

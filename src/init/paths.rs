@@ -21,20 +21,8 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 
-use crate::seal::PathRule;
+use crate::seal::{PathRule, aliased};
 use crate::sys::process;
-
-/// Links of ordinary images: what stands first is tried as what stands second.
-const ALIASES: [(&str, &str); 8] = [
-    ("/bin", "/usr/bin"),
-    ("/sbin", "/usr/sbin"),
-    ("/lib", "/usr/lib"),
-    ("/lib32", "/usr/lib32"),
-    ("/lib64", "/usr/lib64"),
-    ("/libx32", "/usr/libx32"),
-    ("/var/run", "/run"),
-    ("/var/lock", "/run/lock"),
-];
 
 /// Why a path cannot carry a rule.
 #[derive(Debug, thiserror::Error)]
@@ -209,16 +197,6 @@ fn refused(path: &Path, error: nix::Error) -> PathError {
         nix::Error::ELOOP => PathError::Link(path.to_owned()),
         error => PathError::Open(path.to_owned(), error.into()),
     }
-}
-
-fn aliased(path: &Path) -> Option<PathBuf> {
-    let (from, to) = ALIASES.iter().find(|(from, _)| path.starts_with(from))?;
-    let rest = path.strip_prefix(from).ok()?;
-    Some(if rest.as_os_str().is_empty() {
-        PathBuf::from(to)
-    } else {
-        Path::new(to).join(rest)
-    })
 }
 
 /// What an excepted path really names: a mount point given as `/var/run/x` lies at `/run/x`, and

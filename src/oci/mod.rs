@@ -11,5 +11,6 @@ pub mod invocation;
 pub mod mountinfo;
 pub mod patch;
 pub mod procmounts;
+pub mod reference;
 #[cfg(test)]
 pub(crate) mod testdir;

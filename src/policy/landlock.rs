@@ -83,6 +83,34 @@ pub fn runnable(profile: &Profile, spec: &Spec, mounts: &[Place]) -> Option<Vec<
     Some(scene.rules().0)
 }
 
+/// One entry of a profile's file lists, and a rule that it became in this container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The list's key below `files`.
+    pub list: &'static str,
+    /// As written.
+    pub entry: FileEntry,
+    /// What it grants here.
+    pub rule: PathRule,
+}
+
+/// The rules of [`plan`] before those with one target become one, each with the entry that it comes
+/// from; none where files are unrestricted or the kernel has no Landlock.
+#[must_use]
+pub fn sources(profile: &Profile, spec: &Spec, mounts: &[Place], abi: u32) -> Vec<Source> {
+    let Some(files) = profile.files.as_ref().filter(|_| abi > 0) else {
+        return Vec::new();
+    };
+    let scene = Scene {
+        files,
+        spec,
+        mounts,
+        handled: AccessFs::from_all(ABI::from(i32::try_from(abi).unwrap_or(i32::MAX))),
+        devices: profile.devices.as_deref(),
+    };
+    scene.sources()
+}
+
 /// The smallest domain there is (DESIGN §5): one right and REFER, both allowed everywhere. It keeps
 /// processes of the container from reaching into init.
 fn anchor(abi: ABI) -> Layer {
@@ -153,11 +181,24 @@ struct Target {
     within_mount: bool,
 }
 
+impl Target {
+    fn rule(self, access: BitFlags<AccessFs>) -> PathRule {
+        PathRule {
+            path: self.path.into_bytes(),
+            access: access.bits(),
+            except: self.except.into_iter().map(String::into_bytes).collect(),
+            optional: self.optional,
+            follow: self.follow,
+            within_mount: self.within_mount,
+        }
+    }
+}
+
 impl Scene<'_> {
     fn rules(&self) -> (Vec<PathRule>, Vec<String>) {
         let mut rules: BTreeMap<Target, BitFlags<AccessFs>> = BTreeMap::new();
         let mut notes = Vec::new();
-        for (entries, access) in lists(self.files) {
+        for (_, entries, access) in lists(self.files) {
             for entry in entries {
                 for (target, access) in self.targets(entry, access, &mut notes) {
                     *rules.entry(target).or_default() |= access & self.handled;
@@ -167,16 +208,27 @@ impl Scene<'_> {
         let rules = rules
             .into_iter()
             .filter(|(_, access)| !access.is_empty())
-            .map(|(target, access)| PathRule {
-                path: target.path.into_bytes(),
-                access: access.bits(),
-                except: target.except.into_iter().map(String::into_bytes).collect(),
-                optional: target.optional,
-                follow: target.follow,
-                within_mount: target.within_mount,
-            })
+            .map(|(target, access)| target.rule(access))
             .collect();
         (rules, notes)
+    }
+
+    /// The same before rules of one target become one: each with what it was written as.
+    fn sources(&self) -> Vec<Source> {
+        let mut notes = Vec::new();
+        let mut sources = Vec::new();
+        for (list, entries, access) in lists(self.files) {
+            for entry in entries {
+                let targets = self.targets(entry, access & self.handled, &mut notes);
+                let granting = targets.into_iter().filter(|(_, access)| !access.is_empty());
+                sources.extend(granting.map(|(target, access)| Source {
+                    list,
+                    entry: entry.clone(),
+                    rule: target.rule(access),
+                }));
+            }
+        }
+        sources
     }
 
     /// Where `entry` leads, each place with its part of `access`.
@@ -250,7 +302,7 @@ impl Scene<'_> {
         optional: bool,
         follow: bool,
     ) -> Option<Target> {
-        let own = || self.files.except.iter().map(|path| &path.0);
+        let own = || self.files.except.iter().map(|path| &path.path);
         if own().any(|out| beneath(path, out)) {
             return None;
         }
@@ -332,7 +384,7 @@ impl Scene<'_> {
 
 /// The profile's lists with the rights they stand for. Reading includes connecting to a socket
 /// (RESOLVE_UNIX, ABI 9), as it did before the kernel had a right for it.
-fn lists(files: &Files) -> [(&Vec<FileEntry>, BitFlags<AccessFs>); 7] {
+fn lists(files: &Files) -> [(&'static str, &Vec<FileEntry>, BitFlags<AccessFs>); 7] {
     let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::ResolveUnix;
     let write = AccessFs::WriteFile
         | AccessFs::Truncate
@@ -345,12 +397,28 @@ fn lists(files: &Files) -> [(&Vec<FileEntry>, BitFlags<AccessFs>); 7] {
         | AccessFs::MakeSym
         | AccessFs::Refer;
     [
-        (&files.read, read),
-        (&files.read_execute, read | AccessFs::Execute),
-        (&files.read_write, read | write),
-        (&files.read_write_execute, read | write | AccessFs::Execute),
-        (&files.execute, AccessFs::Execute.into()),
-        (&files.device_ioctl, AccessFs::IoctlDev.into()),
-        (&files.make_device, AccessFs::MakeChar | AccessFs::MakeBlock),
+        ("read", &files.read, read),
+        (
+            "read_execute",
+            &files.read_execute,
+            read | AccessFs::Execute,
+        ),
+        ("read_write", &files.read_write, read | write),
+        (
+            "read_write_execute",
+            &files.read_write_execute,
+            read | write | AccessFs::Execute,
+        ),
+        ("execute", &files.execute, AccessFs::Execute.into()),
+        (
+            "device_ioctl",
+            &files.device_ioctl,
+            AccessFs::IoctlDev.into(),
+        ),
+        (
+            "make_device",
+            &files.make_device,
+            AccessFs::MakeChar | AccessFs::MakeBlock,
+        ),
     ]
 }

@@ -5,6 +5,7 @@ mod admission;
 pub mod annotations;
 mod compose;
 mod controls;
+pub mod decide;
 pub mod delivery;
 pub mod devices;
 mod effective;

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::host::{Family, Host, Runtime};
 use crate::oci::patch;
 
-fn host(abi: u32) -> Host {
+pub(super) fn host(abi: u32) -> Host {
     Host {
         landlock_abi: abi,
         user_notif: true,
@@ -44,7 +44,7 @@ fn config() -> Config {
 }
 
 /// containerd's own config.json with what its CRI plugin adds.
-fn cri() -> Value {
+pub(super) fn cri() -> Value {
     let mut spec: Value = serde_json::from_str(include_str!("testdata/ctr-seccomp.json")).unwrap();
     let bind = |destination: &str, mode: &str| {
         json!({"destination": destination, "type": "bind", "source": "/host/somewhere",

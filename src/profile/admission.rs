@@ -10,6 +10,7 @@ use super::capability;
 use super::diagnose::closest;
 use super::entry::normal_glob;
 use super::host_paths;
+use super::origin::At;
 
 /// A kind of container that is not created. One value each, so that a message names the very entry
 /// of the list.
@@ -174,20 +175,36 @@ impl<'de> Deserialize<'de> for HostPath {
 
 /// One entry of the list, which may stand for several rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry(pub Vec<Refuse>);
+pub struct Entry(pub Vec<At<Refuse>>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Keys {
     #[serde(default)]
-    missing_limit: Option<Vec<Limited>>,
+    missing_limit: Option<Vec<At<Limited>>>,
     #[serde(default)]
-    capability: Option<Vec<Held>>,
+    capability: Option<Vec<At<Held>>>,
     #[serde(default)]
-    host_path: Option<Vec<HostPath>>,
+    host_path: Option<Vec<At<HostPath>>>,
 }
 
 impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let At { value, origin } = At::<Written>::deserialize(deserializer)?;
+        Ok(match value {
+            Written::Word(value) => Entry(vec![At { value, origin }]),
+            Written::Rules(rules) => Entry(rules),
+        })
+    }
+}
+
+/// An entry's two forms. The rules of a list have places of their own.
+enum Written {
+    Word(Refuse),
+    Rules(Vec<At<Refuse>>),
+}
+
+impl<'de> Deserialize<'de> for Written {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(EntryVisitor)
     }
@@ -196,15 +213,15 @@ impl<'de> Deserialize<'de> for Entry {
 struct EntryVisitor;
 
 impl<'de> Visitor<'de> for EntryVisitor {
-    type Value = Entry;
+    type Value = Written;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a rule such as `privileged`, or {host-path: [...]}")
     }
 
-    fn visit_str<E: de::Error>(self, word: &str) -> Result<Entry, E> {
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Written, E> {
         if let Some((_, rule)) = WORDS.iter().find(|(name, _)| *name == word) {
-            return Ok(Entry(vec![rule.clone()]));
+            return Ok(Written::Word(rule.clone()));
         }
         if KEYS.contains(&word) {
             return Err(E::custom(format!(
@@ -216,10 +233,9 @@ impl<'de> Visitor<'de> for EntryVisitor {
         Err(E::custom(format!("unknown rule `{word}`{hint}")))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Written, A::Error> {
         let keys = Keys::deserialize(MapAccessDeserializer::new(map))?;
-        let empty = |list: &Option<Vec<_>>| list.as_ref().is_some_and(Vec::is_empty);
-        if empty(&keys.missing_limit)
+        if keys.missing_limit.as_ref().is_some_and(Vec::is_empty)
             || keys.capability.as_ref().is_some_and(Vec::is_empty)
             || keys.host_path.as_ref().is_some_and(Vec::is_empty)
         {
@@ -230,10 +246,10 @@ impl<'de> Visitor<'de> for EntryVisitor {
         let limits = keys.missing_limit.into_iter().flatten();
         let capabilities = keys.capability.into_iter().flatten();
         let paths = keys.host_path.into_iter().flatten();
-        let rules: Vec<Refuse> = limits
-            .map(Refuse::MissingLimit)
-            .chain(capabilities.map(Refuse::Capability))
-            .chain(paths.map(Refuse::HostPath))
+        let rules: Vec<At<Refuse>> = limits
+            .map(|limit| limit.map(Refuse::MissingLimit))
+            .chain(capabilities.map(|held| held.map(Refuse::Capability)))
+            .chain(paths.map(|path| path.map(Refuse::HostPath)))
             .collect();
         if rules.is_empty() {
             return Err(de::Error::custom(format!(
@@ -241,6 +257,6 @@ impl<'de> Visitor<'de> for EntryVisitor {
                 KEYS.join(", ")
             )));
         }
-        Ok(Entry(rules))
+        Ok(Written::Rules(rules))
     }
 }

@@ -17,6 +17,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserial
 
 use super::diagnose::closest;
 use super::groups;
+use super::origin::{At, Origin, Why};
 use super::programs::Program;
 use super::table::{Lookup, lookup};
 use crate::detect::{Freeze, MOST_AFTER, Response, Rule, Sensor, Severity, Then};
@@ -34,7 +35,12 @@ const MOST_TASKS: u64 = 1 << 22;
 
 /// A rule. Its name is empty where none is written; [`Rule::profile`] always is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry(pub Rule);
+pub struct Entry {
+    /// The rule.
+    pub rule: Rule,
+    /// Where it is written, and why.
+    pub origin: Origin,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,24 +70,42 @@ struct Fields {
     severity: Option<Severity>,
     #[serde(default)]
     tags: Option<Vec<Tag>>,
+    #[serde(default)]
+    why: Option<Why>,
+}
+
+/// A rule that is judged where it is read, so that an error has its place.
+struct Judged(Rule, Option<Why>);
+
+impl<'de> Deserialize<'de> for Judged {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EntryVisitor)
+    }
 }
 
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(EntryVisitor)
+        let At {
+            value: Judged(rule, why),
+            origin,
+        } = At::deserialize(deserializer)?;
+        Ok(Entry {
+            rule,
+            origin: origin.because(why),
+        })
     }
 }
 
 struct EntryVisitor;
 
 impl<'de> Visitor<'de> for EntryVisitor {
-    type Value = Entry;
+    type Value = Judged;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a rule such as {on: drift, respond: kill-process}")
     }
 
-    fn visit_str<E: de::Error>(self, word: &str) -> Result<Entry, E> {
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Judged, E> {
         let known = Sensor::ALL.iter().any(|sensor| sensor.word() == word);
         let word = if known { word } else { "drift" };
         Err(E::custom(format!(
@@ -89,10 +113,11 @@ impl<'de> Visitor<'de> for EntryVisitor {
         )))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
-        let fields = Fields::deserialize(MapAccessDeserializer::new(map))?;
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Judged, A::Error> {
+        let mut fields = Fields::deserialize(MapAccessDeserializer::new(map))?;
+        let why = fields.why.take();
         match problem(&fields) {
-            None => Ok(Entry(rule(fields))),
+            None => Ok(Judged(rule(fields), why)),
             Some(problem) => Err(de::Error::custom(problem)),
         }
     }

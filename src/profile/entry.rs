@@ -7,25 +7,120 @@ use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserial
 use serde::{Deserialize, Serialize};
 
 use super::diagnose::closest;
+use super::origin::{At, Origin, Why};
 use super::{capability, groups, table};
 
-/// A capability by its full name.
+/// A capability.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Capability(pub &'static str);
+pub struct Capability {
+    /// Its full name.
+    pub name: &'static str,
+    /// Where it is written, and why.
+    pub origin: Origin,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CapabilityFields {
+    name: String,
+    #[serde(default)]
+    why: Option<Why>,
+}
 
 impl<'de> Deserialize<'de> for Capability {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let written = String::deserialize(deserializer)?;
-        capability::canonical(&written)
-            .map(Capability)
-            .ok_or_else(|| {
-                let bare = written
-                    .strip_prefix("CAP_")
-                    .unwrap_or(&written)
-                    .to_ascii_uppercase();
-                let hint = closest(&bare, capability::ALL.iter().map(|name| &name[4..]));
-                de::Error::custom(format!("unknown capability `{written}`{hint}"))
-            })
+        /// Judged where it is read, so that an error has its place.
+        struct Judged(&'static str, Option<Why>);
+        impl<'de> Deserialize<'de> for Judged {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let fields = deserializer.deserialize_any(NameOr::<CapabilityFields>::new(
+                    "a capability's name, or {name, why}",
+                    |name| CapabilityFields { name, why: None },
+                ))?;
+                let name = capability::canonical(&fields.name)
+                    .ok_or_else(|| de::Error::custom(Capability::unknown(&fields.name)))?;
+                Ok(Judged(name, fields.why))
+            }
+        }
+        let At {
+            value: Judged(name, why),
+            origin,
+        } = At::deserialize(deserializer)?;
+        Ok(Capability {
+            name,
+            origin: origin.because(why),
+        })
+    }
+}
+
+impl Capability {
+    /// What to say of a name that is none.
+    pub(super) fn unknown(written: &str) -> String {
+        let bare = written.strip_prefix("CAP_").unwrap_or(written);
+        let known = capability::ALL.iter().map(|name| &name[4..]);
+        let hint = closest(&bare.to_ascii_uppercase(), known);
+        format!("unknown capability `{written}`{hint}")
+    }
+}
+
+/// A port of `network`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The port.
+    pub port: u16,
+    /// Where it is written, and why.
+    pub origin: Origin,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PortFields {
+    port: u16,
+    #[serde(default)]
+    why: Option<Why>,
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// A number, or the mapping.
+        struct Written(PortFields);
+        impl<'de> Deserialize<'de> for Written {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(PortVisitor).map(Written)
+            }
+        }
+        let At { value, origin } = At::<Written>::deserialize(deserializer)?;
+        Ok(Port {
+            port: value.0.port,
+            origin: origin.because(value.0.why),
+        })
+    }
+}
+
+struct PortVisitor;
+
+impl<'de> Visitor<'de> for PortVisitor {
+    type Value = PortFields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a port from 0 to 65535, or {port, why}")
+    }
+
+    fn visit_u64<E: de::Error>(self, port: u64) -> Result<PortFields, E> {
+        let port = u16::try_from(port)
+            .map_err(|_| E::custom(format!("{port} is no port: write 0 to 65535")))?;
+        Ok(PortFields { port, why: None })
+    }
+
+    fn visit_i64<E: de::Error>(self, port: i64) -> Result<PortFields, E> {
+        match u64::try_from(port) {
+            Ok(port) => self.visit_u64(port),
+            Err(_) => Err(E::custom(format!("{port} is no port: write 0 to 65535"))),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PortFields, A::Error> {
+        PortFields::deserialize(MapAccessDeserializer::new(map))
     }
 }
 
@@ -97,6 +192,8 @@ pub struct Call {
     pub args: Vec<Condition>,
     /// What a refusal answers; EPERM where absent.
     pub errno: Option<i32>,
+    /// Where it is written, and why.
+    pub origin: Origin,
 }
 
 /// A listed call of `tripwire` or `deny`: its name must exist, or nothing would be denied.
@@ -111,16 +208,22 @@ struct CallFields {
     args: Vec<Condition>,
     #[serde(default)]
     errno: Option<Errno>,
+    #[serde(default)]
+    why: Option<Why>,
 }
 
-impl<'de> Deserialize<'de> for Call {
+/// A call that is judged where it is read, so that an error has its place.
+struct Judged(CallFields);
+
+impl<'de> Deserialize<'de> for Judged {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let fields = deserializer.deserialize_any(NameOr::<CallFields>::new(
-            "a system call's name, an @group, or {name, args, errno}",
+            "a system call's name, an @group, or {name, args, errno, why}",
             |name| CallFields {
                 name,
                 args: Vec::new(),
                 errno: None,
+                why: None,
             },
         ))?;
         if let Some(problem) = fields.args.iter().find_map(Condition::problem) {
@@ -143,26 +246,50 @@ impl<'de> Deserialize<'de> for Call {
                 fields.name
             )));
         }
-        Ok(Call {
-            name: fields.name,
-            args: fields.args,
-            errno: fields.errno.map(|e| e.0),
-        })
+        Ok(Judged(fields))
+    }
+}
+
+/// Puts a judged call and its place together.
+fn call(At { value, origin }: At<Judged>) -> Call {
+    let fields = value.0;
+    Call {
+        name: fields.name,
+        args: fields.args,
+        errno: fields.errno.map(|e| e.0),
+        origin: origin.because(fields.why),
+    }
+}
+
+impl<'de> Deserialize<'de> for Call {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        At::deserialize(deserializer).map(call)
     }
 }
 
 impl<'de> Deserialize<'de> for Denied {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let call = Call::deserialize(deserializer)?;
-        if !call.name.starts_with('@') && table::lookup(&call.name) == table::Lookup::Unknown {
-            let known = groups::members(groups::CURRENT, "known").unwrap_or_default();
-            let hint = closest(&call.name, known.into_iter());
-            return Err(de::Error::custom(format!(
-                "unknown system call `{}`: it would not be denied{hint}",
-                call.name
-            )));
+        /// A call that exists.
+        struct Known(Judged);
+        impl<'de> Deserialize<'de> for Known {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let judged = Judged::deserialize(deserializer)?;
+                let name = &judged.0.name;
+                if !name.starts_with('@') && table::lookup(name) == table::Lookup::Unknown {
+                    let known = groups::members(groups::CURRENT, "known").unwrap_or_default();
+                    let hint = closest(name, known.into_iter());
+                    return Err(de::Error::custom(format!(
+                        "unknown system call `{name}`: it would not be denied{hint}"
+                    )));
+                }
+                Ok(Known(judged))
+            }
         }
-        Ok(Denied(call))
+        let At { value, origin } = At::<Known>::deserialize(deserializer)?;
+        Ok(Denied(call(At {
+            value: value.0,
+            origin,
+        })))
     }
 }
 
@@ -239,6 +366,9 @@ pub struct FileEntry {
     pub optional: bool,
     /// Symbolic links in it are followed.
     pub follow: bool,
+    /// Where it is written, and why.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 #[derive(Deserialize)]
@@ -249,23 +379,38 @@ struct FileFields {
     optional: bool,
     #[serde(default)]
     follow: bool,
+    #[serde(default)]
+    why: Option<Why>,
 }
 
 impl<'de> Deserialize<'de> for FileEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let fields = deserializer.deserialize_any(NameOr::<FileFields>::new(
-            "an absolute path, an @symbol, or {path, optional, follow}",
-            |path| FileFields {
-                path,
-                optional: false,
-                follow: false,
-            },
-        ))?;
-        let place = place(&fields.path).map_err(de::Error::custom)?;
+        /// Judged where it is read, so that an error has its place.
+        struct Judged(Place, FileFields);
+        impl<'de> Deserialize<'de> for Judged {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let fields = deserializer.deserialize_any(NameOr::<FileFields>::new(
+                    "an absolute path, an @symbol, or {path, optional, follow, why}",
+                    |path| FileFields {
+                        path,
+                        optional: false,
+                        follow: false,
+                        why: None,
+                    },
+                ))?;
+                let place = place(&fields.path).map_err(de::Error::custom)?;
+                Ok(Judged(place, fields))
+            }
+        }
+        let At {
+            value: Judged(place, fields),
+            origin,
+        } = At::deserialize(deserializer)?;
         Ok(FileEntry {
             place,
             optional: fields.optional,
             follow: fields.follow,
+            origin: origin.because(fields.why),
         })
     }
 }
@@ -339,15 +484,29 @@ pub fn normal_glob(written: &str) -> Result<String, String> {
 }
 
 /// A path of `except`, `masked_paths` or `readonly_paths`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlainPath(pub String);
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlainPath {
+    /// The path, absolute and normal.
+    pub path: String,
+    /// Where it is written.
+    pub origin: Origin,
+}
 
 impl<'de> Deserialize<'de> for PlainPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let written = String::deserialize(deserializer)?;
-        normal_path(&written)
-            .map(PlainPath)
-            .map_err(de::Error::custom)
+        /// Judged where it is read, so that an error has its place.
+        struct Judged(String);
+        impl<'de> Deserialize<'de> for Judged {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let written = String::deserialize(deserializer)?;
+                normal_path(&written).map(Judged).map_err(de::Error::custom)
+            }
+        }
+        let At { value, origin } = At::<Judged>::deserialize(deserializer)?;
+        Ok(PlainPath {
+            path: value.0,
+            origin,
+        })
     }
 }
 

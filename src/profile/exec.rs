@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Profile;
 use super::diagnose::Error;
 use super::entry::NameOr;
+use super::origin::At;
 
 /// `exec` as written.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -16,13 +17,13 @@ use super::entry::NameOr;
 pub struct Exec {
     /// Sessions with a terminal or an attached standard input.
     #[serde(default)]
-    pub interactive: Option<Interactive>,
+    pub interactive: Option<At<Interactive>>,
     /// A profile that every session is held to besides the container's own.
     #[serde(default)]
-    pub profile: Option<String>,
+    pub profile: Option<At<String>>,
     /// What sessions may execute, by argv[0]; absent: anything.
     #[serde(default)]
-    pub commands: Option<Vec<Command>>,
+    pub commands: Option<At<Vec<At<Command>>>>,
 }
 
 /// What becomes of an interactive session.
@@ -155,12 +156,23 @@ pub(super) fn merge(
     let interactive = said.iter().filter_map(|exec| exec.interactive.as_ref());
     let profile = said.iter().filter_map(|exec| exec.profile.as_ref());
     let lists = said.iter().filter_map(|exec| exec.commands.clone());
-    let listed = own
-        .commands
-        .map(|list| list.into_iter().map(|command| command.0).collect());
+    let listed = own.commands.map(|list| {
+        let commands = list.value.into_iter();
+        commands.map(|command| command.value.0).collect()
+    });
     let mut sessions = Sessions {
-        interactive: agreed(name, "exec.interactive", own.interactive, interactive)?,
-        profile: agreed(name, "exec.profile", own.profile, profile)?,
+        interactive: agreed(
+            name,
+            "exec.interactive",
+            own.interactive.map(|own| own.value),
+            interactive,
+        )?,
+        profile: agreed(
+            name,
+            "exec.profile",
+            own.profile.map(|own| own.value),
+            profile,
+        )?,
         commands: listed.into_iter().chain(lists).reduce(|a, b| &a | &b),
         profiles: Default::default(),
     };

@@ -2,15 +2,19 @@
 //! something: an absent list grants nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::admission;
 use super::detection;
 use super::diagnose::Error;
-use super::entry::{Call, Capability, Denied, FileEntry, PlainPath};
+use super::entry::{Call, Capability, Denied, FileEntry, PlainPath, Port};
 use super::exec::Exec;
+use super::expectation::Expectation;
 use super::limits::{Bound, Device, Resource, Tasks};
+use super::origin::{At, Source};
+use super::places;
 use crate::detect::OnLoss;
 
 /// Version of the language.
@@ -29,13 +33,13 @@ pub struct Document {
     pub description: String,
     /// Profiles whose allowances are added to this one's.
     #[serde(default)]
-    pub extends: Vec<String>,
-    /// `enforce`.
-    #[serde(default = "enforce")]
-    pub mode: Mode,
+    pub extends: Vec<At<String>>,
+    /// How it is applied; absent: enforced, whatever the parents say.
+    #[serde(default)]
+    pub mode: Option<At<Mode>>,
     /// What the node must be able to do.
     #[serde(default)]
-    pub requires: Option<Requires>,
+    pub requires: Option<Needs>,
     /// Capabilities a process may hold.
     #[serde(default)]
     pub capabilities: Vec<Capability>,
@@ -47,10 +51,10 @@ pub struct Document {
     pub files: Option<Files>,
     /// Landlock TCP rules; absent: TCP is not restricted by this file.
     #[serde(default)]
-    pub network: Option<Network>,
+    pub network: Option<Ports>,
     /// Landlock scopes; absent: as the parents say, else none.
     #[serde(default)]
-    pub scope: Option<BTreeSet<Scope>>,
+    pub scope: Option<Vec<At<Scope>>>,
     /// Hidden in addition to what the engine hides.
     #[serde(default)]
     pub masked_paths: Vec<PlainPath>,
@@ -59,10 +63,10 @@ pub struct Document {
     pub readonly_paths: Vec<PlainPath>,
     /// Devices that the engine may give; absent: all that it gives.
     #[serde(default)]
-    pub devices: Option<Vec<Device>>,
+    pub devices: Option<Vec<At<Device>>>,
     /// Upper bounds of resource limits.
     #[serde(default)]
-    pub rlimits: BTreeMap<Resource, Bound>,
+    pub rlimits: BTreeMap<Resource, At<Bound>>,
     /// Rules on the container as a whole.
     #[serde(default)]
     pub process: Process,
@@ -71,17 +75,24 @@ pub struct Document {
     pub exec: Option<Exec>,
     /// Whether the container may be checkpointed; absent: as all parents agree, else not.
     #[serde(default)]
-    pub checkpoint: Option<Checkpoint>,
+    pub checkpoint: Option<At<Checkpoint>>,
     /// Whether a checkpoint may be restored as one; absent: as all parents agree, else not.
     #[serde(default)]
-    pub restore: Option<Restore>,
+    pub restore: Option<At<Restore>>,
     /// What the supervisor watches for; added to the parents'.
     #[serde(default)]
     pub detect: Vec<detection::Entry>,
     /// What becomes of a container whose supervisor is gone; absent: as the parents say, else it is
     /// kept.
     #[serde(default)]
-    pub on_supervisor_loss: Option<OnLoss>,
+    pub on_supervisor_loss: Option<At<OnLoss>>,
+    /// What the author expects of it; a container is not touched by them, and children do not have
+    /// them.
+    #[serde(default)]
+    pub tests: Vec<Expectation>,
+    /// The file.
+    #[serde(skip)]
+    pub source: Option<Arc<Source>>,
 }
 
 /// What becomes of `checkpoint`.
@@ -104,10 +115,6 @@ pub enum Restore {
     Unprotected,
 }
 
-fn enforce() -> Mode {
-    Mode::Enforce
-}
-
 /// How a profile is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -120,20 +127,25 @@ pub enum Mode {
     Learn,
 }
 
-/// What the node must be able to do, and what a container may go without.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `requires` as written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Requires {
-    /// Least Landlock ABI, 1 and up.
-    #[serde(default = "one")]
-    pub landlock: u32,
+pub struct Needs {
+    /// Least Landlock ABI, 1 and up; absent: 1.
+    #[serde(default)]
+    pub landlock: Option<At<u32>>,
     /// What a node may lack; absent: nothing.
     #[serde(default)]
-    pub degrade: BTreeSet<Degrade>,
+    pub degrade: Vec<At<Degrade>>,
 }
 
-fn one() -> u32 {
-    1
+/// What the node must be able to do, and what a container may go without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Requires {
+    /// Least Landlock ABI, 1 and up.
+    pub landlock: u32,
+    /// What a node may lack.
+    pub degrade: BTreeSet<Degrade>,
 }
 
 /// A promise that a profile lets go of on a node that cannot keep it.
@@ -207,18 +219,27 @@ pub struct Files {
 }
 
 fn plain<S: serde::Serializer>(paths: &[PlainPath], s: S) -> Result<S::Ok, S::Error> {
-    s.collect_seq(paths.iter().map(|path| &path.0))
+    s.collect_seq(paths.iter().map(|path| &path.path))
+}
+
+/// `network` as written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ports {
+    /// Ports that may be bound.
+    #[serde(default)]
+    pub bind_tcp: Option<At<Vec<Port>>>,
+    /// Ports that may be connected to.
+    #[serde(default)]
+    pub connect_tcp: Option<At<Vec<Port>>>,
 }
 
 /// Landlock TCP rules (ABI 4). A direction that is absent is not restricted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Network {
     /// Ports that may be bound; 0 stands for any port the kernel picks.
-    #[serde(default)]
     pub bind_tcp: Option<BTreeSet<u16>>,
     /// Ports that may be connected to.
-    #[serde(default)]
     pub connect_tcp: Option<BTreeSet<u16>>,
 }
 
@@ -249,13 +270,14 @@ pub struct Process {
     pub refuse: Vec<admission::Entry>,
     /// Most processes and threads at once; absent: as many as the engine allows.
     #[serde(default)]
-    pub max: Option<Tasks>,
+    pub max: Option<At<Tasks>>,
 }
 
 impl Document {
     /// The key by which it asks something of the supervisor that only a whole container can have.
     pub(super) fn watches(&self) -> Option<&'static str> {
-        let kills = self.on_supervisor_loss == Some(OnLoss::Kill);
+        let lost = self.on_supervisor_loss.as_ref();
+        let kills = lost.is_some_and(|lost| lost.value == OnLoss::Kill);
         match (self.detect.is_empty(), kills) {
             (false, _) => Some("detect"),
             (true, true) => Some("on_supervisor_loss: kill"),
@@ -269,7 +291,7 @@ impl Document {
     ///
     /// What is wrong, with line, column and, for a misspelt word, the likely right one.
     pub fn parse(source: &str, text: &str) -> Result<Document, Error> {
-        let document: Document =
+        let mut document: Document =
             serde_saphyr::from_str(text).map_err(|error| Error::from_yaml(source, &error))?;
         if document.version != VERSION {
             return Err(Error::Version {
@@ -277,11 +299,18 @@ impl Document {
                 found: document.version,
             });
         }
-        if document.mode != Mode::Enforce {
+        let mode = document.mode.as_ref().map(|mode| mode.value);
+        if mode.is_some_and(|mode| mode != Mode::Enforce) {
             return Err(Error::Audit {
                 source_name: source.into(),
             });
         }
+        let file = Arc::new(Source {
+            name: source.into(),
+            text: text.into(),
+        });
+        places::settle(&mut document, &file);
+        document.source = Some(file);
         Ok(document)
     }
 }

@@ -4,21 +4,28 @@
 //! read-only paths, the least Landlock ABI) adds up too: extending a profile never admits a
 //! container that the parent refuses; so do the rules of `detect`, unless a child writes one of the same
 //! name. `scope` and `requires.degrade` are the child's own where it
-//! writes them, else what all parents agree on; so are `checkpoint` and `restore`.
+//! writes them, else what all parents agree on; so are `checkpoint` and `restore`. `mode` is the
+//! child's own and nobody else's: neither does a parent in audit mode loosen a child that says
+//! nothing, nor is a child that is to be tried held back by parents that enforce.
+
+mod calls;
+mod files;
+mod origins;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use super::admission::Refuse;
 use super::detection;
-use super::diagnose::{Error, closest};
-use super::entry::{Call, Condition, FileEntry, Place, PlainPath};
+use super::diagnose::Error;
+use super::embedded;
+use super::entry::{Condition, PlainPath, Port};
 use super::exec::{self, Sessions};
+use super::expectation::Expectation;
 use super::limits::{Bound, Device, Resource, Tasks};
 use super::model::{
-    CallLists, Checkpoint, Degrade, Document, Files, Network, Requires, Restore, Scope,
+    Checkpoint, Degrade, Document, Files, Mode, Needs, Network, Ports, Requires, Restore, Scope,
 };
-use super::{embedded, groups};
+use super::origin::{At, Origin, Origins, Part};
 use crate::detect::{self, OnLoss};
 
 /// A profile, whole.
@@ -30,6 +37,8 @@ pub struct Profile {
     pub description: String,
     /// Names of the profiles folded in, nearest first.
     pub extends: Vec<String>,
+    /// How it is applied.
+    pub mode: Mode,
     /// What the node must be able to do.
     pub requires: Requires,
     /// Capabilities, `CAP_` names.
@@ -64,6 +73,10 @@ pub struct Profile {
     pub detect: Vec<detect::Rule>,
     /// What becomes of a container whose supervisor is gone.
     pub on_supervisor_loss: OnLoss,
+    /// What its author expects of it; not its parents' expectations of themselves.
+    pub tests: Vec<Expectation>,
+    /// Where everything above that is a plain value was written.
+    pub origins: Origins,
 }
 
 /// System calls with groups expanded. A later layer decides: a conditional denial, then allow
@@ -89,6 +102,8 @@ pub struct Rule {
     pub args: Vec<Condition>,
     /// What a refusal answers; EPERM where absent.
     pub errno: Option<i32>,
+    /// Where it is written, and why.
+    pub origin: Origin,
 }
 
 impl Profile {
@@ -208,7 +223,7 @@ fn merge(
         });
     }
     let mut parents = Vec::new();
-    for parent in &document.extends {
+    for parent in document.extends.iter().map(|parent| &parent.value) {
         if chain.contains(parent) {
             return Err(Error::Circle {
                 chain: format!("{} -> {parent}", chain.join(" -> ")),
@@ -219,14 +234,19 @@ fn merge(
         parents.push(merge(found, load, chain, whom)?);
         chain.pop();
     }
-    let syscalls = merge_calls(&document, &parents)?;
-    let files = merge_files(&document.name, document.files, &parents)?;
-    let network = merge_network(document.network, &parents);
+    let mut origins = origins::own(&document);
+    let syscalls = calls::merge(&document, &parents)?;
+    let files = files::merge(&document.name, document.files, &parents)?;
     let mut whole = |name: &str| fold(find(name, &document.name, load)?, load, name, For::Sessions);
     let exec = exec::merge(&document.name, document.exec, &parents, &mut whole)?;
-    let detect = detection::merge(&document.name, document.detect, &parents)?;
+    let mut detect = Vec::new();
+    for entry in detection::merge(&document.name, document.detect, &parents)? {
+        origins.add(Part::Detection(entry.rule.name.clone()), entry.origin);
+        detect.push(entry.rule);
+    }
     let losses = parents.iter().map(|p| p.on_supervisor_loss);
-    let on_supervisor_loss = losses.chain(document.on_supervisor_loss).max();
+    let own_loss = document.on_supervisor_loss.map(|own| own.value);
+    let on_supervisor_loss = losses.chain(own_loss).max();
     let common = |get: fn(&Profile) -> BTreeSet<Scope>| {
         parents
             .iter()
@@ -234,42 +254,56 @@ fn merge(
             .reduce(|a, b| &a & &b)
             .unwrap_or_default()
     };
+    let scope = document.scope.map(values);
+    let needs = document.requires.as_ref();
+    let own_landlock = needs.and_then(|needs| Some(needs.landlock.as_ref()?.value));
+    let path = |path: PlainPath| path.path;
     let mut profile = Profile {
-        scope: document
-            .scope
-            .unwrap_or_else(|| common(|p| p.scope.clone())),
+        scope: scope.unwrap_or_else(|| common(|p| p.scope.clone())),
         requires: merge_requires(document.requires, &parents),
         name: document.name,
         description: document.description,
         extends: Vec::new(),
-        capabilities: document.capabilities.iter().map(|c| c.0).collect(),
+        mode: document.mode.map_or(Mode::Enforce, |mode| mode.value),
+        capabilities: document.capabilities.iter().map(|c| c.name).collect(),
         syscalls,
         files,
-        network,
-        masked_paths: document.masked_paths.into_iter().map(|p| p.0).collect(),
-        readonly_paths: document.readonly_paths.into_iter().map(|p| p.0).collect(),
-        refuse: document
-            .process
-            .refuse
+        network: merge_network(document.network, &parents),
+        masked_paths: document.masked_paths.into_iter().map(path).collect(),
+        readonly_paths: document.readonly_paths.into_iter().map(path).collect(),
+        refuse: values(
+            document
+                .process
+                .refuse
+                .into_iter()
+                .flat_map(|entry| entry.0),
+        ),
+        max_tasks: document.process.max.map(|max| max.value),
+        rlimits: document
+            .rlimits
             .into_iter()
-            .flat_map(|entry| entry.0)
+            .map(|(resource, bound)| (resource, bound.value))
             .collect(),
-        max_tasks: document.process.max,
-        rlimits: document.rlimits,
-        devices: document.devices,
+        devices: document.devices.map(values),
         exec,
         checkpoint: document
             .checkpoint
+            .map(|own| own.value)
             .or_else(|| parents.iter().map(|p| p.checkpoint).min())
             .unwrap_or(Checkpoint::Deny),
         restore: document
             .restore
+            .map(|own| own.value)
             .or_else(|| parents.iter().map(|p| p.restore).min())
             .unwrap_or(Restore::Deny),
         detect,
         on_supervisor_loss: on_supervisor_loss.unwrap_or_default(),
+        tests: document.tests,
+        origins,
     };
+    origins::outdone(&mut profile, own_landlock, own_loss);
     for parent in parents {
+        origins::inherit(&mut profile, &parent);
         profile.capabilities.extend(parent.capabilities);
         profile.masked_paths.extend(parent.masked_paths);
         profile.readonly_paths.extend(parent.readonly_paths);
@@ -295,7 +329,31 @@ fn merge(
     Ok(profile)
 }
 
-fn merge_requires(own: Option<Requires>, parents: &[Profile]) -> Requires {
+/// The values of a list, without their places.
+fn values<T, L: FromIterator<T>>(list: impl IntoIterator<Item = At<T>>) -> L {
+    list.into_iter().map(|entry| entry.value).collect()
+}
+
+fn merge_network(own: Option<Ports>, parents: &[Profile]) -> Option<Network> {
+    let union = |a: Option<BTreeSet<u16>>, b: Option<BTreeSet<u16>>| match (a, b) {
+        (Some(a), Some(b)) => Some(&a | &b),
+        (one, other) => one.or(other),
+    };
+    let plain = |list: At<Vec<Port>>| list.value.into_iter().map(|port| port.port).collect();
+    let own = own.map(|own| Network {
+        bind_tcp: own.bind_tcp.map(plain),
+        connect_tcp: own.connect_tcp.map(plain),
+    });
+    let all = own
+        .into_iter()
+        .chain(parents.iter().filter_map(|p| p.network.clone()));
+    all.reduce(|a, b| Network {
+        bind_tcp: union(a.bind_tcp, b.bind_tcp),
+        connect_tcp: union(a.connect_tcp, b.connect_tcp),
+    })
+}
+
+fn merge_requires(own: Option<Needs>, parents: &[Profile]) -> Requires {
     let least = parents
         .iter()
         .map(|p| p.requires.landlock)
@@ -308,236 +366,12 @@ fn merge_requires(own: Option<Requires>, parents: &[Profile]) -> Requires {
         .unwrap_or_else(BTreeSet::<Degrade>::new);
     match own {
         Some(own) => Requires {
-            landlock: own.landlock.max(least),
-            degrade: own.degrade,
+            landlock: own.landlock.map_or(1, |own| own.value).max(least),
+            degrade: values(own.degrade),
         },
         None => Requires {
             landlock: least,
             degrade: agreed,
         },
     }
-}
-
-fn merge_calls(document: &Document, parents: &[Profile]) -> Result<Syscalls, Error> {
-    let mut merged = match &document.syscalls {
-        Some(lists) => expand(&document.name, lists)?,
-        None => Syscalls {
-            groups: parents
-                .first()
-                .map_or(groups::CURRENT.into(), |p| p.syscalls.groups.clone()),
-            allow: Vec::new(),
-            tripwire: Vec::new(),
-            deny: Vec::new(),
-        },
-    };
-    for parent in parents {
-        if parent.syscalls.groups != merged.groups {
-            return Err(Error::MixedGroups {
-                profile: document.name.clone(),
-                own: merged.groups,
-                parent: parent.name.clone(),
-                theirs: parent.syscalls.groups.clone(),
-            });
-        }
-        append(&mut merged.allow, &parent.syscalls.allow);
-        append(&mut merged.tripwire, &parent.syscalls.tripwire);
-        append(&mut merged.deny, &parent.syscalls.deny);
-    }
-    // An allow entry takes back a denial of the very same calls.
-    let allowed: BTreeSet<(String, Vec<Condition>)> = merged
-        .allow
-        .iter()
-        .map(|rule| (rule.name.clone(), rule.args.clone()))
-        .collect();
-    let kept = |rule: &Rule| !allowed.contains(&(rule.name.clone(), rule.args.clone()));
-    merged.tripwire.retain(kept);
-    merged.deny.retain(kept);
-    Ok(merged)
-}
-
-/// Adds what is not there yet; the nearer profile's errno stays.
-fn append(list: &mut Vec<Rule>, more: &[Rule]) {
-    for rule in more {
-        if !list
-            .iter()
-            .any(|have| have.name == rule.name && have.args == rule.args)
-        {
-            list.push(rule.clone());
-        }
-    }
-}
-
-fn expand(profile: &str, lists: &CallLists) -> Result<Syscalls, Error> {
-    if !groups::VERSIONS.contains(&lists.groups.as_str()) {
-        return Err(Error::Groups {
-            profile: profile.into(),
-            found: lists.groups.clone(),
-            known: groups::VERSIONS.join(", "),
-        });
-    }
-    let expand =
-        |calls: &mut dyn Iterator<Item = &Call>| expand_calls(profile, &lists.groups, calls);
-    Ok(Syscalls {
-        groups: lists.groups.clone(),
-        allow: expand(&mut lists.allow.iter())?,
-        tripwire: expand(&mut lists.tripwire.iter().map(|d| &d.0))?,
-        deny: expand(&mut lists.deny.iter().map(|d| &d.0))?,
-    })
-}
-
-fn expand_calls(
-    profile: &str,
-    version: &str,
-    calls: &mut dyn Iterator<Item = &Call>,
-) -> Result<Vec<Rule>, Error> {
-    let mut rules = Vec::new();
-    let mut seen = BTreeSet::new();
-    let mut add = |rule: Rule| {
-        if seen.insert((rule.name.clone(), rule.args.clone())) {
-            rules.push(rule);
-        }
-    };
-    for call in calls {
-        let Some(group) = call.name.strip_prefix('@') else {
-            add(Rule {
-                name: call.name.clone(),
-                args: call.args.clone(),
-                errno: call.errno,
-            });
-            continue;
-        };
-        let members = groups::members(version, group).ok_or_else(|| Error::Group {
-            profile: profile.into(),
-            version: version.into(),
-            group: group.into(),
-            hint: closest(group, groups::names(version).into_iter()),
-        })?;
-        for name in members {
-            add(Rule {
-                name: name.into(),
-                args: Vec::new(),
-                errno: call.errno,
-            });
-        }
-    }
-    Ok(rules)
-}
-
-/// One part of a union of file lists, and what errors call it.
-struct Part {
-    of: String,
-    files: Files,
-}
-
-fn merge_files(
-    name: &str,
-    own: Option<Files>,
-    parents: &[Profile],
-) -> Result<Option<Files>, Error> {
-    let part = |of: &str, files: Files| Part {
-        of: of.to_owned(),
-        files,
-    };
-    let mut parts =
-        own.map(|files| part(name, files))
-            .into_iter()
-            .chain(parents.iter().filter_map(|parent| {
-                let files = parent.files.clone()?;
-                Some(part(&parent.name, files))
-            }));
-    let Some(mut all) = parts.next() else {
-        return Ok(None);
-    };
-    for more in parts {
-        all = unite(name, all, more)?;
-    }
-    Ok(Some(all.files))
-}
-
-/// The union of two parts. An exception narrows its own part's entries only; where the other part
-/// grants nothing near it, it narrows the union just as well. Elsewhere it would be lost, and the
-/// union would grant there what neither part does, such as one's execution of the other's reading.
-fn unite(name: &str, mut all: Part, more: Part) -> Result<Part, Error> {
-    for (one, other) in [(&all, &more), (&more, &all)] {
-        let lost = |path: &&PlainPath| {
-            !other.files.except.contains(path)
-                && entries(&other.files).any(|entry| touches(entry, &path.0))
-        };
-        if let Some(path) = one.files.except.iter().find(lost) {
-            return Err(Error::ExceptLost {
-                profile: name.to_owned(),
-                path: path.0.clone(),
-                by: one.of.clone(),
-                other: other.of.clone(),
-            });
-        }
-    }
-    let more_files = more.files;
-    let pairs = [
-        (&mut all.files.read, more_files.read),
-        (&mut all.files.read_execute, more_files.read_execute),
-        (&mut all.files.read_write, more_files.read_write),
-        (
-            &mut all.files.read_write_execute,
-            more_files.read_write_execute,
-        ),
-        (&mut all.files.execute, more_files.execute),
-        (&mut all.files.device_ioctl, more_files.device_ioctl),
-        (&mut all.files.make_device, more_files.make_device),
-    ];
-    for (list, more) in pairs {
-        for entry in more {
-            if !list.contains(&entry) {
-                list.push(entry);
-            }
-        }
-    }
-    for path in more_files.except {
-        if !all.files.except.contains(&path) {
-            all.files.except.push(path);
-        }
-    }
-    all.of = format!("{} and {}", all.of, more.of);
-    Ok(all)
-}
-
-fn entries(files: &Files) -> impl Iterator<Item = &FileEntry> {
-    [
-        &files.read,
-        &files.read_execute,
-        &files.read_write,
-        &files.read_write_execute,
-        &files.execute,
-        &files.device_ioctl,
-        &files.make_device,
-    ]
-    .into_iter()
-    .flatten()
-}
-
-/// Whether `entry` may grant something at, above or beneath `path`. A symbol stands for places that
-/// only a container tells, and a followed link leads anywhere.
-fn touches(entry: &FileEntry, path: &str) -> bool {
-    match &entry.place {
-        Place::Symbol(_) => true,
-        Place::Path(_) if entry.follow => true,
-        Place::Path(own) => {
-            let (own, path) = (Path::new(own), Path::new(path));
-            own.starts_with(path) || path.starts_with(own)
-        }
-    }
-}
-
-fn merge_network(own: Option<Network>, parents: &[Profile]) -> Option<Network> {
-    let union = |a: Option<BTreeSet<u16>>, b: Option<BTreeSet<u16>>| match (a, b) {
-        (Some(a), Some(b)) => Some(&a | &b),
-        (one, other) => one.or(other),
-    };
-    let all = own
-        .into_iter()
-        .chain(parents.iter().filter_map(|p| p.network.clone()));
-    all.reduce(|a, b| Network {
-        bind_tcp: union(a.bind_tcp, b.bind_tcp),
-        connect_tcp: union(a.connect_tcp, b.connect_tcp),
-    })
 }

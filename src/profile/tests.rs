@@ -1,6 +1,7 @@
 use super::*;
 
 mod detection;
+mod origins;
 
 fn error(text: &str) -> String {
     Profile::parse("web.yaml", text).unwrap_err().to_string()

@@ -89,9 +89,11 @@ pub struct Filter {
 /// Where init's program is mounted in a container that cannot be given it as a file in memory.
 pub const BOUND_INIT: &str = "/dev/.mantlet-init";
 
+mod aliases;
 mod codec;
 pub mod rights;
 
+pub use aliases::aliased;
 pub use codec::{DecodeError, Decoder, Encoder};
 
 /// First bytes of a sealed policy; the last one is the version of its form.

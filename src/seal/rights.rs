@@ -43,6 +43,29 @@ pub fn scopes(bits: u64) -> Vec<&'static str> {
     names(bits, &SCOPES)
 }
 
+/// The bit of `LANDLOCK_ACCESS_FS_*` with this name.
+#[must_use]
+pub fn file(name: &str) -> Option<u64> {
+    bit(name, &FILES)
+}
+
+/// The bit of `LANDLOCK_ACCESS_NET_*` with this name.
+#[must_use]
+pub fn port(name: &str) -> Option<u64> {
+    bit(name, &TCP)
+}
+
+/// Every right on files that has a name here, in the order of the bits.
+#[must_use]
+pub fn all_files() -> &'static [&'static str] {
+    &FILES
+}
+
+fn bit(name: &str, all: &[&str]) -> Option<u64> {
+    let at = all.iter().position(|other| *other == name)?;
+    Some(1 << at)
+}
+
 fn names(bits: u64, all: &[&'static str]) -> Vec<&'static str> {
     all.iter()
         .enumerate()
@@ -83,6 +106,8 @@ mod tests {
             ["execute", "refer", "resolve-unix"]
         );
         assert_eq!(tcp(2), ["connect"]);
+        assert_eq!((file("refer"), file("read")), (Some(1 << 13), None));
+        assert_eq!((port("connect"), port("listen")), (Some(2), None));
         assert_eq!(scopes(3), ["abstract-unix-socket", "signal"]);
     }
 }

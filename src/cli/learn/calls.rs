@@ -71,6 +71,22 @@ const ALWAYS: [&str; 3] = ["exit_group", "read", "write"];
 /// Bits of clone(2) that make namespaces: CLONE_NEWTIME is not among clone's.
 pub const NEW_NAMESPACES: u64 = 0x7e02_0000;
 
+/// clone(2) without any of them.
+const NO_NAMESPACES: Argument = Argument {
+    index: 0,
+    value: 0,
+    mask: Some(NEW_NAMESPACES),
+};
+
+/// What a C library does where clone3 answers ENOSYS.
+#[must_use]
+pub fn plain_clone() -> Access {
+    Access::Syscall {
+        name: "clone".into(),
+        args: vec![NO_NAMESPACES],
+    }
+}
+
 /// Groups that are not written for their members: each member is a decision of its own.
 const NOT_FOLDED: [&str; 15] = [
     "bpf",
@@ -132,7 +148,8 @@ pub fn lines(union: &Union, fold: bool) -> Calls {
 }
 
 /// Why no profile can allow a call.
-fn never(name: &str) -> Option<&'static str> {
+#[must_use]
+pub fn never(name: &str) -> Option<&'static str> {
     if crate::policy::MOUNTING.contains(&name) {
         return Some("every Landlock domain denies it; use a volume of the pod");
     }
@@ -194,11 +211,7 @@ fn clone3(calls: &mut Calls) {
         return;
     }
     let line = calls.allow.remove(at);
-    let plain = Argument {
-        index: 0,
-        value: 0,
-        mask: Some(NEW_NAMESPACES),
-    };
+    let plain = NO_NAMESPACES;
     match calls
         .allow
         .iter_mut()

@@ -244,6 +244,13 @@ impl Made {
     }
 }
 
+/// Whether it is a path at all. Pipes, sockets and memfds have none, and Landlock does not ask about
+/// them.
+#[must_use]
+pub fn is_path(path: &str) -> bool {
+    path.starts_with('/') && !path.starts_with("/memfd:")
+}
+
 fn child(folder: &str, name: &str) -> String {
     format!("{}/{name}", folder.trim_end_matches('/'))
 }
@@ -267,12 +274,11 @@ fn placed(access: &Access, coverage: &Coverage, made: &Made, options: &Options) 
     else {
         return None;
     };
-    // Pipes, sockets and memfds have no path, and Landlock does not ask about them.
-    let gone = path.strip_suffix(" (deleted)");
-    let path = gone.unwrap_or(path);
-    if !path.starts_with('/') || path.starts_with("/memfd:") {
+    if !is_path(path) {
         return None;
     }
+    let gone = path.strip_suffix(" (deleted)");
+    let path = gone.unwrap_or(path);
     let need = Need::of(right);
     let whole = match entry {
         Some(entry) => child(path, entry),

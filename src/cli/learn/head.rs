@@ -37,9 +37,12 @@ pub fn reason_to_audit(runs: &[Run], choice: &Choice) -> Option<String> {
     let lost: u64 = lost(runs).values().sum();
     (lost > 0 && !choice.accept_loss).then(|| {
         format!(
-            "{} of the recording lost, so something that the program needs may be missing: this profile \
+            "{} lost, so something that the program needs may be missing: this profile \
              only reports what it would deny. Record again, or write it with --accept-loss.",
-            if lost == 1 { "1 event is".to_owned() } else { format!("{lost} events are") }
+            match lost {
+                1 => "1 event of the recording is".to_owned(),
+                _ => format!("{lost} events of the recording are"),
+            }
         )
     })
 }

@@ -6,6 +6,7 @@
 
 mod build;
 mod calls;
+mod check;
 mod draft;
 mod expect;
 mod files;
@@ -25,12 +26,16 @@ mod write;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use self::build::Choice;
+use self::check::Proof;
+use self::draft::Draft;
 use self::files::{Level, Options};
 use self::recording::Recording;
 use self::run::Run;
@@ -153,6 +158,19 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The profile cannot be judged.
+    #[error(transparent)]
+    Check(#[from] check::Error),
+    /// It would deny what it was made from.
+    #[error(
+        "the profile made would deny what was recorded, which is a bug of mantlet's; please report it with the \
+         recording (--save):\n  {}",
+        denied.join("\n  ")
+    )]
+    Denies {
+        /// What.
+        denied: Vec<String>,
+    },
     /// `-- COMMAND` is not there yet.
     #[error(
         "running a command is not available yet; record a container through a handler of mode `learn`"
@@ -175,19 +193,27 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     let extends = base(&runs)?;
     // 2. The profile.
     let choice = choice(args, &runs)?;
-    let (draft, _) = build::draft(&runs, extends.as_deref(), &choice);
+    let (draft, union) = build::draft(&runs, extends.as_deref(), &choice);
     let text = write::profile(&draft, None);
-    // 3. What becomes of it.
+    // What was recorded is worth something even if the rest fails.
     if let Some(path) = &args.save {
         let recording = Recording {
             recording: recording::VERSION,
             mantlet: env!("CARGO_PKG_VERSION").into(),
             runs: runs.clone(),
         };
-        let mut text = serde_json::to_string_pretty(&recording).map_err(std::io::Error::from)?;
+        let mut text = serde_json::to_string_pretty(&recording).map_err(io::Error::from)?;
         text.push('\n');
         output::write(path, &text, args.force)?;
     }
+    // 3. The proof.
+    let mut load = |name: &str| parent(&config.profiles_dir, name);
+    let proof = check::prove(&draft, &union, &runs, &mut load).map_err(Error::from)?;
+    if !proof.denied.is_empty() {
+        let denied = proof.denied.iter().map(|text| escape(text)).collect();
+        Err(Error::Denies { denied })?;
+    }
+    // 4. What becomes of it.
     if let Some(path) = &args.output {
         output::write(path, &text, args.force)?;
     }
@@ -206,17 +232,54 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             "runs": told.collect::<Vec<_>>(),
             "events_lost": lost,
             "allowances": draft.allowances.len(),
+            "unproven": proof.unproven.iter().map(|number| unproven(&draft, *number)).collect::<Vec<_>>(),
             "output": args.output,
             "profile": text,
         }))?;
     } else if args.output.is_none() {
         output::print(&text)?;
     }
+    tell(&draft, &proof, args);
     if let Some(why) = &draft.audit {
         warn(why);
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The text of a site's own profile, as the front door reads it.
+fn parent(folder: &Path, name: &str) -> io::Result<Option<String>> {
+    match fs::read_to_string(folder.join(format!("{name}.yaml"))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// An allowance that the replay could do without, as people find it in the profile.
+fn unproven(draft: &Draft, number: usize) -> String {
+    let one = &draft.allowances[number];
+    format!("{}: {}", one.section.path(), one.item)
+}
+
+/// How tight the profile is, for a person; on stderr, since the profile may be on stdout.
+fn tell(draft: &Draft, proof: &Proof, args: &Args) {
+    if args.json {
+        return;
+    }
+    let all = draft.allowances.len();
+    let proven = all - proof.unproven.len();
+    let percent = if all == 0 { 100 } else { proven * 100 / all };
+    warn(&format!(
+        "replayed: nothing denied; {proven} of {all} allowances proven necessary ({percent} %)"
+    ));
+    for number in &proof.unproven {
+        let (text, note) = (unproven(draft, *number), &draft.allowances[*number].note);
+        warn(&format!(
+            "  not proven: {} ({})",
+            escape(&text),
+            escape(note)
+        ));
+    }
 }
 
 /// Runs that were looked at; those that were not are said, and it is an error where there is no other.

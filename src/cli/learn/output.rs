@@ -7,17 +7,26 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::CliError;
 
-/// Refuses files that exist before anything is done in vain.
+/// Refuses files that exist before anything is done in vain, and whatever is no plain file: to replace
+/// a device would be to remove it.
 ///
 /// # Errors
 ///
-/// [`CliError::OutputExists`].
+/// [`CliError::OutputExists`], [`CliError::Written`].
 pub fn free(files: &[&Option<PathBuf>], force: bool) -> Result<(), CliError> {
-    let mut named = files.iter().filter_map(|file| file.as_ref());
-    match named.find(|path| !force && fs::symlink_metadata(path).is_ok()) {
-        Some(path) => Err(CliError::OutputExists { path: path.clone() }),
-        None => Ok(()),
+    for path in files.iter().filter_map(|file| file.as_ref()) {
+        match fs::symlink_metadata(path) {
+            Ok(_) if !force => return Err(CliError::OutputExists { path: path.clone() }),
+            Ok(meta) if !meta.is_file() => {
+                return Err(CliError::Written {
+                    path: path.clone(),
+                    source: io::Error::other("it is no plain file"),
+                });
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Writes a file through a temporary name beside it.

@@ -21,6 +21,12 @@ pub fn read(source: &str, log_dir: &Path) -> Result<Vec<Run>, CliError> {
     if source.contains('/') || path.is_file() {
         return file(path);
     }
+    if source.is_empty() {
+        return Err(CliError::NoEvents {
+            id: String::new(),
+            folder: log_dir.to_owned(),
+        });
+    }
     let mut found: Vec<(String, PathBuf, Vec<Run>)> = Vec::new();
     for path in journals_in(log_dir)? {
         let runs = journal(&path)?;
@@ -36,7 +42,7 @@ pub fn read(source: &str, log_dir: &Path) -> Result<Vec<Run>, CliError> {
     let candidates = found.iter().map(|(_, path, _)| path.display().to_string());
     let candidates: Vec<String> = candidates.collect();
     match found.pop() {
-        Some((_, _, runs)) if found.is_empty() && !source.is_empty() => Ok(runs),
+        Some((_, _, runs)) if found.is_empty() => Ok(runs),
         Some(_) => Err(Error::Several {
             id: source.into(),
             candidates,

@@ -283,7 +283,8 @@ fn listed<'a>(map: &'a ByName<'_>, name: &str) -> &'a [&'a Rule] {
     map.get(name).map_or(&[], Vec::as_slice)
 }
 
-fn conditions(rule: &Rule) -> Vec<Condition> {
+/// What a rule asks of the registers.
+pub(crate) fn conditions(rule: &Rule) -> Vec<Condition> {
     rule.args
         .iter()
         .map(|written| condition(&rule.name, written))

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use super::super::diagnose::{Error, closest};
 use super::super::entry::{Condition, Op};
+use super::super::origin::{Origin, Part};
 use super::super::resolve::{self, Profile};
 use super::super::{groups, programs};
 use super::Entry;
@@ -20,10 +21,10 @@ pub(in crate::profile) fn merge(
     profile: &str,
     own: Vec<Entry>,
     parents: &[Profile],
-) -> Result<Vec<Rule>, Error> {
+) -> Result<Vec<Entry>, Error> {
     // 1. Names that the file itself gives.
     let mut taken = BTreeSet::new();
-    for Entry(rule) in own.iter().filter(|entry| !entry.0.name.is_empty()) {
+    for Entry { rule, .. } in own.iter().filter(|entry| !entry.rule.name.is_empty()) {
         if !taken.insert(rule.name.clone()) {
             return Err(Error::SameRule {
                 profile: profile.into(),
@@ -33,27 +34,36 @@ pub(in crate::profile) fn merge(
     }
     // 2. The parents', but those that the file replaces and those that come by two ways.
     let replaced = taken.clone();
-    let mut inherited: Vec<&Rule> = Vec::new();
-    for rule in parents.iter().flat_map(|parent| &parent.detect) {
-        if !replaced.contains(&rule.name) && !inherited.contains(&rule) {
-            inherited.push(rule);
+    let mut inherited: Vec<Entry> = Vec::new();
+    for parent in parents {
+        for rule in &parent.detect {
+            let entry = Entry {
+                rule: rule.clone(),
+                origin: origin(parent, rule),
+            };
+            if !replaced.contains(&rule.name) && !inherited.contains(&entry) {
+                inherited.push(entry);
+            }
         }
     }
-    let mut all = Vec::new();
-    for rule in inherited {
-        let name = free(&rule.name, &mut taken);
-        let rule = rule.clone();
-        all.push(Rule { name, ..rule });
+    let mut all = inherited;
+    for Entry { rule, .. } in &mut all {
+        rule.name = free(&rule.name, &mut taken);
     }
     // 3. Its own.
-    for Entry(rule) in own {
-        let name = match rule.name.is_empty() {
-            true => free(rule.on.word(), &mut taken),
-            false => rule.name,
-        };
-        all.push(Rule { name, ..rule });
+    for mut entry in own {
+        if entry.rule.name.is_empty() {
+            entry.rule.name = free(entry.rule.on.word(), &mut taken);
+        }
+        all.push(entry);
     }
     Ok(all)
+}
+
+/// Where a rule of a profile was written.
+fn origin(profile: &Profile, rule: &Rule) -> Origin {
+    let part = Part::Detection(rule.name.clone());
+    profile.origins.of(&part).cloned().unwrap_or_default()
 }
 
 /// `name`, or the first of `name-2`, `name-3`, … that nobody has, which is taken thereby.
@@ -105,22 +115,24 @@ pub fn implied() -> Condition {
 /// in silence it stays so.
 fn imply(profile: &mut Profile) {
     const CALL: &str = "memfd_create";
-    let asks = profile
-        .detect
-        .iter()
-        .any(|rule| rule.on == Sensor::FilelessExec);
+    let mut rules = profile.detect.iter();
+    let Some(asks) = rules.find(|rule| rule.on == Sensor::FilelessExec) else {
+        return;
+    };
+    let origin = origin(profile, asks);
     let calls = &mut profile.syscalls;
     let named = |list: &[resolve::Rule]| list.iter().any(|rule| rule.name == CALL);
     let rule = resolve::Rule {
         name: CALL.into(),
         args: vec![implied()],
         errno: None,
+        origin,
     };
     let there = calls
         .tripwire
         .iter()
         .any(|have| have.name == rule.name && have.args == rule.args);
-    if asks && !there && (named(&calls.allow) || named(&calls.tripwire)) {
+    if !there && (named(&calls.allow) || named(&calls.tripwire)) {
         calls.tripwire.push(rule);
     }
 }

@@ -1,0 +1,67 @@
+//! What the paths of a profile lead to in a container's root file system that lies in a folder.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+use crate::policy::decide::{AsWritten, Places};
+use crate::policy::mounts::beneath;
+use crate::seal::aliased;
+
+/// A root file system, not entered.
+#[derive(Debug)]
+pub struct Rootfs {
+    root: File,
+    path: PathBuf,
+    /// Where something will be mounted over it: what lies there is not what the folder holds.
+    mounts: Vec<String>,
+}
+
+impl Rootfs {
+    /// Opens the folder; `mounts` are the destinations of config.json.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(path: &Path, mounts: Vec<String>) -> io::Result<Rootfs> {
+        let path = path.canonicalize()?;
+        let root = File::open(&path)?;
+        Ok(Rootfs { root, path, mounts })
+    }
+
+    /// The real name of `path` in it; none where it is not there. Nothing leads out of the folder.
+    #[must_use]
+    pub fn name(&self, path: &str, links: bool) -> Option<String> {
+        let mut resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        if !links {
+            resolve |= ResolveFlag::RESOLVE_NO_SYMLINKS;
+        }
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(resolve);
+        let found: OwnedFd = openat2(&self.root, path, how).ok()?;
+        let real = std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?;
+        let inside = real.strip_prefix(&self.path).ok()?;
+        Some(format!("/{}", inside.to_str()?))
+    }
+}
+
+impl Places for Rootfs {
+    fn real(&self, path: &str, follow: bool) -> Vec<String> {
+        if let Some(name) = self.name(path, follow) {
+            return vec![name];
+        }
+        let other = aliased(Path::new(path)).filter(|_| !follow);
+        let other = other.and_then(|other| self.name(other.to_str()?, false));
+        if let Some(name) = other {
+            return vec![name];
+        }
+        let mounted = |mount: &String| beneath(path, mount);
+        match self.mounts.iter().any(mounted) {
+            true => AsWritten.real(path, follow),
+            false => Vec::new(),
+        }
+    }
+}
