@@ -367,3 +367,43 @@ fn levels_and_choices_change_what_is_taken_together() {
         "{folded}"
     );
 }
+
+/// The commands of the walk-through, in their order, as a person would who stops at the first error.
+#[test]
+fn the_walk_through_can_be_walked() {
+    let node = Node::new();
+    node.journal("a1", &nginx("a1", false).end());
+    node.journal("b2", &nginx("b2", true).end());
+    let mut audited = Recorded::new("c3", "/usr/sbin/nginx");
+    audited.audited("web").calls("fsync");
+    node.journal("c3", &audited.end());
+    node.configure(&format!("profiles_dir: {}\n", node.path.display()));
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/LEARNING.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = page.split("\n```sh learn\n").skip(1).collect();
+    assert_eq!(blocks.len(), 3);
+    let mantlet = Path::new(env!("CARGO_BIN_EXE_mantlet")).parent().unwrap();
+    for block in blocks {
+        let (block, _) = block.split_once("```").unwrap();
+        let walked = std::process::Command::new("sh")
+            .args(["-euc", block])
+            .current_dir(&node.path)
+            .env("PATH", format!("{}:/usr/bin:/bin", mantlet.display()))
+            .env("MANTLET_CONFIG", node.path.join("config.yaml"))
+            .output()
+            .unwrap();
+        code(&walked, 0);
+    }
+    let text = fs::read_to_string(node.path.join("web.yaml")).unwrap();
+    // What the page shows is what comes out.
+    let (_, shown) = page.split_once("```yaml\n").unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    for line in shown.lines().filter(|line| !line.contains("socket")) {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let more = fs::read_to_string(node.path.join("more.yaml")).unwrap();
+    assert!(
+        more.contains("extends: [web]") && more.contains("- fsync"),
+        "{more}"
+    );
+}
