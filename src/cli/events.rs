@@ -20,7 +20,7 @@ use crate::detect::Severity;
 use crate::event::What;
 
 mod filter;
-mod human;
+pub(super) mod human;
 
 use filter::{Filter, Kind, severities};
 use human::human;

@@ -27,6 +27,7 @@ mod inspect;
 mod journal;
 mod kill;
 mod learn;
+mod local;
 mod ps;
 #[cfg(test)]
 mod rootfs;
@@ -35,6 +36,7 @@ mod select;
 mod text;
 mod thaw;
 mod tree;
+mod trial;
 mod version;
 
 /// Sandboxed containers: what runs, what was refused, what this node can enforce.
@@ -56,6 +58,8 @@ struct Cli {
 /// What to do; each has its own file.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run a program under a profile on this machine, and tell what is denied
+    Try(Box<trial::Args>),
     /// List containers and what is enforced on each
     Ps(ps::Args),
     /// Draw the processes of containers, with what they executed
@@ -140,9 +144,20 @@ pub enum CliError {
         /// The cause.
         source: io::Error,
     },
+    /// The file for events.
+    #[error("cannot write events to {}: {source}; name another file", text::escape(&path.display().to_string()))]
+    EventFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// Nothing was learned.
     #[error(transparent)]
     Learn(#[from] learn::Error),
+    /// A program was not run.
+    #[error(transparent)]
+    Local(#[from] local::LocalError),
     /// No container has that id or prefix.
     #[error(
         "no container {:?}; `mantlet ps` lists those that mantlet knows",
@@ -210,6 +225,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         // The only verb that has something to say about a broken configuration.
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Schema(args)) => schema::schema(&args),
+        Some(Verb::Try(args)) => trial::trial(&args, &Config::load()?),
         Some(Verb::Ps(args)) => ps::ps(&args, &Config::load()?),
         Some(Verb::Tree(args)) => tree::tree(&args, &Config::load()?),
         Some(Verb::Events(args)) => events::events(&args, &Config::load()?),

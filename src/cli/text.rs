@@ -113,8 +113,17 @@ pub enum Ink {
 
 /// Colours the text where standard output is a terminal and NO_COLOR is unset (no-color.org).
 pub fn ink(text: &str, ink: Ink) -> String {
+    coloured(text, ink, on_terminal())
+}
+
+/// The same for what goes to standard error.
+pub fn ink_on_stderr(text: &str, ink: Ink) -> String {
+    coloured(text, ink, io::stderr().is_terminal())
+}
+
+fn coloured(text: &str, ink: Ink, on_terminal: bool) -> String {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if unwanted || !on_terminal() {
+    if unwanted || !on_terminal {
         return text.to_owned();
     }
     let code = match ink {

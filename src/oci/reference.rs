@@ -84,8 +84,8 @@ pub fn config() -> Value {
 /// bounding, effective and permitted sets, and the default filter lets their calls through.
 pub fn add_capabilities(config: &mut Value, names: &[&str]) {
     for set in ["bounding", "effective", "permitted"] {
-        let held = &mut config["process"]["capabilities"][set];
-        let Some(held) = held.as_array_mut() else {
+        let held = config.pointer_mut(&format!("/process/capabilities/{set}"));
+        let Some(held) = held.and_then(Value::as_array_mut) else {
             continue;
         };
         for name in names {
@@ -96,8 +96,9 @@ pub fn add_capabilities(config: &mut Value, names: &[&str]) {
     }
     let calls = CALLS.iter().filter(|(name, _)| names.contains(name));
     let calls: Vec<&str> = calls.flat_map(|(_, calls)| calls.iter().copied()).collect();
-    let rules = &mut config["linux"]["seccomp"]["syscalls"];
-    let Some(rules) = rules.as_array_mut().filter(|_| !calls.is_empty()) else {
+    let rules = config.pointer_mut("/linux/seccomp/syscalls");
+    let rules = rules.and_then(Value::as_array_mut);
+    let Some(rules) = rules.filter(|_| !calls.is_empty()) else {
         return;
     };
     // Engines write one rule a call; a conditional or refusing one would stand beside it otherwise.

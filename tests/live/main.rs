@@ -56,5 +56,8 @@ mod sessions;
 mod special;
 mod table;
 mod trace;
+mod try_life;
+mod try_programs;
+mod try_trees;
 mod upgrade;
 mod workloads;

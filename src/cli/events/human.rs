@@ -23,6 +23,13 @@ pub fn human(event: &Event) -> String {
     text
 }
 
+/// The same where time and container are plain.
+pub fn brief(event: &Event) -> String {
+    let (what, beneath) = told(event);
+    let beneath = beneath.iter().map(|line| format!("    {line}\n"));
+    format!("{what}\n{}", beneath.collect::<String>())
+}
+
 fn told(event: &Event) -> (String, Vec<String>) {
     let plain = |what: String| (what, Vec::new());
     match &event.what {
@@ -140,7 +147,7 @@ fn observed(event: &Event) -> (String, Vec<String>) {
 }
 
 /// An access in a few words.
-fn done(access: &Access) -> String {
+pub fn done(access: &Access) -> String {
     match access {
         Access::Syscall { name, args } => {
             let args = args.iter().map(|a| format!("{}: {:#x}", a.index, a.value));

@@ -33,7 +33,7 @@ pub struct Options {
     /// How far.
     pub level: Level,
     /// Paths that stay as they were seen, with all beneath.
-    pub keep: Vec<String>,
+    pub exact: Vec<String>,
     /// Patterns, each with the directory that stands for what it covers.
     pub into: Vec<(String, String)>,
 }
@@ -331,7 +331,7 @@ fn place(
     if let Some(at) = path.find('*') {
         return (parent(&path[..at]).into(), Some(Why::Unwritable));
     }
-    if is_kept(path, options) {
+    if is_exact(path, options) {
         return (path.into(), None);
     }
     if options.level > Level::None && need.has(Need::WRITE) && names::is_passing(path) {
@@ -364,8 +364,8 @@ fn place(
     (path.into(), None)
 }
 
-fn is_kept(path: &str, options: &Options) -> bool {
-    options.keep.iter().any(|top| beneath(path, top))
+fn is_exact(path: &str, options: &Options) -> bool {
+    options.exact.iter().any(|top| beneath(path, top))
 }
 
 /// One grant for each place.
@@ -438,7 +438,7 @@ fn is_of_volume(grant: &Grant, options: &Options) -> bool {
         && (shared || !engine)
         && !ENGINE_FILES.contains(&mount)
         && beneath(&grant.place, mount)
-        && !is_kept(&grant.place, options)
+        && !is_exact(&grant.place, options)
 }
 
 /// Takes `least` places of one directory together, from the deepest directory up, where they are on
@@ -452,7 +452,7 @@ fn crowded(mut grants: Vec<Grant>, need: Need, least: usize, options: &Options) 
         alike
             && grant.mount == "/"
             && grant.place.starts_with('/')
-            && !is_kept(&grant.place, options)
+            && !is_exact(&grant.place, options)
     };
     loop {
         let mut by_folder: BTreeMap<&str, usize> = BTreeMap::new();

@@ -25,7 +25,6 @@ mod union;
 mod write;
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +38,7 @@ use self::draft::Draft;
 use self::files::{Level, Options};
 use self::recording::Recording;
 use self::run::Run;
+use super::local::How;
 use super::text::escape;
 use super::{CliError, print_json, warn};
 use crate::config::Config;
@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(
         long = "from",
         value_name = "SOURCE",
-        required_unless_present = "command"
+        required_unless_present_any = ["command", "bundle"]
     )]
     from: Vec<String>,
     /// Write the profile to this file, which names it, and not to standard output
@@ -74,7 +74,7 @@ pub struct Args {
     level: Level,
     /// Leave files at or below this path as they were seen
     #[arg(long, value_name = "PATH", value_parser = normal_path)]
-    keep: Vec<String>,
+    exact: Vec<String>,
     /// Let DIR stand for every file that GLOB covers
     #[arg(long = "generalise", value_name = "GLOB=DIR", value_parser = into)]
     into: Vec<(String, String)>,
@@ -87,9 +87,8 @@ pub struct Args {
     /// Print what was learned as JSON, the profile in it
     #[arg(long)]
     json: bool,
-    /// Run and record this command, in a container of its own
-    #[arg(last = true, value_name = "COMMAND", conflicts_with = "from")]
-    command: Vec<OsString>,
+    #[command(flatten)]
+    how: How,
 }
 
 fn into(written: &str) -> Result<(String, String), String> {
@@ -171,23 +170,18 @@ pub enum Error {
         /// What.
         denied: Vec<String>,
     },
-    /// `-- COMMAND` is not there yet.
-    #[error(
-        "running a command is not available yet; record a container through a handler of mode `learn`"
-    )]
-    NoRunner,
 }
 
 /// Learns.
 pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     // 1. The runs.
-    if !args.command.is_empty() {
-        Err(Error::NoRunner)?;
-    }
     output::free(&[&args.output, &args.save], args.force)?;
     let mut runs = Vec::new();
     for source in &args.from {
         runs.extend(sources::read(source, &config.log_dir)?);
+    }
+    if args.how.runs() {
+        runs.extend(sources::run(&args.how, config)?);
     }
     let runs = usable(runs)?;
     let extends = base(&runs)?;
@@ -343,7 +337,7 @@ fn choice(args: &Args, runs: &[Run]) -> Result<Choice, Error> {
         name,
         files: Options {
             level: args.level,
-            keep: args.keep.clone(),
+            exact: args.exact.clone(),
             into: args.into.clone(),
         },
         exec_sessions: args.exec_sessions,

@@ -1,4 +1,5 @@
-//! Where runs come from: journals of the node by their container's id, journal files, recordings.
+//! Where runs come from: journals of the node by their container's id, journal files, recordings, and
+//! programs that are run for it.
 
 use std::fs;
 use std::io;
@@ -7,9 +8,11 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::recording::{Read, Recording};
 use super::run::{Line, Run, runs};
-use crate::cli::CliError;
 use crate::cli::events::journals_in;
 use crate::cli::journal::Journal;
+use crate::cli::local::{self, How, Layer};
+use crate::cli::{CliError, warn};
+use crate::config::Config;
 
 /// The runs that `source` names: a file where it is one, else a container's id or the beginning of one.
 ///
@@ -80,6 +83,24 @@ fn file(path: &Path) -> Result<Vec<Run>, CliError> {
         })?,
         false => Ok(runs),
     }
+}
+
+/// Runs a program here under the built-in profile that records, to its end.
+///
+/// # Errors
+///
+/// [`CliError::Local`]: it did not run.
+pub fn run(how: &How, config: &Config) -> Result<Vec<Run>, CliError> {
+    let job = how.job(vec![Layer::Named("learn".into())])?;
+    let outcome = local::run(&job, config, &mut |_| None)?;
+    let code = outcome.ending.code();
+    if code != 0 {
+        warn(&format!(
+            "the program ended with code {code}; what it did until then is learned"
+        ));
+    }
+    // Before its place goes.
+    journal(&outcome.journal)
 }
 
 /// A journal with what was put aside of it.

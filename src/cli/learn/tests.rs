@@ -11,7 +11,7 @@ use crate::access::{Access, Argument};
 fn options(level: Level) -> Options {
     Options {
         level,
-        keep: Vec::new(),
+        exact: Vec::new(),
         into: Vec::new(),
     }
 }
@@ -236,7 +236,7 @@ fn a_person_may_keep_paths_and_choose_places() {
     ];
     let chosen = Options {
         level: Level::Careful,
-        keep: vec!["/data/base".into()],
+        exact: vec!["/data/base".into()],
         into: vec![("/opt/app/**".into(), "/opt/app".into())],
     };
     let grants = places(&union(seen), &[], &chosen);

@@ -287,10 +287,9 @@ fn wrong_words_are_said_before_anything_is_read() {
         &["learn"][..],
         &["learn", "--from"],
         &["learn", "--from", "c1", "--level", "most"],
-        &["learn", "--from", "c1", "--keep", "relative"],
+        &["learn", "--from", "c1", "--exact", "relative"],
         &["learn", "--from", "c1", "--generalise", "/a/**"],
         &["learn", "--from", "c1", "--generalise", "/a/x**=/a"],
-        &["learn", "--from", "c1", "--", "true"],
     ] {
         code(&node.run(args), 2);
     }
@@ -353,7 +352,12 @@ fn levels_and_choices_change_what_is_taken_together() {
         "{none}"
     );
     assert!(none.contains("- {path: /srv/nginx.conf, optional: true}"));
-    let kept = learn(&["--keep", "/srv", "--generalise", "/etc/nginx/**=/etc/nginx"]);
+    let kept = learn(&[
+        "--exact",
+        "/srv",
+        "--generalise",
+        "/etc/nginx/**=/etc/nginx",
+    ]);
     assert!(
         kept.contains("- {path: /srv/index.html, optional: true}"),
         "{kept}"

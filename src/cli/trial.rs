@@ -1,0 +1,169 @@
+//! `mantlet try`: a program under a profile here and now, with what is denied told as it happens and summed
+//! up at the end.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::events::human;
+use super::journal::Line;
+use super::local::{self, How, Job, Layer, LocalError, Mode};
+use super::text::{Ink, escape, ink_on_stderr as ink};
+use super::{CliError, warn};
+use crate::config::Config;
+use crate::event::What;
+
+mod tally;
+
+use tally::Tally;
+
+/// What mantlet itself could not do, as env(1) and docker(1) say it.
+const FAILED: u8 = 125;
+
+/// Arguments of `try`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// A profile's name, or the path of its file; `A+B` for several as layers
+    #[arg(value_name = "PROFILE")]
+    profile: String,
+    /// One more profile as a layer
+    #[arg(long, value_name = "PROFILE")]
+    layer: Vec<String>,
+    /// Perform what would be denied, and report it
+    #[arg(long)]
+    audit: bool,
+    /// Write the events as JSON lines into this file, and no text about them (`-`: standard error)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Tell only what was denied, and no summary
+    #[arg(short, long)]
+    quiet: bool,
+    /// Leave journal, bundle and profiles, and tell where
+    #[arg(long)]
+    keep: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+const HELP: &str = "\
+Runs CMD as a container on this machine: through the real runtime, supervisor and init, without an engine.
+It sees this machine's files through a layer in memory: what it writes is gone when it ends, but in
+--volume and --rw. /tmp, /run, /dev and the network are its own.
+
+Examples:
+  mantlet try restricted -- id
+  mantlet try ./web.yaml --user www-data --rw /var/log/web -- web --serve
+  mantlet try baseline+./web.yaml --audit --rootfs ./image -- /bin/web
+  mantlet try web --bundle ./bundle
+
+Exit codes: CMD's own; 128 + N where signal N ended it; 124 out of time; 127 no such command, 126 it
+cannot be executed; 125 mantlet could not run it, as where a profile is wrong or refuses it; 2 wrong usage.";
+
+/// Runs it.
+pub fn trial(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
+    let job = match job(args) {
+        Ok(job) => job,
+        Err(error) => return Ok(failed(&error)),
+    };
+    let mut told = Told::new(args)?;
+    let run = local::run(&job, config, &mut |line| told.line(line));
+    let outcome = match run {
+        Ok(outcome) => outcome,
+        Err(error) => return Ok(failed(&error)),
+    };
+    if !outcome.journal_is_whole {
+        warn("the journal has no end; there may have been more than was told");
+    }
+    if args.json.is_none() && !args.quiet {
+        let _ = io::stderr().write_all(told.tally.summary(args.audit).as_bytes());
+    }
+    if let Some(path) = outcome.kept() {
+        warn(&format!(
+            "kept: {} (journal {}); remove it when you have seen it",
+            path.display(),
+            outcome.journal.display()
+        ));
+    }
+    match told.fault {
+        Some(error) => Err(CliError::Output(error)),
+        None => Ok(ExitCode::from(outcome.ending.code())),
+    }
+}
+
+fn failed(error: &LocalError) -> ExitCode {
+    warn(&error.to_string());
+    ExitCode::from(FAILED)
+}
+
+fn job(args: &Args) -> Result<Job, LocalError> {
+    let mut layers = Layer::parse_all(&args.profile);
+    for more in &args.layer {
+        layers.extend(Layer::parse_all(more));
+    }
+    Ok(Job {
+        mode: args.audit.then_some(Mode::Audit),
+        keep: args.keep,
+        ..args.how.job(layers)?
+    })
+}
+
+/// What is told while it runs.
+struct Told {
+    json: Option<Box<dyn Write>>,
+    tally: Tally,
+    /// The file of events could not be written.
+    fault: Option<io::Error>,
+}
+
+impl Told {
+    fn new(args: &Args) -> Result<Told, CliError> {
+        let open = |path: &Path| -> io::Result<Box<dyn Write>> {
+            Ok(match path.to_str() {
+                Some("-") => Box::new(io::stderr()),
+                _ => Box::new(File::create(path)?),
+            })
+        };
+        let json = args.json.as_deref().map(open).transpose();
+        Ok(Told {
+            json: json.map_err(|source| CliError::EventFile {
+                path: args.json.clone().unwrap_or_default(),
+                source,
+            })?,
+            tally: Tally::default(),
+            fault: None,
+        })
+    }
+
+    fn line(&mut self, line: &Line) -> Option<String> {
+        if let Ok(event) = &line.event {
+            self.tally.count(event);
+        }
+        if let Some(out) = &mut self.json {
+            let written = out.write_all(&line.raw).and_then(|()| out.write_all(b"\n"));
+            if let Err(error) = written {
+                self.fault.get_or_insert(error);
+            }
+            return None;
+        }
+        let event = match &line.event {
+            Ok(event) => event,
+            Err(problem) => {
+                return Some(format!(
+                    "mantlet: a line of the journal is no event: {}\n",
+                    escape(problem)
+                ));
+            }
+        };
+        match &event.what {
+            // The person sees those without being told.
+            What::Start { .. } | What::Exit { .. } | What::End { .. } | What::Failed { .. } => None,
+            _ => Some(format!(
+                "{} {}",
+                ink("mantlet:", Ink::Good),
+                human::brief(event)
+            )),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What was denied, how often, and what one would add to a profile to allow all of it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::cli::events::human;
+use crate::cli::text::escape;
+use crate::event::{Event, What};
+
+/// Counts denials, and what would have been one.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// (profile, what, fix) → how often.
+    seen: BTreeMap<(String, String, String), u64>,
+    /// Told by the supervisor as left out.
+    suppressed: u64,
+    /// Lines that could not be written.
+    lost: u64,
+}
+
+impl Tally {
+    /// Counts an event, where it is one of those.
+    pub fn count(&mut self, event: &Event) {
+        let outermost = || event.profiles.first().cloned().unwrap_or_default();
+        let (profile, what, fix) = match &event.what {
+            What::Tripwire {
+                syscall,
+                profile,
+                fix,
+                ..
+            } => (profile, syscall.clone(), fix),
+            What::Observed {
+                access,
+                profile,
+                fix,
+                ..
+            } if !profile.is_empty() => (profile, human::done(access), fix),
+            What::Suppressed { count, .. } => {
+                self.suppressed += count;
+                return;
+            }
+            What::Lost { count, .. } => {
+                self.lost += count;
+                return;
+            }
+            _ => return,
+        };
+        let profile = match profile.is_empty() {
+            true => outermost(),
+            false => profile.clone(),
+        };
+        *self.seen.entry((profile, what, fix.clone())).or_default() += 1;
+    }
+
+    /// For people; each line ends. Empty where nothing is to be said.
+    pub fn summary(&self, audit: bool) -> String {
+        let mut text = String::new();
+        let all: u64 = self.seen.values().sum();
+        if all > 0 {
+            let (were, times) = match (audit, all) {
+                (true, 1) => ("would be denied", "once".to_owned()),
+                (true, n) => ("would be denied", format!("{n} times in all")),
+                (false, 1) => ("was denied", "once".to_owned()),
+                (false, n) => ("was denied", format!("{n} times in all")),
+            };
+            text += &format!("mantlet: what {were}, {times}:\n");
+            for ((_, what, _), count) in &self.seen {
+                text += &format!("  {count:>5} ×  {}\n", escape(what));
+            }
+            text += &self.snippets();
+        }
+        if self.suppressed > 0 {
+            text += &format!(
+                "mantlet: {} more came too fast to be told\n",
+                self.suppressed
+            );
+        }
+        if self.lost > 0 {
+            text += &format!(
+                "mantlet: {} events are LOST, they could not be written\n",
+                self.lost
+            );
+        }
+        text
+    }
+
+    /// For each profile, all its fixes as one piece of YAML.
+    fn snippets(&self) -> String {
+        let mut profiles: BTreeMap<&str, (Value, Vec<&str>)> = BTreeMap::new();
+        for (profile, _, fix) in self.seen.keys() {
+            let (merged, other) = profiles.entry(profile).or_default();
+            match serde_saphyr::from_str::<Value>(fix) {
+                Ok(Value::Object(map)) => merge(merged, Value::Object(map)),
+                // `none: …` is a mapping too, with a sentence for a value.
+                _ => other.push(fix),
+            }
+        }
+        let mut text = String::new();
+        for (profile, (mut merged, mut other)) in profiles {
+            let mut none = Vec::new();
+            if let Some(map) = merged.as_object_mut() {
+                map.retain(|key, value| {
+                    let sentence = key.starts_with("none");
+                    if sentence {
+                        none.push(format!("{key}: {}", value.as_str().unwrap_or_default()));
+                    }
+                    !sentence
+                });
+                if !map.is_empty() {
+                    text += &format!(
+                        "mantlet: to allow that, add to profile {}, or to one that extends it:\n",
+                        escape(profile)
+                    );
+                    text += &yaml(&merged, 2);
+                }
+            }
+            other.extend(none.iter().map(String::as_str));
+            other.sort_unstable();
+            other.dedup();
+            for line in other.iter().filter(|line| !line.is_empty()) {
+                text += &format!("mantlet: {}: {}\n", escape(profile), escape(line));
+            }
+        }
+        text
+    }
+}
+
+/// Maps are united, lists joined with each entry once; of two other values the first stays.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                match into.get_mut(&key) {
+                    Some(there) => merge(there, value),
+                    None => drop(into.insert(key, value)),
+                }
+            }
+        }
+        (Value::Array(into), Value::Array(from)) => {
+            for value in from {
+                if !into.contains(&value) {
+                    into.push(value);
+                }
+            }
+        }
+        (into @ Value::Null, from) => *into = from,
+        _ => {}
+    }
+}
+
+/// Mappings as blocks, and what is in lists as one line each, which JSON's own form is.
+fn yaml(value: &Value, depth: usize) -> String {
+    let indent = " ".repeat(depth);
+    let Value::Object(map) = value else {
+        return String::new();
+    };
+    let mut text = String::new();
+    for (key, value) in map {
+        let key = scalar(&Value::String(key.clone()));
+        match value {
+            Value::Object(inner) if !inner.is_empty() => {
+                text += &format!("{indent}{key}:\n{}", yaml(value, depth + 2));
+            }
+            Value::Array(items) if !items.is_empty() => {
+                text += &format!("{indent}{key}:\n");
+                for item in items {
+                    text += &format!("{indent}  - {}\n", flow(item));
+                }
+            }
+            _ => text += &format!("{indent}{key}: {}\n", flow(value)),
+        }
+    }
+    text
+}
+
+fn flow(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| {
+                format!("{}: {}", scalar(&Value::String(key.clone())), flow(value))
+            });
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(items) => {
+            format!(
+                "[{}]",
+                items.iter().map(flow).collect::<Vec<_>>().join(", ")
+            )
+        }
+        other => scalar(other),
+    }
+}
+
+/// Plain where no reader of YAML could take it for something else, else as JSON quotes it.
+fn scalar(value: &Value) -> String {
+    let Value::String(text) = value else {
+        return value.to_string();
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '.');
+    let first = |c: char| c.is_ascii_alphabetic() || c == '/' || c == '_';
+    let word = matches!(
+        text.to_ascii_lowercase().as_str(),
+        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+    );
+    if text.starts_with(first) && text.chars().all(plain) && !word {
+        text.clone()
+    } else {
+        escape(&value.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn tally(fixes: &[(&str, &str, &str)]) -> Tally {
+        let mut tally = Tally::default();
+        for (profile, what, fix) in fixes {
+            let key = [profile, what, fix].map(|text| (*text).to_owned()).into();
+            *tally.seen.entry(key).or_default() += 1;
+        }
+        tally
+    }
+
+    #[test]
+    fn fixes_of_a_profile_become_one_snippet_that_is_yaml_and_says_the_same() {
+        let narrow =
+            "syscalls: {allow: [{name: ioctl, args: [{index: 1, op: eq, value: 0x5412}]}]}";
+        let summary = tally(&[
+            ("web", "bpf", "syscalls: {allow: [bpf]}"),
+            ("web", "bpf", "syscalls: {allow: [bpf]}"),
+            ("web", "keyctl", "syscalls: {allow: [keyctl]}"),
+            ("web", "ioctl", narrow),
+            ("web", "read-file /etc/x", "files: {read: [\"/etc/a b\"]}"),
+            (
+                "web",
+                "mount",
+                "none: mount is denied in every Landlock domain; use a volume",
+            ),
+        ])
+        .summary(false);
+        assert!(summary.contains("6 times in all"), "{summary}");
+        assert!(summary.contains("    2 ×  bpf\n"), "{summary}");
+        assert!(
+            summary.contains("mantlet: web: none: mount is denied"),
+            "{summary}"
+        );
+        let lines: Vec<&str> = summary
+            .lines()
+            .filter(|line| line.starts_with("  ") && !line.contains('×'))
+            .collect();
+        let read: Value = serde_saphyr::from_str(&lines.join("\n")).unwrap();
+        assert_eq!(
+            read,
+            json!({"files": {"read": ["/etc/a b"]}, "syscalls": {"allow": ["bpf",
+                {"name": "ioctl", "args": [{"index": 1, "op": "eq", "value": 0x5412}]}, "keyctl"]}})
+        );
+    }
+
+    #[test]
+    fn each_layer_has_its_own_and_nothing_denied_says_nothing() {
+        let summary = tally(&[
+            ("a", "bpf", "syscalls: {allow: [bpf]}"),
+            ("b", "acct", "syscalls: {allow: [acct]}"),
+        ])
+        .summary(true);
+        assert!(summary.contains("would be denied"));
+        assert!(summary.contains("add to profile a") && summary.contains("add to profile b"));
+        assert_eq!(Tally::default().summary(false), "");
+    }
+
+    #[test]
+    fn what_yaml_would_read_otherwise_is_quoted() {
+        for word in ["yes", "12", "a: b", "", "@basic", "-x", "a\u{1b}"] {
+            let text = scalar(&json!(word));
+            assert!(text.starts_with('"'), "{text}");
+        }
+        assert_eq!(scalar(&json!("/usr/bin")), "/usr/bin");
+    }
+}

@@ -1,0 +1,391 @@
+//! `mantlet try`: a program of this machine under a profile, told by what really happens to it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::harness::{Finished, World};
+
+/// A folder of the test's own, where the machine's tree shows it: not below /tmp.
+pub fn folder(world: &World) -> PathBuf {
+    let name = world.name("mantlet-try");
+    let path = Path::new("/var/tmp").join(format!("{name}-{}", std::process::id()));
+    fs::create_dir(&path).expect("a fresh folder");
+    path
+}
+
+/// A profile of the test's own in `folder`.
+pub fn profile(folder: &Path, name: &str, rest: &str) -> String {
+    let path = folder.join(format!("{name}.yaml"));
+    fs::write(&path, format!("version: 1\nname: {name}\n{rest}")).expect("a folder of our own");
+    path.display().to_string()
+}
+
+fn attempt(world: &World, args: &[&str]) -> Finished {
+    let done = world.mantlet(["try"].iter().chain(args));
+    nothing_is_left(world);
+    done
+}
+
+/// No folder, no cgroup, no process of any run.
+#[track_caller]
+pub fn nothing_is_left(world: &World) {
+    let base = world.inside(format!("{}-try", world.state_dir().display()));
+    let mine: Vec<_> = fs::read_dir(&base)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| !entry.path().join("lock").exists() || is_free(&entry.path()))
+        .collect();
+    assert!(mine.is_empty(), "left behind: {mine:?}");
+}
+
+/// Whether no living run holds it: other tests run at the same time.
+fn is_free(path: &Path) -> bool {
+    let Ok(file) = fs::File::open(path.join("lock")) else {
+        return false;
+    };
+    file.try_lock().is_ok() && !path.join("kept").exists()
+}
+
+#[test]
+fn a_programs_exit_code_and_output_are_its_own() {
+    for world in [World::runc(), World::crun()] {
+        let done = attempt(
+            world,
+            &[
+                "restricted",
+                "--",
+                "sh",
+                "-c",
+                "echo out; echo err >&2; exit 7",
+            ],
+        );
+        let done = done.expect(7);
+        assert_eq!(done.stdout, "out\n");
+        assert_eq!(done.stderr, "err\n");
+        let killed = [
+            "baseline",
+            "--",
+            "sh",
+            "-c",
+            "sh -c 'kill -TERM $$'; exit $?",
+        ];
+        attempt(world, &killed).expect(143);
+    }
+}
+
+#[test]
+fn the_profile_is_really_in_force() {
+    let world = World::runc();
+    let script =
+        "grep -E '^(NoNewPrivs|CapEff|Seccomp):' /proc/self/status; : > /etc/mantlet-was-here";
+    let done = attempt(world, &["restricted", "--", "sh", "-c", script]).expect(2);
+    let status: Vec<&str> = done.stdout.split_whitespace().collect();
+    assert_eq!(
+        status,
+        [
+            "CapEff:",
+            "0000000000000400",
+            "NoNewPrivs:",
+            "1",
+            "Seccomp:",
+            "2"
+        ]
+    );
+    assert!(done.stderr.contains("Permission denied"), "{}", done.stderr);
+}
+
+#[test]
+fn a_denial_is_told_as_it_happens_and_its_fix_really_allows_it() {
+    for world in [World::runc(), World::crun()] {
+        let folder = folder(world);
+        let child = profile(&folder, "site", "extends: [restricted]\n");
+        let command = ["--", "unshare", "--uts", "true"];
+        let done = attempt(world, &[&[&*child][..], &command].concat()).expect(1);
+        assert!(
+            done.stderr.contains("mantlet: denied unshare("),
+            "{}",
+            done.stderr
+        );
+        assert!(
+            done.stderr
+                .contains("    fix: syscalls: {allow: [unshare]}\n"),
+            "{}",
+            done.stderr
+        );
+        assert!(done.stderr.contains("1 ×  unshare"), "{}", done.stderr);
+        // The snippet, as it is printed.
+        let snippet: String = done
+            .stderr
+            .split("or to one that extends it:\n")
+            .nth(1)
+            .expect("a snippet")
+            .lines()
+            .take_while(|line| line.starts_with("  "))
+            .map(|line| format!("{}\n", &line[2..]))
+            .collect();
+        // A namespace needs a capability as well, of both the engine and the profile.
+        let more = format!("extends: [restricted]\ncapabilities: [SYS_ADMIN]\n{snippet}");
+        let more = more.replace("syscalls:\n", "syscalls:\n  groups: \"2026.1\"\n");
+        let fixed = profile(&folder, "fixed", &more);
+        let words = [&[&*fixed, "--capability", "sys_admin"][..], &command].concat();
+        let done = attempt(world, &words);
+        // runc's own refusal of what is privileged is the parent's: `restricted` refuses SYS_ADMIN.
+        assert_eq!(done.code, 125, "{}", done.stderr);
+        let own = more.replace("[restricted]", "[baseline]");
+        let own = profile(&folder, "own", &own);
+        let words = [&[&*own, "--capability", "sys_admin"][..], &command].concat();
+        attempt(world, &words).expect(0);
+        fs::remove_dir_all(folder).expect("our own folder");
+    }
+}
+
+#[test]
+fn what_is_written_stays_in_memory_but_in_what_was_named() {
+    let world = World::runc();
+    let folder = folder(world);
+    fs::create_dir(folder.join("shared")).expect("our own folder");
+    fs::write(folder.join("there"), "before").expect("our own folder");
+    let script = format!(
+        "cd {0} && cat there && echo over > there && cat there && echo x > new && \
+         echo kept > shared/file; echo x > ro/file",
+        folder.display()
+    );
+    fs::create_dir(folder.join("ro")).expect("our own folder");
+    let (rw, ro) = (
+        folder.join("shared"),
+        format!("{}:ro", folder.join("ro").display()),
+    );
+    let words = [
+        "baseline",
+        "--rw",
+        rw.to_str().unwrap(),
+        "-v",
+        &ro,
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ];
+    let done = attempt(world, &words).expect(2);
+    assert_eq!(done.stdout, "beforeover\n");
+    assert!(
+        done.stderr.contains("Read-only file system"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(fs::read_to_string(folder.join("there")).unwrap(), "before");
+    assert_eq!(fs::read_to_string(rw.join("file")).unwrap(), "kept\n");
+    assert!(!folder.join("new").exists() && !folder.join("ro/file").exists());
+    let words = [
+        "baseline",
+        "--read-only",
+        "--",
+        "sh",
+        "-c",
+        "echo x > /var/x",
+    ];
+    let done = attempt(world, &words).expect(2);
+    assert!(
+        done.stderr.contains("Read-only file system"),
+        "{}",
+        done.stderr
+    );
+    fs::remove_dir_all(folder).expect("our own folder");
+}
+
+#[test]
+fn it_has_its_own_network_processes_and_folders_and_this_machines_files() {
+    let world = World::runc();
+    let folder = folder(world);
+    fs::write(folder.join("here"), "").expect("our own folder");
+    let script = "ls /tmp /run | grep -c .; grep -c : /proc/net/dev; echo $$; pwd; ls";
+    let go = "cd \"$1\" && shift && exec \"$@\"";
+    let run = world.command("sh").args(["-c", go, "sh"]).arg(&folder);
+    let run = run.arg(world.bin("mantlet")).args(["try", "restricted"]);
+    let done = run.args(["--", "sh", "-c", script]).run().ok();
+    // The two names that ls(1) writes, and the one interface.
+    let expected = format!("2\n1\n1\n{}\nhere\n", folder.display());
+    assert_eq!(done.stdout, expected);
+    fs::remove_dir_all(folder).expect("our own folder");
+    // A server's life needs a loopback that is up.
+    let script = "cat /sys/class/net/lo/flags";
+    let done = attempt(world, &["restricted", "--", "sh", "-c", script]).expect(0);
+    assert_eq!(done.stdout, "0x9\n");
+    let refused = attempt(world, &["restricted", "--network", "host", "--", "true"]).expect(125);
+    assert!(
+        refused.stderr.contains("host-network"),
+        "{}",
+        refused.stderr
+    );
+    attempt(world, &["baseline", "--network", "host", "--", "true"]).expect(0);
+    // The working directory is there where it would be hidden, and cannot be written.
+    let hidden = world.folder("cwd", "hidden");
+    fs::write(hidden.join("there"), "").expect("our own folder");
+    let run = world.command("sh").args(["-c", go, "sh"]).arg(&hidden);
+    let run = run.arg(world.bin("mantlet")).args(["try", "baseline"]);
+    let done = run.args(["--", "sh", "-c", "ls; : > new"]).run().expect(2);
+    assert_eq!(done.stdout, "there\n");
+    assert!(
+        done.stderr.contains("Read-only file system"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn user_variables_and_folder_are_what_was_said() {
+    let world = World::runc();
+    let script = "id -un; echo $HOME $WORD; pwd; cat /proc/self/mountinfo | grep -c ' /cache '";
+    let words = [
+        "baseline", "-u", "nobody", "-e", "WORD=a b", "--cwd", "/usr", "--tmpfs", "/cache",
+    ];
+    let done = attempt(world, &[&words[..], &["--", "sh", "-c", script]].concat()).expect(0);
+    assert_eq!(done.stdout, "nobody\n/nonexistent a b\n/usr\n1\n");
+    let unknown = attempt(world, &["baseline", "-u", "no\u{1b}body", "--", "id"]).expect(125);
+    assert!(
+        unknown.stderr.contains("no user \"no\\u{1b}body\""),
+        "{}",
+        unknown.stderr
+    );
+}
+
+#[test]
+fn a_command_that_cannot_be_run_has_the_codes_of_shells() {
+    for world in [World::runc(), World::crun()] {
+        let done = attempt(world, &["restricted", "--", "no-such-program"]).expect(127);
+        assert_eq!(
+            done.stderr,
+            "mantlet: exec: \"no-such-program\": executable file not found in $PATH\n"
+        );
+        let done = attempt(world, &["restricted", "--", "/etc/passwd"]).expect(126);
+        assert_eq!(
+            done.stderr,
+            "mantlet: exec: \"/etc/passwd\": permission denied\n"
+        );
+    }
+}
+
+#[test]
+fn wrong_usage_and_wrong_profiles_are_said_before_anything_is_made() {
+    let world = World::runc();
+    let folder = folder(world);
+    attempt(world, &[]).expect(2);
+    attempt(
+        world,
+        &["restricted", "--rootfs", "/", "--bundle", "/", "--", "id"],
+    )
+    .expect(2);
+    attempt(world, &["restricted", "--capability", "FLY", "--", "id"]).expect(2);
+    for (words, said) in [
+        (&["restricted"][..], "no command to run"),
+        (&["restrictd", "--", "id"], "no profile `restrictd`"),
+        (
+            &["./no/such.yaml", "--", "id"],
+            "cannot read ./no/such.yaml",
+        ),
+        (
+            &["restricted", "-v", "/no/such", "--", "id"],
+            "no /no/such to bring in",
+        ),
+        (
+            &["restricted", "--tmpfs", "cache", "--", "id"],
+            "no absolute path",
+        ),
+        (
+            &["restricted", "--rootfs", "/etc/passwd", "--", "id"],
+            "is no folder",
+        ),
+        (&["restricted", "--bundle", "/etc"], "config.json"),
+        (
+            &["restricted", "--runtime", "/no/such", "--", "id"],
+            "/no/such",
+        ),
+    ] {
+        let done = attempt(world, words).expect(125);
+        assert!(done.stderr.contains(said), "{said} in {}", done.stderr);
+    }
+    let wrong = profile(&folder, "wrong", "extends: [baseline]\nsyscals: {}\n");
+    let done = attempt(world, &[&wrong, "--", "id"]).expect(125);
+    assert!(
+        done.stderr.contains("syscals") && done.stderr.contains("syscalls"),
+        "{}",
+        done.stderr
+    );
+    fs::remove_dir_all(folder).expect("our own folder");
+}
+
+#[test]
+fn several_profiles_are_layers_and_each_has_its_say() {
+    let world = World::runc();
+    let folder = folder(world);
+    let narrow = profile(
+        &folder,
+        "narrow",
+        "extends: [baseline]\nnetwork: {connect_tcp: []}\n",
+    );
+    let both = format!("restricted+{narrow}");
+    let done = attempt(world, &[&both, "--", "unshare", "-U", "true"]).expect(1);
+    assert!(
+        done.stderr.contains("fix in restricted: syscalls"),
+        "{}",
+        done.stderr
+    );
+    let words = ["restricted", "--layer", &narrow, "--keep", "--", "true"];
+    let done = attempt(world, &words).expect(0);
+    let kept = done.stderr.split("kept: ").nth(1).expect("it tells where");
+    let kept = kept.split(" (journal ").next().expect("it tells where");
+    let record = format!("{kept}/bundle/config.json");
+    assert!(world.inside(&record).exists(), "{record}");
+    let journal = done
+        .stderr
+        .split("(journal ")
+        .nth(1)
+        .expect("it tells where");
+    let journal = journal.split(')').next().expect("it tells where");
+    let text = fs::read_to_string(world.inside(journal)).expect("a journal");
+    assert!(
+        text.contains("\"profiles\":[\"restricted\",\"narrow\"]"),
+        "{text}"
+    );
+    fs::remove_dir_all(world.inside(kept)).expect("a kept folder");
+    fs::remove_dir_all(folder).expect("our own folder");
+}
+
+#[test]
+fn events_for_programs_go_to_a_file_and_nothing_is_said_about_them() {
+    let world = World::runc();
+    let folder = folder(world);
+    let file = folder.join("events.jsonl");
+    let words = [
+        "restricted",
+        "--json",
+        file.to_str().unwrap(),
+        "--",
+        "unshare",
+        "-U",
+        "true",
+    ];
+    let done = attempt(world, &words).expect(1);
+    assert!(!done.stderr.contains("mantlet:"), "{}", done.stderr);
+    let text = fs::read_to_string(&file).expect("the file of events");
+    let types: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON lines"))
+        .map(|event| event["type"].as_str().expect("an event").to_owned())
+        .collect();
+    assert_eq!(types.first().map(String::as_str), Some("start"));
+    assert!(types.contains(&"tripwire".to_owned()), "{types:?}");
+    assert_eq!(types.last().map(String::as_str), Some("end"));
+    let done = attempt(
+        world,
+        &["restricted", "--json", "/no/such/file", "--", "true"],
+    )
+    .expect(1);
+    assert!(
+        done.stderr.contains("cannot write events to /no/such/file"),
+        "{}",
+        done.stderr
+    );
+    fs::remove_dir_all(folder).expect("our own folder");
+}
