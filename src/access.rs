@@ -3,6 +3,9 @@
 //! The currency between those who look (the supervisor, in modes `audit` and `learn`), those who decide
 //! ([`crate::policy`]) and those who write profiles. Data only; nothing here decides.
 
+pub mod calls;
+pub mod files;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -81,3 +84,16 @@ pub enum Phase {
     /// From then on.
     Serving,
 }
+
+/// Calls that no recording looks at, because every program needs them: a learned profile always allows
+/// them, and a replay passes them over. The first four are init's own last ones; to hold back the others
+/// would end no program any better.
+pub const UNSEEN: [&str; 7] = [
+    "read",
+    "write",
+    "exit_group",
+    "rt_sigreturn",
+    "exit",
+    "restart_syscall",
+    "sched_yield",
+];

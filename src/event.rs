@@ -209,7 +209,21 @@ pub enum What {
     End {
         /// Tripwires refused in its life, those suppressed included.
         tripwires: u64,
+        /// What was looked at; absent where every layer enforces.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        observed: Option<Observed>,
     },
+}
+
+/// What was looked at in a container's life, where a layer is in mode `audit` or `learn`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Observed {
+    /// Accesses told, each once: `observed` lines.
+    pub told: u64,
+    /// Calls looked at, those again that were told before.
+    pub calls: u64,
+    /// Calls that went on without being looked at; told by `lost` lines too.
+    pub unseen: u64,
 }
 
 /// What can be done to a container or a process.

@@ -86,6 +86,10 @@ pub struct Record {
     pub checkpoint: bool,
     /// Calls that the supervisor answers, by name, with the errno's number.
     pub tripwires: Vec<Tripwire>,
+    /// What layers in mode `audit` and `learn` would say, by policy
+    /// ([`crate::policy::observe::Observing`]); empty where all enforce.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observing: Vec<serde_json::Value>,
     /// Rules of detection, all layers together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detect: Vec<detect::Rule>,
@@ -143,6 +147,9 @@ pub struct ExecRules {
     /// What the profiles say of sessions, one entry for each that does; all hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<SessionRule>,
+    /// The same of profiles in mode `audit`: what they say is told and not done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed: Vec<SessionRule>,
     /// What every session is held to besides the workload's policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stricter: Option<SubPolicy>,
@@ -295,6 +302,12 @@ pub struct Status {
     /// Detections so far, those suppressed included.
     #[serde(default)]
     pub detections: u64,
+    /// Calls that went on without being looked at, where layers only look.
+    #[serde(default)]
+    pub unseen: u64,
+    /// Accesses told so far by layers that only look, each once.
+    #[serde(default)]
+    pub observed: u64,
     /// Events left out because the container caused them too fast; told by `suppressed` events.
     #[serde(default)]
     pub suppressed: u64,

@@ -202,7 +202,10 @@ mod tests {
             handler: "h".into(),
             profiles: vec![],
             policy: String::new(),
-            what: What::End { tripwires: 3 },
+            what: What::End {
+                tripwires: 3,
+                observed: None,
+            },
         };
         serde_json::to_string(&event).unwrap() + "\n"
     }
@@ -214,7 +217,16 @@ mod tests {
     #[test]
     fn an_event_survives_the_journal() {
         let event = parse(line(7).trim().as_bytes()).unwrap();
-        assert_eq!((event.seq, event.what), (7, What::End { tripwires: 3 }));
+        assert_eq!(
+            (event.seq, event.what),
+            (
+                7,
+                What::End {
+                    tripwires: 3,
+                    observed: None
+                }
+            )
+        );
     }
 
     #[test]

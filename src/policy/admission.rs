@@ -26,7 +26,7 @@ pub struct Found {
     pub namespaces: Vec<LinuxNamespaceType>,
 }
 
-/// Applies every rule of every layer; answers those that `start` applies again.
+/// Applies every rule of every layer that enforces; answers those that `start` applies again.
 ///
 /// # Errors
 ///
@@ -40,7 +40,7 @@ pub(super) fn rules(input: &Input<'_>) -> Result<Option<HostPathRules>, Refusal>
             ..Found::default()
         }),
     };
-    for profile in layers.iter() {
+    for profile in layers.enforcing() {
         for rule in &profile.refuse {
             if let Some((found, remedy)) = offence(rule, input) {
                 return Err(Refusal::Rule {

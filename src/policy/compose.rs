@@ -8,7 +8,7 @@ use oci_spec::runtime::Spec;
 
 use super::mounts::Place;
 use super::seccomp::{self, Filters};
-use super::{Layers, Refusal, expressible, landlock, process, refuse};
+use super::{Layers, Refusal, expressible, landlock, observe, process, refuse};
 use crate::detect::Sensor;
 use crate::host::Host;
 use crate::profile::Profile;
@@ -30,7 +30,8 @@ pub struct Scene<'a> {
 /// What layers come to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Composed {
-    /// One Landlock domain for each layer, outermost first; none on a kernel without Landlock.
+    /// One Landlock domain for each layer that enforces, outermost first, and at least the anchor; none
+    /// on a kernel without Landlock.
     pub domains: Vec<seal::Layer>,
     /// Both filters.
     pub filters: Filters,
@@ -38,6 +39,8 @@ pub struct Composed {
     pub capabilities: Vec<String>,
     /// Upper bounds of resource limits, each layer's.
     pub bounds: Vec<seal::Rlimit>,
+    /// What those layers that only look would say; none where all enforce.
+    pub observing: Option<observe::Observing>,
     /// What the kernel cannot do and every layer that asks for it goes without.
     pub degraded: Vec<String>,
 }
@@ -64,7 +67,8 @@ impl Composed {
 pub fn compose(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Composed, Refusal> {
     let (spec, host) = (scene.spec, scene.host);
     let (mut domains, mut degraded) = (Vec::new(), Vec::new());
-    for profile in layers.iter() {
+    let mut observing = observe::Observing::of(layers, scene)?;
+    for profile in layers.enforcing() {
         refuse::abilities(profile, host)?;
         let (domain, lacks) = landlock::plan(profile, spec, scene.mounts, host.landlock_abi);
         if let Some(domain) = &domain {
@@ -73,15 +77,21 @@ pub fn compose(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Composed, Refusa
         domains.extend(domain);
         note(&mut degraded, lacks);
     }
+    domains.extend(landlock::shield(host.landlock_abi).filter(|_| domains.is_empty()));
     expressible::size(layers, &domains)?;
     let notify = scene.supervised && host.user_notif && !host.listener_taken;
     let engine = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
-    let filters = seccomp::plan(layers, engine, notify).map_err(|cause| Refusal::Filter {
+    let too_large = |cause| Refusal::Filter {
         profile: layers.title(),
         cause,
-    })?;
+    };
+    let filters = seccomp::plan(layers, engine, notify).map_err(too_large)?;
+    if let Some(observing) = &mut observing {
+        let enforced = seccomp::exact::Exact::enforced(layers, notify).map_err(too_large)?;
+        observing.notified(&filters.exact, &enforced);
+    }
     let trips = |p: &Profile| !p.syscalls.tripwire.is_empty();
-    if !notify && layers.iter().any(trips) {
+    if !notify && layers.enforcing().any(trips) {
         note(
             &mut degraded,
             ["no seccomp notification: tripwires deny in silence".to_owned()],
@@ -107,8 +117,9 @@ pub fn compose(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Composed, Refusa
         domains,
         filters,
         capabilities: layers.capabilities(),
-        bounds: layers.iter().flat_map(process::bounds).collect(),
+        bounds: layers.enforcing().flat_map(process::bounds).collect(),
         degraded,
+        observing,
     })
 }
 

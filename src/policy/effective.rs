@@ -31,9 +31,15 @@ pub(super) struct Parts<'a> {
 pub(super) fn summary(parts: &Parts<'_>) -> Value {
     let layers = parts.layers;
     let filter = &parts.composed.filters.filter;
-    let names = layers.names();
+    let names: Vec<String> = layers.enforcing().map(|p| p.name.clone()).collect();
+    // The anchor alone is nobody's.
+    let names = if names.is_empty() {
+        vec![String::new()]
+    } else {
+        names
+    };
     let domains = parts.composed.domains.iter().zip(&names);
-    json!({
+    let mut summary = json!({
         "profiles": layers.iter().map(profile).collect::<Vec<Value>>(),
         "supervised": parts.supervised,
         "no_new_privs": true,
@@ -63,7 +69,12 @@ pub(super) fn summary(parts: &Parts<'_>) -> Value {
         "restore": layers.iter().map(|p| p.restore).min(),
         "removed_annotations": parts.annotations,
         "degraded": parts.composed.degraded,
-    })
+    });
+    if layers.observe() {
+        // A container that denies less than it lists must not look as if it did.
+        summary["mode"] = json!(layers.mode());
+    }
+    summary
 }
 
 /// The sub-policy of exec sessions: which there may be, and each policy but the workload's.
@@ -97,7 +108,7 @@ fn profile(profile: &Profile) -> Value {
         "name": profile.name,
         "description": profile.description,
         "extends": profile.extends,
-        "mode": "enforce",
+        "mode": profile.mode,
         "requires": profile.requires,
         "capabilities": profile.capabilities,
         "syscalls": {
@@ -117,7 +128,7 @@ fn profile(profile: &Profile) -> Value {
 
 /// The lowest bounds, by name.
 fn rlimits(layers: Layers<'_>) -> BTreeMap<&'static str, Bound> {
-    let all = layers.iter().flat_map(|profile| &profile.rlimits);
+    let all = layers.enforcing().flat_map(|profile| &profile.rlimits);
     let mut lowest: BTreeMap<&'static str, Bound> = BTreeMap::new();
     for (resource, bound) in all {
         let least = lowest.entry(resource.name()).or_insert(*bound);

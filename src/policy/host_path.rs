@@ -54,7 +54,7 @@ pub fn rules(
     spec: &Spec,
     links: &BTreeMap<String, String>,
 ) -> Option<HostPathRules> {
-    let all = layers.iter();
+    let all = layers.enforcing();
     let all = all.flat_map(|profile| written(profile).map(move |path| (profile, path)));
     let rules: Vec<HostPathRule> = all
         .map(|(profile, path)| HostPathRule {

@@ -83,6 +83,13 @@ pub fn runnable(profile: &Profile, spec: &Spec, mounts: &[Place]) -> Option<Vec<
     Some(scene.rules().0)
 }
 
+/// The anchor alone, for a container whose layers all only look.
+#[must_use]
+pub fn shield(abi: u32) -> Option<Layer> {
+    let known = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
+    (abi > 0).then(|| anchor(known))
+}
+
 /// One entry of a profile's file lists, and a rule that it became in this container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {

@@ -2,12 +2,16 @@
 //! capability, a call, a path is had where *every* layer grants it, a container is refused where
 //! *any* layer refuses it, a call is reported where any layer reports it, and what any layer watches
 //! for is watched for.
+//!
+//! All of this is about layers that enforce. One in mode `audit` or `learn` takes nothing away: what it
+//! would is observed ([`super::observe`]), and what it watches for is told and not answered.
 
 use std::collections::BTreeSet;
 
 use super::refuse::Refusal;
+use crate::detect::Response;
 use crate::detect::{self, OnLoss};
-use crate::profile::{Device, Profile, Tasks};
+use crate::profile::{Device, Mode, Profile, Tasks, capability_names};
 
 /// Landlock domains that the kernel stacks (LANDLOCK_MAX_NUM_LAYERS); each layer is one.
 pub const MOST: usize = 16;
@@ -35,6 +39,40 @@ impl<'a> Layers<'a> {
         self.0.iter().copied()
     }
 
+    /// Those that take something away, outermost first; there may be none.
+    pub fn enforcing(self) -> impl Iterator<Item = &'a Profile> + Clone {
+        self.iter().filter(|profile| profile.mode == Mode::Enforce)
+    }
+
+    /// Those in mode `audit`, outermost first.
+    pub fn audited(self) -> impl Iterator<Item = &'a Profile> + Clone {
+        self.iter().filter(|profile| profile.mode == Mode::Audit)
+    }
+
+    /// Whether any layer records.
+    #[must_use]
+    pub fn learn(self) -> bool {
+        self.iter().any(|profile| profile.mode == Mode::Learn)
+    }
+
+    /// Whether any layer only looks.
+    #[must_use]
+    pub fn observe(self) -> bool {
+        self.iter().any(|profile| profile.mode != Mode::Enforce)
+    }
+
+    /// The mildest mode of any: what the container must not be taken to be more than.
+    #[must_use]
+    pub fn mode(self) -> Mode {
+        if self.learn() {
+            Mode::Learn
+        } else if self.observe() {
+            Mode::Audit
+        } else {
+            Mode::Enforce
+        }
+    }
+
     /// Names of the profiles, outermost first.
     #[must_use]
     pub fn names(self) -> Vec<String> {
@@ -47,29 +85,32 @@ impl<'a> Layers<'a> {
         self.names().join(" + ")
     }
 
-    /// Capabilities that every layer lets a process hold, `CAP_` names.
+    /// Capabilities that every enforcing layer lets a process hold, `CAP_` names; all where none enforces.
     #[must_use]
     pub fn capabilities(self) -> Vec<String> {
-        let sets = self.iter().map(|profile| profile.capabilities.clone());
-        let all = sets.reduce(|a, b| &a & &b).unwrap_or_default();
+        let sets = self.enforcing().map(|profile| profile.capabilities.clone());
+        let all = sets.reduce(|a, b| &a & &b);
+        let all = all.unwrap_or_else(|| capability_names().collect());
         all.into_iter().map(str::to_owned).collect()
     }
 
     /// The lowest limit on tasks; none where no layer has one.
     #[must_use]
     pub fn max_tasks(self) -> Option<Tasks> {
-        self.iter().filter_map(|profile| profile.max_tasks).min()
+        let limits = self.enforcing().filter_map(|profile| profile.max_tasks);
+        limits.min()
     }
 
     /// The lists of devices of those layers that have one.
     #[must_use]
     pub fn devices(self) -> Vec<&'a [Device]> {
-        self.iter()
+        self.enforcing()
             .filter_map(|profile| profile.devices.as_deref())
             .collect()
     }
 
-    /// Rules of detection of all layers; a layer that is there twice sees with one pair of eyes.
+    /// Rules of detection of all layers; a layer that is there twice sees with one pair of eyes, and those
+    /// of one that does not enforce are told and nothing more.
     ///
     /// # Errors
     ///
@@ -78,7 +119,15 @@ impl<'a> Layers<'a> {
         let mut all: Vec<detect::Rule> = Vec::new();
         for (at, profile) in self.iter().enumerate() {
             if !self.iter().take(at).any(|before| before == profile) {
-                all.extend(profile.detect.iter().cloned());
+                let mild = |rule: &detect::Rule| detect::Rule {
+                    respond: Response::Log,
+                    freeze: None,
+                    ..rule.clone()
+                };
+                match profile.mode {
+                    Mode::Enforce => all.extend(profile.detect.iter().cloned()),
+                    Mode::Audit | Mode::Learn => all.extend(profile.detect.iter().map(mild)),
+                }
             }
         }
         if all.len() > detect::MOST_RULES {
@@ -93,14 +142,14 @@ impl<'a> Layers<'a> {
     /// `kill` where any layer says so.
     #[must_use]
     pub fn on_supervisor_loss(self) -> OnLoss {
-        let said = self.iter().map(|profile| profile.on_supervisor_loss);
+        let said = self.enforcing().map(|profile| profile.on_supervisor_loss);
         said.max().unwrap_or_default()
     }
 
-    /// What any layer lists.
+    /// What any enforcing layer lists.
     #[must_use]
     pub fn union<T: Ord + Clone>(self, get: fn(&Profile) -> &BTreeSet<T>) -> BTreeSet<T> {
-        self.iter().flat_map(get).cloned().collect()
+        self.enforcing().flat_map(get).cloned().collect()
     }
 }
 

@@ -17,6 +17,7 @@ mod layers;
 pub mod limits;
 pub mod mounts;
 pub mod noexec;
+pub mod observe;
 pub mod process;
 mod refuse;
 pub mod seccomp;
@@ -79,6 +80,9 @@ pub struct Plan {
     pub detect: Vec<detect::Rule>,
     /// What becomes of the container without its supervisor: `kill` where any layer says so.
     pub on_supervisor_loss: detect::OnLoss,
+    /// What layers in mode `audit` and `learn` would say, for the supervisor: one for each policy, none
+    /// where all of its layers enforce; empty where all of all do.
+    pub observing: Vec<Option<observe::Observing>>,
     /// What exec sessions are held to.
     pub exec: ExecRules,
     /// What `start` judges the mounts by that were made.
@@ -206,7 +210,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     let annotations = annotations::switches(spec, &input.config.runtime_annotations);
     edits.extend(annotations.iter().map(|name| annotations::removal(name)));
     let runnable: Vec<Vec<seal::PathRule>> = layers
-        .iter()
+        .enforcing()
         .filter_map(|profile| landlock::runnable(profile, spec, &mounts))
         .collect();
     edits.extend(noexec::edits(spec, host, &mounts, &runnable));
@@ -246,6 +250,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     Ok(Plan {
         edits,
         policy: composed.policy(supervised, rlimits),
+        observing: observing(input, &composed, &sessions),
         tripwires,
         detect,
         on_supervisor_loss,
@@ -261,6 +266,26 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
         effective,
         degraded: composed.degraded,
     })
+}
+
+/// What the container's layers would say, then those of its sessions.
+fn observing(
+    input: &Input<'_>,
+    composed: &Composed,
+    sessions: &session::Planned,
+) -> Vec<Option<observe::Observing>> {
+    let mut own = composed.observing.clone();
+    if let Some(own) = &mut own {
+        own.at_start = observe::at_start(input);
+    }
+    let all: Vec<_> = [own]
+        .into_iter()
+        .chain(sessions.observing.clone())
+        .collect();
+    if all.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    all
 }
 
 /// The engine's list with what the layers add to it.

@@ -14,9 +14,10 @@ use std::collections::BTreeSet;
 use oci_spec::runtime::Spec;
 
 use super::compose::{Composed, Scene, compose};
+use super::observe::Observing;
 use super::refuse::Refusal;
 use super::{Input, Layers, admission};
-use crate::profile::{Degrade, Interactive, Profile, Refuse, Sessions, covers_command};
+use crate::profile::{Degrade, Interactive, Mode, Profile, Refuse, Sessions, covers_command};
 use crate::seal;
 use crate::state::{ExecRules, HostPathRules, SessionRule, SubPolicy, Tripwire, digest};
 
@@ -40,6 +41,8 @@ pub(super) struct Planned {
     pub policies: Vec<seal::Policy>,
     /// What those report.
     pub tripwires: Vec<Tripwire>,
+    /// What those of their layers would say that only look, by policy.
+    pub observing: Vec<Option<Observing>>,
 }
 
 /// Plans the sessions of a container whose processes hold the capabilities `held`, and whose own
@@ -64,7 +67,7 @@ pub(super) fn plan(
             capabilities: workload.capabilities.clone(),
             landlock: !workload.domains.is_empty(),
             refused: capture(layers, workload, held),
-            refuse_root: layers.iter().any(refuses_root) && !mapped,
+            refuse_root: layers.enforcing().any(refuses_root) && !mapped,
             workload_is_root: process.is_none_or(|process| process.user().uid() == 0),
             delivery: Default::default(),
             rlimits: workload
@@ -73,12 +76,14 @@ pub(super) fn plan(
                 .map(|bound| (bound.resource, bound.soft, bound.hard))
                 .collect(),
             proc_mounts: input.config.proc_mounts.clone(),
-            sessions: rules(layers.iter()),
+            sessions: rules(layers.enforcing()),
+            observed: rules(layers.audited()),
             stricter: None,
             stricter_interactive: None,
         },
         policies: Vec::new(),
         tripwires: Vec::new(),
+        observing: Vec::new(),
     };
     if !scene.supervised {
         return Ok(planned);
@@ -92,7 +97,8 @@ pub(super) fn plan(
         let all = Layers::new(&all)?;
         let composed = compose(all, scene)?;
         let policy = composed.policy(true, rlimits.to_vec());
-        let judged: Result<Vec<_>, String> = more.iter().map(|own| judge(own, input)).collect();
+        let enforcing = more.iter().filter(|own| own.mode == Mode::Enforce);
+        let judged: Result<Vec<_>, String> = enforcing.map(|own| judge(own, input)).collect();
         let (host_paths, offends) = match judged {
             Ok(rules) => (rules.into_iter().flatten().collect(), None),
             Err(reason) => (Vec::new(), Some(reason)),
@@ -106,12 +112,16 @@ pub(super) fn plan(
                 .iter()
                 .any(|name| !composed.capabilities.contains(name)),
             profiles: more.iter().map(|profile| profile.name.clone()).collect(),
-            refuse_root: more.iter().any(|profile| refuses_root(profile)) && !mapped,
+            refuse_root: more
+                .iter()
+                .any(|p| p.mode == Mode::Enforce && refuses_root(p))
+                && !mapped,
             digest: digest(&policy.encode()),
             refused: capture(all, &composed, held).or(offends),
             host_paths,
             capabilities: composed.capabilities.clone(),
         };
+        planned.observing.push(composed.observing);
         planned.tripwires.extend(composed.filters.tripwires);
         planned.policies.push(policy);
         Ok(Some(sub))
@@ -201,7 +211,7 @@ fn capture(layers: Layers<'_>, composed: &Composed, held: &[String]) -> Option<S
         .into_iter()
         .find(|name| held.iter().any(|have| have == name))?;
     let accepts = |profile: &Profile| profile.requires.degrade.contains(&Degrade::ExecCapture);
-    let profile = layers.iter().find(|profile| !accepts(profile))?;
+    let profile = layers.enforcing().find(|profile| !accepts(profile))?;
     Some(format!(
         "without Landlock a process of this container, which holds {name}, could capture the \
          session; drop the capability, use a kernel with Landlock, or let profile {} go without \

@@ -28,11 +28,26 @@ pub enum Error {
         /// What it says.
         found: u32,
     },
-    /// `mode: audit`.
-    #[error("{source_name}: `mode: audit` is not available yet: write `mode: enforce`")]
-    Audit {
+    /// `mode: learn` beside something to enforce.
+    #[error(
+        "{source_name}: a profile of `mode: learn` allows everything and records it, so `{key}` has no meaning \
+         in it: take it out, or put the profile beside this one as another layer"
+    )]
+    Learns {
         /// The file.
         source_name: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A parent that records.
+    #[error(
+        "profile {profile} extends {parent}, which has `mode: learn` and allows nothing to add: take it out"
+    )]
+    ExtendsLearning {
+        /// The profile.
+        profile: String,
+        /// The parent.
+        parent: String,
     },
     /// A data version of the groups that this build does not hold.
     #[error("profile {profile}: groups version {found} is not known: this mantlet holds {known}")]

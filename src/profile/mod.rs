@@ -38,14 +38,20 @@ pub use origin::{At, Origin, Origins, Part, Source};
 pub use programs::covers_program;
 pub use resolve::{Profile, Rule, Syscalls};
 
+/// Names of all capabilities, with their prefix.
+pub fn capability_names() -> impl Iterator<Item = &'static str> {
+    capability::ALL.iter().copied()
+}
+
 /// The text of a profile that is built into the programs: `baseline`, `restricted`, `watched`,
-/// and `pause`, which [`crate::policy::plan_pause`] uses.
+/// `learn`, and `pause`, which [`crate::policy::plan_pause`] uses.
 #[must_use]
 pub fn embedded(name: &str) -> Option<&'static str> {
     match name {
         "baseline" => Some(include_str!("../../profiles/baseline.yaml")),
         "restricted" => Some(include_str!("../../profiles/restricted.yaml")),
         "watched" => Some(include_str!("../../profiles/watched.yaml")),
+        "learn" => Some(include_str!("../../profiles/learn.yaml")),
         "pause" => Some(include_str!("../../profiles/pause.yaml")),
         _ => None,
     }

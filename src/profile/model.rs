@@ -34,7 +34,7 @@ pub struct Document {
     /// Profiles whose allowances are added to this one's.
     #[serde(default)]
     pub extends: Vec<At<String>>,
-    /// How it is applied; absent: enforced, whatever the parents say.
+    /// What becomes of what it does not allow; absent: it is denied, whatever the parents say.
     #[serde(default)]
     pub mode: Option<At<Mode>>,
     /// What the node must be able to do.
@@ -285,6 +285,28 @@ impl Document {
         }
     }
 
+    /// The first key, in the order of the language, by which it lists something that a recording would
+    /// have no use for.
+    fn listed(&self) -> Option<&'static str> {
+        [
+            (!self.extends.is_empty(), "extends"),
+            (self.requires.is_some(), "requires"),
+            (!self.capabilities.is_empty(), "capabilities"),
+            (self.syscalls.is_some(), "syscalls"),
+            (self.files.is_some(), "files"),
+            (self.network.is_some(), "network"),
+            (self.scope.is_some(), "scope"),
+            (!self.masked_paths.is_empty(), "masked_paths"),
+            (!self.readonly_paths.is_empty(), "readonly_paths"),
+            (self.devices.is_some(), "devices"),
+            (!self.rlimits.is_empty(), "rlimits"),
+            (self.process != Process::default(), "process"),
+            (self.exec.is_some(), "exec"),
+        ]
+        .into_iter()
+        .find_map(|(there, key)| there.then_some(key))
+    }
+
     /// Reads one file; `source` is what errors call it, such as its path.
     ///
     /// # Errors
@@ -300,9 +322,10 @@ impl Document {
             });
         }
         let mode = document.mode.as_ref().map(|mode| mode.value);
-        if mode.is_some_and(|mode| mode != Mode::Enforce) {
-            return Err(Error::Audit {
+        if let Some(key) = document.listed().filter(|_| mode == Some(Mode::Learn)) {
+            return Err(Error::Learns {
                 source_name: source.into(),
+                key,
             });
         }
         let file = Arc::new(Source {

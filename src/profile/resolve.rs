@@ -37,7 +37,7 @@ pub struct Profile {
     pub description: String,
     /// Names of the profiles folded in, nearest first.
     pub extends: Vec<String>,
-    /// How it is applied.
+    /// What becomes of what it does not allow: the file's own word, whatever its parents say.
     pub mode: Mode,
     /// What the node must be able to do.
     pub requires: Requires,
@@ -188,6 +188,9 @@ enum For {
 fn fold(document: Document, load: Load<'_>, name: &str, whom: For) -> Result<Profile, Error> {
     let mut profile = merge(document, load, &mut vec![name.to_owned()], whom)?;
     let allows = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
+    if profile.mode == Mode::Learn {
+        return Ok(profile);
+    }
     if profile.syscalls.allow.is_empty() {
         return Err(Error::NoCalls {
             profile: profile.name,
@@ -230,6 +233,16 @@ fn merge(
             });
         }
         let found = find(parent, &document.name, load)?;
+        if found
+            .mode
+            .as_ref()
+            .is_some_and(|mode| mode.value == Mode::Learn)
+        {
+            return Err(Error::ExtendsLearning {
+                profile: document.name,
+                parent: parent.clone(),
+            });
+        }
         chain.push(parent.clone());
         parents.push(merge(found, load, chain, whom)?);
         chain.pop();

@@ -25,6 +25,15 @@ pub fn lookup(name: &str) -> Lookup {
     }
 }
 
+/// The name of a number on the architecture mantlet was built for.
+#[must_use]
+pub fn name_of(number: u32) -> Option<String> {
+    let number = i32::try_from(number).ok()?;
+    ScmpSyscall::from(number)
+        .get_name_by_arch(ScmpArch::native())
+        .ok()
+}
+
 /// Whether the kernel reads argument `index` of `name` as 32 bits, so that a comparison has to
 /// ignore the register's upper half: a caller fills it as it likes (CVE-2019-10063).
 #[must_use]

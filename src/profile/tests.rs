@@ -196,11 +196,11 @@ fn wrong_system_calls_are_errors() {
 }
 
 #[test]
-fn other_versions_and_audit_mode_say_what_to_write() {
+fn other_versions_and_a_recording_that_lists_something_say_what_to_write() {
     assert!(error("version: 2\nname: web\n").contains("write `version: 1`"));
     assert!(
-        error(&format!("version: 1\nname: web\nmode: audit\n{CALLS}"))
-            .contains("not available yet")
+        error(&format!("version: 1\nname: web\nmode: learn\n{CALLS}"))
+            .contains("`syscalls` has no meaning in it")
     );
     assert!(error("name: web\n").contains("`version` is missing"));
     assert!(error("").contains("web.yaml"));

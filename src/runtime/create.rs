@@ -271,6 +271,11 @@ fn assemble(
         host_paths: plan.host_paths.clone(),
         checkpoint: plan.checkpoint,
         tripwires: plan.tripwires.clone(),
+        observing: plan
+            .observing
+            .iter()
+            .map(|own| serde_json::to_value(own).unwrap_or_default())
+            .collect(),
         detect: plan.detect.clone(),
         on_supervisor_loss: plan.on_supervisor_loss,
         fanotify: plan.policy.supervised && watches_files(plan).next().is_some(),

@@ -62,6 +62,7 @@ fn record(root: &Path) -> Record {
             unless: Vec::new(),
         }],
         detect: Vec::new(),
+        observing: Vec::new(),
         on_supervisor_loss: crate::detect::OnLoss::Keep,
         fanotify: false,
         log_total: 0,

@@ -3,6 +3,7 @@
 //! answered once and told once, whenever that one ended.
 
 use super::keeper::{Keeper, Source};
+use super::link::Whose;
 use super::marks;
 use super::shared::Stage;
 use crate::event::Process;
@@ -26,9 +27,20 @@ impl Keeper {
     /// Answers what the watcher had in hand with its denial. A call is reported by the next watcher,
     /// who knows how; one that ended two of them by the keeper, who says less.
     pub(super) fn settle(&mut self) -> Option<String> {
+        if let Some((call, token, stage)) = self.shared.call()
+            && !self.refuses(token, &call)
+        {
+            // It was looked at, and nothing about it is denied.
+            if stage == Stage::Waits
+                && let Some(Source::Listener(listener, _)) = self.sources.get(&token)
+            {
+                let _ = seccomp::go_on(listener, call.id);
+            }
+            self.finish_call();
+        }
         if let Some((call, token, stage)) = self.shared.call() {
             if stage == Stage::Waits
-                && let Some(Source::Listener(listener)) = self.sources.get(&token)
+                && let Some(Source::Listener(listener, _)) = self.sources.get(&token)
             {
                 // ENOENT: it was answered a moment before the watcher could say so.
                 let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);
@@ -76,12 +88,40 @@ impl Keeper {
 
     /// There is nobody to look closer at what the last watcher had in hand.
     pub(super) fn finish_call(&mut self) {
-        if let Some((call, ..)) = self.shared.call() {
+        if let Some((call, token, _)) = self.shared.call() {
+            if !self.refuses(token, &call) {
+                if !self.shared.is_call_told() {
+                    self.went_on_unseen(self.whose(token), &call);
+                }
+                return self.shared.call_done();
+            }
             let told = self.reported == call.id || self.shared.is_call_told();
             if !told && !self.shared.is_call_counted() {
                 self.report_blindly(&call);
             }
             self.shared.call_done();
+        }
+    }
+
+    /// Whose calls a listener brings; of one that is gone, the workload's.
+    fn whose(&self, token: u64) -> Whose {
+        match self.sources.get(&token) {
+            Some(Source::Listener(_, whose)) => *whose,
+            _ => Whose::default(),
+        }
+    }
+
+    fn refuses(&self, token: u64, call: &Notification) -> bool {
+        self.observer.refuses(self.whose(token), call)
+    }
+
+    /// A call went on that nobody looked at. Where its registers say all of it and that was told before,
+    /// nothing is lost.
+    fn went_on_unseen(&mut self, whose: Whose, call: &Notification) {
+        self.shared.count_observed();
+        if !self.observer.knows(&self.shared, whose, call) {
+            self.shared.unseen();
+            self.tell_later();
         }
     }
 
@@ -98,7 +138,7 @@ impl Keeper {
 
     /// A call where there is no watcher, or the end of the last process under a filter.
     pub(super) fn listener_spoke(&mut self, token: u64, flags: EpollFlags) {
-        let Some(Source::Listener(listener)) = self.sources.get(&token) else {
+        let Some(Source::Listener(listener, whose)) = self.sources.get(&token) else {
             return;
         };
         if !flags.contains(EpollFlags::EPOLLIN) {
@@ -108,6 +148,11 @@ impl Keeper {
         let Ok(call) = seccomp::receive(listener) else {
             return;
         };
+        let whose = *whose;
+        if !self.observer.refuses(whose, &call) {
+            let _ = seccomp::go_on(listener, call.id);
+            return self.went_on_unseen(whose, &call);
+        }
         let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);
         if self.counts.admits() {
             self.report_blindly(&call);

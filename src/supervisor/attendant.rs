@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
 use super::keeper::{Keeper, Source, Timer};
-use super::link::{self, Order, Request};
+use super::link::{self, Order, Request, Whose};
 use super::watcher::{self, Tools};
 use crate::event::What;
 use crate::sys::{fds, pidfd, process, socket, spawn};
@@ -90,10 +90,10 @@ impl Keeper {
             .sources
             .iter()
             .filter_map(|(token, source)| match source {
-                Source::Listener(fd) => Some((*token, fd.as_raw_fd())),
+                Source::Listener(fd, whose) => Some((*token, fd.as_raw_fd(), *whose)),
                 _ => None,
             });
-        let listeners: Vec<(u64, RawFd)> = listeners.collect();
+        let listeners: Vec<(u64, RawFd, Whose)> = listeners.collect();
         let files = self.files.as_ref().map(AsRawFd::as_raw_fd);
         let tasks = self
             .tasks
@@ -102,7 +102,7 @@ impl Keeper {
         let bell = self.bell.as_fd().as_raw_fd();
         let watchdog = self.watchdog.as_fd().as_raw_fd();
         let mut kept = vec![link.as_raw_fd(), bell, watchdog];
-        kept.extend(listeners.iter().map(|(_, number)| *number));
+        kept.extend(listeners.iter().map(|(_, number, _)| *number));
         kept.extend(files.iter().chain(tasks.iter().flatten()));
         let own = |number: RawFd| match fds::inherited(number) {
             Ok(fd) => fd,
@@ -120,7 +120,7 @@ impl Keeper {
             bell: own(bell),
             listeners: listeners
                 .into_iter()
-                .map(|(token, number)| (token, own(number)))
+                .map(|(token, number, whose)| (token, own(number), whose))
                 .collect(),
             files: files.map(own),
             tasks: tasks.map(|numbers| numbers.map(own)),
@@ -133,6 +133,7 @@ impl Keeper {
             &self.shared,
             &self.rules,
             &self.wires,
+            &self.observer,
             &self.watchdog,
         )
     }
@@ -241,6 +242,15 @@ impl Keeper {
                 let value = self.network_streams(pid);
                 self.order(&Order::Reply { serial, value }, &[]);
             }
+            Ok(Request::Socket {
+                serial,
+                pid,
+                thread,
+                number,
+            }) => {
+                let value = u64::from(self.is_tcp(pid, thread, number));
+                self.order(&Order::Reply { serial, value }, &[]);
+            }
             // Nothing of ours speaks so.
             Err(_) => self.end_attendant(),
         }
@@ -264,12 +274,22 @@ impl Keeper {
         let threads = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         for thread in threads.take(MOST_THREADS) {
             for number in 0..3 {
-                if bits >> number & 1 == 0 && is_network(&held, pid, thread, number) {
+                if bits >> number & 1 == 0
+                    && is_socket(&held, pid, thread, number, |fd| socket::is_network(fd))
+                {
                     bits |= 1 << number;
                 }
             }
         }
         bits
+    }
+
+    /// Whether a thread's descriptor is a TCP socket; only of the container's.
+    fn is_tcp(&self, pid: i32, thread: i32, number: RawFd) -> bool {
+        let held = pidfd::open(pid);
+        held.is_ok_and(|held| {
+            self.is_ours(pid) && is_socket(&held, pid, thread, number, |fd| socket::is_tcp(fd))
+        })
     }
 
     /// Whether the process is in the container's control group.
@@ -351,7 +371,7 @@ impl Keeper {
             EpollFlags::empty()
         };
         for (token, source) in &self.sources {
-            if let Source::Listener(listener) = source {
+            if let Source::Listener(listener, _) = source {
                 let _ = self
                     .epoll
                     .modify(listener, &mut EpollEvent::new(flags, *token));
@@ -371,25 +391,31 @@ impl Keeper {
     }
 
     /// A listener, and how its calls are waited for.
-    pub(super) fn add_listener(&mut self, listener: OwnedFd) {
+    pub(super) fn add_listener(&mut self, listener: OwnedFd, whose: Whose) {
         let number = listener.as_raw_fd();
         let flags = if self.attendant.alone {
             EpollFlags::EPOLLIN
         } else {
             EpollFlags::empty()
         };
-        let token = self.add(Source::Listener(listener), flags);
-        self.order(&Order::Listener { token }, &[number]);
+        let token = self.add(Source::Listener(listener, whose), flags);
+        self.order(&Order::Listener { token, whose }, &[number]);
     }
 }
 
-/// Whether a thread's descriptor is a network socket. Where the kernel holds no threads but first ones
+/// Whether a thread's descriptor is a socket that `test` is true of. Where the kernel holds no threads but first ones
 /// (before 6.9), any socket of another one counts.
 ///
 /// Only a socket is ever taken: to close a copy of a file may mean to wait for whoever serves it, who
 /// may be the container (FUSE asks its server at each close). And it is not waited for at its close,
 /// which is the last one where the container closes its own meanwhile.
-fn is_network(process: &OwnedFd, pid: i32, thread: i32, number: RawFd) -> bool {
+fn is_socket(
+    process: &OwnedFd,
+    pid: i32,
+    thread: i32,
+    number: RawFd,
+    test: impl Fn(&OwnedFd) -> bool,
+) -> bool {
     let place = format!("/proc/{pid}/task/{thread}");
     let is_socket = std::fs::read_link(format!("{place}/fd/{number}"))
         .is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:["));
@@ -405,8 +431,8 @@ fn is_network(process: &OwnedFd, pid: i32, thread: i32, number: RawFd) -> bool {
         return false;
     }
     pidfd::get_fd(&held, number).is_ok_and(|fd| {
-        let network = socket::is_network(&fd);
+        let is = test(&fd);
         let _ = socket::forget_linger(&fd);
-        network
+        is
     })
 }

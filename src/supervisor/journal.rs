@@ -420,13 +420,19 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         let mut journal = empty(path.clone());
         for tripwires in 1..=3 {
-            journal.write(&What::End { tripwires });
+            journal.write(&What::End {
+                tripwires,
+                observed: None,
+            });
         }
         assert_eq!((journal.written(), journal.lost()), (3, 3));
         assert!(journal.error().is_some());
         std::fs::remove_dir(&path).unwrap();
         journal.failed_at = None;
-        journal.write(&What::End { tripwires: 4 });
+        journal.write(&What::End {
+            tripwires: 4,
+            observed: None,
+        });
         let events = events(&path);
         let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
         assert_eq!(seqs, [4, 5]);
@@ -443,9 +449,15 @@ mod tests {
         let folder = Folder::new("removed");
         let path = folder.0.join("logs/a.jsonl");
         let mut journal = empty(path.clone());
-        journal.write(&What::End { tripwires: 1 });
+        journal.write(&What::End {
+            tripwires: 1,
+            observed: None,
+        });
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
-        journal.write(&What::End { tripwires: 2 });
+        journal.write(&What::End {
+            tripwires: 2,
+            observed: None,
+        });
         assert_eq!(events(&path)[0].seq, 2);
     }
 
@@ -461,7 +473,10 @@ mod tests {
         ] {
             std::fs::write(&path, left).unwrap();
             let mut journal = empty(path.clone());
-            journal.write(&What::End { tripwires: 1 });
+            journal.write(&What::End {
+                tripwires: 1,
+                observed: None,
+            });
             let text = std::fs::read_to_string(&path).unwrap();
             assert_eq!(text.lines().count(), whole + 1, "{text}");
             assert!(text.lines().last().unwrap().contains("\"seq\":1"), "{text}");
@@ -474,9 +489,15 @@ mod tests {
         let folder = Folder::new("moved");
         let path = folder.0.join("a.jsonl");
         let mut journal = empty(path.clone());
-        journal.write(&What::End { tripwires: 1 });
+        journal.write(&What::End {
+            tripwires: 1,
+            observed: None,
+        });
         std::fs::rename(&path, folder.0.join("elsewhere")).unwrap();
-        journal.write(&What::End { tripwires: 2 });
+        journal.write(&What::End {
+            tripwires: 2,
+            observed: None,
+        });
         assert_eq!(events(&path)[0].seq, 2);
     }
 
@@ -493,7 +514,10 @@ mod tests {
         ] {
             journal.write_body(body);
         }
-        journal.write(&What::End { tripwires: 1 });
+        journal.write(&What::End {
+            tripwires: 1,
+            observed: None,
+        });
         let events = events(&path);
         assert_eq!(journal.lost(), 4);
         let lost: u64 = events
@@ -504,7 +528,13 @@ mod tests {
             })
             .sum();
         assert_eq!(lost, 4);
-        assert_eq!(events.last().unwrap().what, What::End { tripwires: 1 });
+        assert_eq!(
+            events.last().unwrap().what,
+            What::End {
+                tripwires: 1,
+                observed: None
+            }
+        );
     }
 
     struct Folder(PathBuf);
@@ -542,9 +572,15 @@ mod tests {
     fn a_journal_that_has_grown_is_put_aside() {
         let folder = Folder::new("grown");
         let mut journal = empty(folder.0.join("a.jsonl"));
-        journal.write(&What::End { tripwires: 1 });
+        journal.write(&What::End {
+            tripwires: 1,
+            observed: None,
+        });
         journal.size = LARGEST;
-        journal.write(&What::End { tripwires: 2 });
+        journal.write(&What::End {
+            tripwires: 2,
+            observed: None,
+        });
         let lines = |name: &str| std::fs::read_to_string(folder.0.join(name)).unwrap();
         assert!(lines("a.jsonl.1").contains("\"tripwires\":1"));
         assert!(lines("a.jsonl").contains("\"tripwires\":2"));

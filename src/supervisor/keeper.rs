@@ -11,7 +11,8 @@ use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 
 use super::attendant::Attendant;
 use super::journal::Journal;
-use super::link::Scene;
+use super::link::{Scene, Whose};
+use super::observer::Observer;
 use super::respond::{Collector, Freezing};
 use super::sentinel::Sentinel;
 use super::session::{self, Session};
@@ -21,7 +22,7 @@ use super::{Passed, Sealed, StartError, look};
 use crate::cgroup::{Cgroup, Watch};
 use crate::control::Answer;
 use crate::detect::{OnLoss, Rule};
-use crate::event::{Process, What};
+use crate::event::{Observed, Process, What};
 use crate::state::{self, Home, HomeId, Record, Status};
 use crate::sys::{pidfd, process};
 
@@ -39,7 +40,7 @@ pub(super) enum Source {
     Pipe(OwnedFd, u64),
     /// A listener that the watcher answers; the keeper waits for its end, and for calls where there
     /// is no watcher.
-    Listener(OwnedFd),
+    Listener(OwnedFd, Whose),
     Watched(Watched),
     /// What the watcher asks.
     Link(OwnedFd),
@@ -116,6 +117,7 @@ pub(super) struct Keeper {
     pub(super) status: Status,
     pub(super) rules: Vec<Rule>,
     pub(super) wires: Tripwires,
+    pub(super) observer: Observer,
     pub(super) shared: Shared,
     pub(super) bell: EventFd,
     /// The watcher winds it up before what may take long, and stops it afterwards.
@@ -164,11 +166,14 @@ impl Keeper {
         .map_err(|errno| StartError::System("make a timer", errno.into()))?;
         let watchdog = Rc::new(watchdog);
         let status = empty_status(record);
+        let observer = Observer::new(record)?;
         home.write_status(&status)?;
         let mut keeper = Keeper {
             wires: Tripwires::new(record),
             journal: Journal::new(record, home.state_dir()),
-            shared: Shared::new(&record.detect).map_err(system("make shared memory"))?,
+            shared: Shared::new(&record.detect, observer.observes())
+                .map_err(system("make shared memory"))?,
+            observer,
             rules: record.detect.clone(),
             on_loss: record.on_supervisor_loss,
             home,
@@ -265,7 +270,7 @@ impl Keeper {
 
     fn answer(&mut self, token: u64, flags: EpollFlags) {
         match self.sources.get(&token) {
-            Some(Source::Listener(_)) => self.listener_spoke(token, flags),
+            Some(Source::Listener(..)) => self.listener_spoke(token, flags),
             Some(Source::Session(_)) => self.session_spoke(token),
             Some(Source::Pipe(..)) => self.pipe_spoke(token),
             Some(Source::Watched(_)) => self.process_ended(token),
@@ -471,6 +476,11 @@ impl Keeper {
         if self.status.report.is_some() {
             self.tell(&What::End {
                 tripwires: self.status.tripwires,
+                observed: self.observer.observes().then(|| Observed {
+                    told: self.status.observed,
+                    calls: self.shared.calls_observed(),
+                    unseen: self.status.unseen,
+                }),
             });
         }
         // What cannot be removed is swept by the next supervisor; there is nobody to tell.
@@ -484,7 +494,7 @@ impl Source {
         match self {
             Source::Control(fd)
             | Source::Client(fd)
-            | Source::Listener(fd)
+            | Source::Listener(fd, _)
             | Source::Link(fd)
             | Source::Attendant(fd)
             | Source::Bell(fd)

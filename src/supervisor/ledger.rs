@@ -11,6 +11,10 @@ use crate::event::What;
 /// How long events that were left out are gathered before they are told.
 const GATHER: Duration = Duration::from_secs(1);
 
+/// Why an access may not have been told.
+const UNSEEN: &str = "calls went on without being looked at: the watcher ended over them or was not there, \
+     what they name could not be read, or there were more different ones than are told";
+
 impl Keeper {
     pub(super) fn tell(&mut self, what: &What) {
         // What the watcher reported before comes before.
@@ -30,6 +34,7 @@ impl Keeper {
             match entry.kind {
                 Kind::Tripwire => self.status.tripwires += 1,
                 Kind::Detection => self.status.detections += 1,
+                Kind::Observed => self.status.observed += 1,
                 Kind::Other => {}
             }
             if entry.call != 0 {
@@ -98,6 +103,13 @@ impl Keeper {
             count => self
                 .journal
                 .lose(count, "the journal was not written as fast as events came"),
+        }
+        match self.shared.take_unseen() {
+            0 => {}
+            count => {
+                self.status.unseen = self.status.unseen.saturating_add(count);
+                self.journal.lose(count, UNSEEN);
+            }
         }
         self.count();
     }

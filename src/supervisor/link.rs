@@ -18,7 +18,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
     /// Another listener; its descriptor comes along.
-    Listener { token: u64 },
+    Listener { token: u64, whose: Whose },
     /// What the container is, as soon as that is known. The files that tell its number of tasks, and of
     /// those that its limit refused, come along where a rule is about them.
     Scene(Scene),
@@ -30,6 +30,15 @@ pub(super) enum Order {
     Finish,
     /// Look at the number of tasks.
     Count,
+}
+
+/// Whose calls a listener brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Whose {
+    /// Number of the policy that they are held to.
+    pub(super) policy: u32,
+    /// An exec session's, and not the workload's.
+    pub(super) exec: bool,
 }
 
 /// What the watcher compares with.
@@ -63,15 +72,24 @@ pub(super) enum Request {
     },
     /// Which of a process's standard streams are network sockets: bits 0, 1 and 2.
     Streams { serial: u64, pid: i32 },
+    /// Whether a thread's descriptor is a TCP socket: 1, or 0.
+    Socket {
+        serial: u64,
+        pid: i32,
+        thread: i32,
+        number: i32,
+    },
 }
 
 impl Order {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         match self {
-            Order::Listener { token } => {
+            Order::Listener { token, whose } => {
                 out.u32(1);
                 out.u64(*token);
+                out.u32(whose.policy);
+                out.flag(whose.exec);
             }
             Order::Scene(scene) => {
                 out.u32(2);
@@ -103,6 +121,10 @@ impl Order {
         let order = match input.u32()? {
             1 => Order::Listener {
                 token: input.u64()?,
+                whose: Whose {
+                    policy: input.u32()?,
+                    exec: input.flag()?,
+                },
             },
             2 => Order::Scene(Scene {
                 cgroup: String::from_utf8_lossy(input.bytes()?).into_owned(),
@@ -158,6 +180,18 @@ impl Request {
                 out.u64(*serial);
                 out.u32(*pid as u32);
             }
+            Request::Socket {
+                serial,
+                pid,
+                thread,
+                number,
+            } => {
+                out.u32(5);
+                out.u64(*serial);
+                for value in [pid, thread, number] {
+                    out.u32(*value as u32);
+                }
+            }
         }
         out.finish()
     }
@@ -184,6 +218,12 @@ impl Request {
                 serial: input.u64()?,
                 pid: input.u32()? as i32,
             },
+            5 => Request::Socket {
+                serial: input.u64()?,
+                pid: input.u32()? as i32,
+                thread: input.u32()? as i32,
+                number: input.u32()? as i32,
+            },
             _ => return Err(DecodeError::Range("request")),
         };
         input.end()?;
@@ -205,7 +245,13 @@ mod tests {
             entrypoint: (11, 12),
         };
         let orders = [
-            Order::Listener { token: 3 },
+            Order::Listener {
+                token: 3,
+                whose: Whose {
+                    policy: 2,
+                    exec: true,
+                },
+            },
             Order::Scene(scene),
             Order::Began { pid: 4 },
             Order::Reply {
@@ -235,6 +281,12 @@ mod tests {
             act(Action::KillContainer),
             act(Action::Freeze),
             Request::Streams { serial: 1, pid: 2 },
+            Request::Socket {
+                serial: 1,
+                pid: 2,
+                thread: 3,
+                number: -4,
+            },
         ];
         for request in requests {
             let packet = request.encode();

@@ -35,6 +35,7 @@ mod ledger;
 mod link;
 mod look;
 mod marks;
+mod observer;
 mod respond;
 mod rules;
 mod sensors;
@@ -65,6 +66,9 @@ pub enum StartError {
     /// The record or the home.
     #[error(transparent)]
     State(#[from] state::StateError),
+    /// What the record says of layers that only look.
+    #[error("cannot read what to observe from record.json: {0}")]
+    Observing(#[from] serde_json::Error),
     /// The policy does not decode.
     #[error("the sealed policy {0}")]
     Policy(#[from] crate::seal::DecodeError),

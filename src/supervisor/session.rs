@@ -11,11 +11,12 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::EpollFlags;
 
 use super::keeper::{Keeper, Source, Workload, is_listener};
-use super::link::Order;
+use super::link::{Order, Whose};
 use super::{Sealed, look};
+use crate::access::{Access, Phase};
 use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
 use crate::control::Answer;
-use crate::event::{self, Report, What};
+use crate::event::{self, Process, Report, What};
 use crate::seal::{Rlimit, rights};
 use crate::sys::{pidfd, seccomp, socket};
 
@@ -354,7 +355,11 @@ impl Keeper {
         if let Some(listener) = listener {
             // Kernels before 6.6 refuse, and answer a little later.
             let _ = seccomp::wake_synchronously(&listener);
-            self.add_listener(listener);
+            let whose = Whose {
+                policy: session.wanted.policy as u32,
+                exec: session.kind == event::Session::Exec,
+            };
+            self.add_listener(listener, whose);
         }
         let stage = std::mem::replace(&mut session.stage, Stage::Silent);
         if let Stage::Attested(peer, _) = stage {
@@ -517,10 +522,33 @@ impl Keeper {
             report,
         });
         self.count();
+        if first {
+            self.tell_start(&workload);
+        }
         self.write_status();
         self.watch(peer.pidfd, workload, first, true);
         self.conclude(kind, client, Answer::Running { pid: peer.pid });
         self.rest_soon();
+    }
+
+    /// What layers in mode `audit` would have refused before there was a container.
+    fn tell_start(&mut self, workload: &Process) {
+        let told: Vec<(String, String)> = self
+            .observer
+            .at_start()
+            .map(|(profile, what)| (profile.to_owned(), what.to_owned()))
+            .collect();
+        for (profile, what) in told {
+            self.status.observed += 1;
+            self.tell(&What::Observed {
+                process: workload.clone(),
+                session: event::Session::Workload,
+                phase: Phase::StartUp,
+                access: Access::Container { what },
+                profile,
+                fix: "none: the pod must be another one, or the profile".into(),
+            });
+        }
     }
 
     /// What runs in the container's first process now is what may use its token.

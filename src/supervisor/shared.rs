@@ -9,6 +9,7 @@
 //! | allowance | the watcher | how many events of a kind are still admitted |
 //! | windows | the watcher | times of each rule's last hits |
 //! | the ring | the watcher in front, the keeper behind | events, whole ones only |
+//! | observed | the watcher, the keeper where it is alone | which accesses were told, by hash; where layers only look |
 //!
 //! The keeper believes nothing of it: each number is checked before use, and what does not fit is
 //! counted as lost. Counts of calls are written twice, first beside the call in hand, so that one that was
@@ -60,6 +61,19 @@ const ENTRY: usize = 16;
 /// meanwhile, and a watcher that is not ours any more puts in without end.
 pub(super) const MOST_ENTRIES: usize = RING / ENTRY;
 
+/// Most accesses that one container is told of.
+pub(super) const MOST_OBSERVED: u64 = 1 << 16;
+/// Places for them: half of them stay free, so that a search is short.
+const PLACES: usize = 1 << 17;
+/// Of what is observed: whether the workload serves, how many accesses were told, how many calls were
+/// looked at, how many were not.
+const SERVES: usize = 0;
+const ACCESSES: usize = 8;
+const CALLS: usize = 16;
+const UNSEEN: usize = 24;
+const TABLE: usize = 32;
+const OBSERVED: usize = TABLE + PLACES * 8;
+
 const _: () = assert!(CALL + seccomp::SLOT <= LEFT_ANY && FILE + fanotify::SLOT <= IN_HAND);
 
 /// How far the call in hand is. It is reported where the ring has its event.
@@ -77,6 +91,7 @@ pub(super) enum Kind {
     Tripwire,
     Detection,
     Other,
+    Observed,
 }
 
 /// Lines of one kind. Neither kinds nor rules take from each other: a flood of one must not hide another.
@@ -114,13 +129,15 @@ pub(super) struct Shared {
     /// Of each rule, where its window begins.
     windows: Vec<usize>,
     ring: usize,
+    /// Where what was observed is remembered; none where every layer enforces.
+    observed: Option<usize>,
     /// What this process has taken of the counts that only grow: those by call, and the dropped.
     taken: RefCell<Vec<u64>>,
 }
 
 impl Shared {
     /// Room for these rules.
-    pub(super) fn new(rules: &[Rule]) -> io::Result<Shared> {
+    pub(super) fn new(rules: &[Rule], observes: bool) -> io::Result<Shared> {
         let mut at = LEFT_RULES + rules.len() * 24;
         let mut windows = Vec::with_capacity(rules.len());
         for rule in rules {
@@ -128,9 +145,10 @@ impl Shared {
             at += 8 + rule.after as usize * 8;
         }
         Ok(Shared {
-            region: Region::new(at + RING)?,
+            region: Region::new(at + RING + if observes { OBSERVED } else { 0 })?,
             windows,
             ring: at,
+            observed: observes.then_some(at + RING),
             taken: RefCell::new(vec![0; MOST_CALLS + 1]),
         })
     }
@@ -377,6 +395,81 @@ impl Shared {
         within.count() as u32
     }
 
+    /// A word of what is observed; one that nobody uses where nothing is.
+    fn observed(&self, at: usize) -> &std::sync::atomic::AtomicU64 {
+        let base = self.observed.unwrap_or(self.ring);
+        self.region.u64_at(base + at)
+    }
+
+    /// Whether the workload has listened.
+    pub(super) fn serves(&self) -> bool {
+        self.observed.is_some() && self.observed(SERVES).load(Acquire) != 0
+    }
+
+    pub(super) fn begins_to_serve(&self) {
+        if self.observed.is_some() {
+            self.observed(SERVES).store(1, Release);
+        }
+    }
+
+    /// One more call was notified that goes on.
+    pub(super) fn count_observed(&self) {
+        if self.observed.is_some() {
+            self.observed(CALLS).fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(super) fn calls_observed(&self) -> u64 {
+        self.observed
+            .map_or(0, |_| self.observed(CALLS).load(Relaxed))
+    }
+
+    /// One that went on without being looked at. True: the keeper does not know yet.
+    pub(super) fn unseen(&self) -> bool {
+        if self.observed.is_some() {
+            self.observed(UNSEEN).fetch_add(1, Relaxed);
+        }
+        self.leaves_out()
+    }
+
+    pub(super) fn take_unseen(&self) -> u64 {
+        self.observed
+            .map_or(0, |_| self.observed(UNSEEN).swap(0, Relaxed))
+    }
+
+    /// The place of a hash among those told: where it is, or where it would go.
+    fn place(&self, hash: u64) -> Option<(&std::sync::atomic::AtomicU64, bool)> {
+        self.observed?;
+        let hash = hash.max(1);
+        (0..PLACES).find_map(|step| {
+            let at = (hash as usize).wrapping_add(step) % PLACES;
+            let slot = self.observed(TABLE + at * 8);
+            match slot.load(Acquire) {
+                0 => Some((slot, false)),
+                own if own == hash => Some((slot, true)),
+                _ => None,
+            }
+        })
+    }
+
+    /// Whether an access of that hash was told.
+    pub(super) fn is_told(&self, hash: u64) -> bool {
+        self.place(hash).is_some_and(|(_, told)| told)
+    }
+
+    /// Whether one more can be told.
+    pub(super) fn has_room(&self) -> bool {
+        self.observed.is_some() && self.observed(ACCESSES).load(Acquire) < MOST_OBSERVED
+    }
+
+    /// It is in the ring.
+    pub(super) fn remember(&self, hash: u64) {
+        if let Some((slot, false)) = self.place(hash) {
+            slot.store(hash.max(1), Release);
+            self.observed(ACCESSES).fetch_add(1, Relaxed);
+        }
+    }
+
     /// Puts events into the ring, which report the notification `call`, 0 for none. They are there all
     /// of them, whole, or not at all; false where there is no room.
     pub(super) fn commit(&self, call: u64, events: &[(Kind, Vec<u8>)]) -> bool {
@@ -450,6 +543,7 @@ impl Shared {
         let kind = match word(4) {
             0 => Kind::Tripwire,
             1 => Kind::Detection,
+            3 => Kind::Observed,
             _ => Kind::Other,
         };
         let mut call = [0; 8];

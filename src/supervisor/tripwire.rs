@@ -13,6 +13,12 @@ use crate::sys::seccomp::Notification;
 /// linux/audit.h AUDIT_ARCH_X86_64 and AUDIT_ARCH_AARCH64.
 const ARCHES: [(u32, &str); 2] = [(0xC000_003E, "x86_64"), (0xC000_00B7, "aarch64")];
 
+/// What this program is built for, and every filter.
+#[cfg(target_arch = "x86_64")]
+pub(super) const NATIVE: u32 = ARCHES[0].0;
+#[cfg(target_arch = "aarch64")]
+pub(super) const NATIVE: u32 = ARCHES[1].0;
+
 /// What to answer.
 pub(super) struct Tripwires {
     /// By system call number of the native architecture: the filter kills all others. Of each layer

@@ -16,6 +16,10 @@
 //! nothing for writing. And whoever holds a seccomp listener can let a call go on (the flag
 //! SECCOMP_USER_NOTIF_FLAG_CONTINUE lies in memory, where no filter sees it) and can answer the container
 //! in words: a watcher that was taken over lifts tripwires, and nothing else of a policy.
+//!
+//! Where a container is audited or recorded ([`KEPT_LOOKING`]), its watcher may besides read the memory of
+//! any process and any file of the host, because the paths of a call lie there: one that was taken over
+//! could tell the container what is in them. It can write no more than others. That is a price of looking.
 
 mod calls;
 
@@ -37,6 +41,11 @@ pub const UID: u32 = 4_294_967_200;
 
 /// What the watcher keeps: to look at processes of any user (ptrace(2), PTRACE_MODE_READ).
 pub const KEPT: [Capability; 1] = [Capability::CAP_SYS_PTRACE];
+
+/// What it keeps besides where it follows the paths that the container's memory names: through folders of
+/// any mode (path_resolution(7)).
+pub const KEPT_LOOKING: [Capability; 2] =
+    [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
 
 /// Options of the root: room for its one directory and no file.
 const ROOT: &str = "size=4k,nr_inodes=2,mode=0555";
@@ -245,7 +254,7 @@ mod tests {
         forked::run(|| {
             let exe = fs::read_link(format!("/proc/{other}/exe"))?;
             confined(folder.path())?;
-            allow_only()?;
+            allow_only(false)?;
             // Root's process, in the host's root.
             assert_eq!(fs::read_link(format!("/proc/{other}/exe"))?, exe);
             for name in ["status", "stat", "comm", "cgroup", "maps", "mountinfo"] {
@@ -301,7 +310,7 @@ mod tests {
                 }
             };
             confined(root.path())?;
-            allow_only()?;
+            allow_only(false)?;
             await_readable(&group)?;
             let event = fanotify::read_one(&group, &region, 0)?.ok_or("no event")?;
             let name = fs::read_link(format!("/proc/self/fd/{}", event.fd))?;

@@ -12,6 +12,7 @@ pub mod fds;
 #[cfg(test)]
 pub(crate) mod forked;
 pub mod memfd;
+pub mod memory;
 pub mod pidfd;
 pub mod probe;
 pub mod process;

@@ -171,6 +171,24 @@ pub fn deny(listener: impl AsFd, id: u64, errno: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Has a notified call go on as if nobody had been asked (5.5). Whatever its memory held when it was
+/// looked at, it may hold something else now: this authorises nothing.
+///
+/// # Errors
+/// ENOENT where the caller was killed meanwhile, which is normal.
+pub fn go_on(listener: impl AsFd, id: u64) -> io::Result<()> {
+    let mut answer = libc::seccomp_notif_resp {
+        id,
+        val: 0,
+        error: 0,
+        flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+    };
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: the ioctl reads the 24 bytes its number encodes, which `answer` has.
+    check(unsafe { libc::ioctl(fd, IOCTL_SEND, &raw mut answer) }.into())?;
+    Ok(())
+}
+
 /// Asks for synchronous wake-ups; kernels before 6.6 refuse, which costs only time.
 ///
 /// # Errors

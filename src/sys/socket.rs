@@ -86,6 +86,24 @@ pub fn is_network(fd: impl AsFd) -> bool {
     told == 0 && matches!(domain, libc::AF_INET | libc::AF_INET6)
 }
 
+/// Whether it is a TCP socket, of IPv4 or IPv6: those that Landlock's rights are about.
+pub fn is_tcp(fd: impl AsFd) -> bool {
+    let mut protocol: libc::c_int = 0;
+    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+    let (raw, value) = (fd.as_fd().as_raw_fd(), (&raw mut protocol).cast());
+    // SAFETY: getsockopt(2) writes at most `size` bytes, which `protocol` has, and the size.
+    let told = unsafe {
+        libc::getsockopt(
+            raw,
+            libc::SOL_SOCKET,
+            libc::SO_PROTOCOL,
+            value,
+            &raw mut size,
+        )
+    };
+    told == 0 && protocol == libc::IPPROTO_TCP && is_network(fd)
+}
+
 /// Has close(2) wait for nobody (SO_LINGER, socket(7)): whoever closes a socket last waits as long as
 /// its owner wished, non-blocking or not.
 ///

@@ -181,7 +181,14 @@ fn filters_go_by_kind_severity_and_age() {
         ago(3, 70, log(Severity::Critical)),
         ago(4, 30, log(Severity::Warning)),
         ago(5, 20, response(Action::Freeze, None, None, "mantlet")),
-        ago(6, 10, What::End { tripwires: 0 }),
+        ago(
+            6,
+            10,
+            What::End {
+                tripwires: 0,
+                observed: None,
+            },
+        ),
     ];
     node.journal("c1", &journal);
     let numbers = |args: &[&str]| -> Vec<u64> {
@@ -268,7 +275,17 @@ fn following_loses_nothing_when_a_journal_is_put_aside() {
     // In one go, as far as a reader can tell: written, put aside, begun anew.
     node.journal("c1", &[event("c1", 3, tripwire("/b"))]);
     fs::rename(&path, path.with_extension("jsonl.1")).unwrap();
-    node.journal("c1", &[event("c1", 4, What::End { tripwires: 2 })]);
+    node.journal(
+        "c1",
+        &[event(
+            "c1",
+            4,
+            What::End {
+                tripwires: 2,
+                observed: None,
+            },
+        )],
+    );
     assert!(next().contains("by /b[9]") && next().contains("fix:"));
     assert!(next().contains("ended"));
     drop(reader);

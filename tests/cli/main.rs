@@ -238,7 +238,17 @@ fn following_sees_new_lines_and_new_journals_and_ends_with_its_reader() {
     node.journal("one", &[event("one", 2, tripwire("/a"))]);
     assert!(next().contains("denied"));
     assert!(next().contains("fix:"));
-    node.journal("two", &[event("two", 1, What::End { tripwires: 0 })]);
+    node.journal(
+        "two",
+        &[event(
+            "two",
+            1,
+            What::End {
+                tripwires: 0,
+                observed: None,
+            },
+        )],
+    );
     assert!(next().contains("ended"));
     drop(reader);
     // No event wakes it: the closed pipe alone has to.

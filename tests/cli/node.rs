@@ -144,6 +144,7 @@ pub fn record(id: &str, root: PathBuf, bundle: PathBuf, original: PathBuf) -> Re
         checkpoint: false,
         tripwires: vec![],
         detect: Vec::new(),
+        observing: Vec::new(),
         on_supervisor_loss: mantlet::detect::OnLoss::Keep,
         fanotify: false,
         log_total: 0,

@@ -53,6 +53,7 @@ fn events_of_every_kind_are_valid_and_older_ones_too() {
         tripwire("/tmp/\u{1b}[2J\n\u{202e}"),
         What::End {
             tripwires: u64::MAX,
+            observed: None,
         },
     ];
     all.extend(made.map(|what| json!(event("c1", 1, what))));

@@ -49,6 +49,7 @@ mod lifecycle;
 mod limits;
 mod listeners;
 mod lossless;
+mod observe;
 mod programs;
 mod remains;
 mod scene;

@@ -75,7 +75,17 @@ fn told(event: &Event) -> (String, Vec<String>) {
             let code = code.map_or_else(String::new, |code| format!(" with code {code}"));
             plain(format!("exited{code}  {}", who(process)))
         }
-        What::End { tripwires } => plain(format!("ended  {tripwires} denials in all")),
+        What::End {
+            tripwires,
+            observed: None,
+        } => plain(format!("ended  {tripwires} denials in all")),
+        What::End {
+            tripwires,
+            observed: Some(seen),
+        } => plain(format!(
+            "ended  {tripwires} denials in all; {} accesses told of {} calls looked at, {} not looked at",
+            seen.told, seen.calls, seen.unseen
+        )),
     }
 }
 

@@ -146,6 +146,7 @@ pub fn in_words(conditions: &[Condition]) -> String {
 fn action(action: Action) -> String {
     match action {
         Action::Allow => "performed".into(),
+        Action::Audit => "performed, and looked at".into(),
         Action::Log => "performed and logged by the kernel".into(),
         Action::Notify => "refused and reported (tripwire)".into(),
         Action::Errno(libc_enosys) if Action::Errno(libc_enosys) == UNKNOWN => {

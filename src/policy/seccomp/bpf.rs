@@ -83,7 +83,7 @@ pub enum TooLarge {
     },
 }
 
-/// Compiles: other architectures and x32 are killed, numbers without a decision get `unknown`.
+/// Compiles: other architectures and x32 get `foreign`, numbers without a decision `unknown`.
 ///
 /// # Errors
 ///
@@ -91,17 +91,18 @@ pub enum TooLarge {
 pub fn compile(
     decisions: &BTreeMap<u32, Decision>,
     unknown: Action,
+    foreign: Action,
 ) -> Result<Vec<Instruction>, TooLarge> {
     let ranges = ranges(decisions, unknown);
     let mut program = vec![
         load(ARCH),
         jump(EQUAL, NATIVE, 1, 0),
-        give(Action::KillProcess),
+        give(foreign),
         load(NUMBER),
         // Above all real numbers lie x32's. -1 is what syscall(-1) sends: unknown, not an attack.
         jump(AT_LEAST, X32, 0, 3),
         jump(EQUAL, u32::MAX, 1, 0),
-        give(Action::KillProcess),
+        give(foreign),
         give(unknown),
     ];
     program.extend(search(&ranges)?);

@@ -7,7 +7,7 @@ use oci_spec::runtime::LinuxSeccomp;
 
 use super::bpf::TooLarge;
 use super::verdict::{Action, Compare, Condition, Decision};
-use super::{engine, tcp};
+use super::{engine, observe, tcp};
 use crate::policy::Layers;
 use crate::profile::table::{self, Lookup};
 use crate::profile::{Condition as Written, Op, Profile, Rule, groups};
@@ -25,10 +25,16 @@ pub struct Exact {
     pub calls: BTreeMap<String, (u32, Decision)>,
     /// Names that the profile allows and this build does not know: they answer ENOSYS.
     pub unknown: Vec<String>,
+    /// What a number answers that stands nowhere here.
+    pub unlisted: Action,
+    /// What calls of other architectures answer.
+    pub foreign: Action,
 }
 
 /// What an unlisted number answers: a C library takes its older way on ENOSYS, never on EPERM.
 pub const UNKNOWN: Action = Action::Errno(libc::ENOSYS as u16);
+/// What a call of another architecture answers, whose numbers mean something else.
+pub const FOREIGN: Action = Action::KillProcess;
 const DENIED: Action = Action::Errno(libc::EPERM as u16);
 
 /// Answers of two layers to one call, each with each, beyond which no program would hold the rest.
@@ -43,22 +49,44 @@ impl Exact {
     ///
     /// [`TooLarge::Pairs`].
     pub fn new(layers: Layers<'_>, notify: bool) -> Result<Exact, TooLarge> {
-        let mut each = layers.iter().map(|profile| Exact::of(profile, notify));
-        let mut exact = each.next().expect("there is a layer");
+        let mut exact = Exact::enforced(layers, notify)?;
+        for profile in layers.audited() {
+            exact.narrow(Exact::of(profile, true).observed())?;
+        }
+        if layers.observe() {
+            exact.narrow(observe::calls(layers))?;
+        }
+        exact.close_listeners();
+        Ok(exact)
+    }
+
+    /// What the layers come to that enforce; without any, nothing is denied.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge::Pairs`].
+    pub fn enforced(layers: Layers<'_>, notify: bool) -> Result<Exact, TooLarge> {
+        let mut each = layers.enforcing().map(|profile| Exact::of(profile, notify));
+        let Some(mut exact) = each.next() else {
+            return Ok(Exact::open());
+        };
         for more in each {
             exact.narrow(more)?;
         }
         // What one layer filters of clone, another's tripwire on clone3 must not make EPERM.
         exact.close_clone3();
-        exact.close_listeners();
         Ok(exact)
     }
 
     /// Adds a layer. A call that one of the two does not know is unknown to both.
     fn narrow(&mut self, other: Exact) -> Result<(), TooLarge> {
-        let unknown = Decision::always(UNKNOWN);
+        let (unlisted, own) = (
+            Decision::always(other.unlisted),
+            Decision::always(self.unlisted),
+        );
         for (name, (_, decision)) in &mut self.calls {
-            let theirs = other.calls.get(name).map_or(&unknown, |(_, theirs)| theirs);
+            let theirs = other.calls.get(name);
+            let theirs = theirs.map_or(&unlisted, |(_, theirs)| theirs);
             let pairs = (decision.branches.len() + 1) * (theirs.branches.len() + 1);
             if pairs > MOST_PAIRS {
                 return Err(TooLarge::Pairs {
@@ -70,9 +98,11 @@ impl Exact {
             *decision = decision.layered(theirs);
         }
         for (name, (number, theirs)) in other.calls {
-            let meet = || (number, unknown.layered(&theirs));
+            let meet = || (number, own.layered(&theirs));
             self.calls.entry(name).or_insert_with(meet);
         }
+        self.unlisted = self.unlisted.layered(other.unlisted);
+        self.foreign = self.foreign.meet(other.foreign);
         for name in other.unknown {
             if !self.unknown.contains(&name) {
                 self.unknown.push(name);
@@ -81,8 +111,29 @@ impl Exact {
         Ok(())
     }
 
+    /// What nobody restricts.
+    fn open() -> Exact {
+        Exact {
+            calls: BTreeMap::new(),
+            unknown: Vec::new(),
+            unlisted: Action::Allow,
+            foreign: Action::Allow,
+        }
+    }
+
+    /// The same where nothing is denied: what would be is looked at.
+    fn observed(mut self) -> Exact {
+        for (_, decision) in self.calls.values_mut() {
+            *decision = decision.observed();
+        }
+        self.unknown.clear();
+        self.unlisted = self.unlisted.observed();
+        self.foreign = self.foreign.observed();
+        self
+    }
+
     /// One layer.
-    fn of(profile: &Profile, notify: bool) -> Exact {
+    pub(in crate::policy) fn of(profile: &Profile, notify: bool) -> Exact {
         let calls = &profile.syscalls;
         let lists = Lists {
             tripwire: by_name(&calls.tripwire),
@@ -101,6 +152,8 @@ impl Exact {
         let mut exact = Exact {
             calls: BTreeMap::new(),
             unknown: Vec::new(),
+            unlisted: UNKNOWN,
+            foreign: FOREIGN,
         };
         for name in names {
             match table::lookup(name) {
@@ -193,6 +246,19 @@ impl Exact {
         }
     }
 
+    /// Leaves alone what the engine's filter hands to a tracer or to a listener: USER_NOTIF is stricter to
+    /// the kernel, and a call that is looked at goes on, which would lift what the engine denies.
+    pub fn respect(&mut self, filter: &LinuxSeccomp) {
+        let default = engine::default(filter);
+        for (name, (_, decision)) in &mut self.calls {
+            let theirs = engine::decision(filter, name);
+            if theirs.all().any(|(_, action)| hands_over(action)) {
+                *decision = decision.both(&theirs, spare);
+            }
+        }
+        self.unlisted = spare(self.unlisted, default);
+    }
+
     /// Decisions by number.
     #[must_use]
     pub fn by_number(&self) -> BTreeMap<u32, Decision> {
@@ -202,15 +268,35 @@ impl Exact {
     /// Whether any call is notified.
     #[must_use]
     pub fn notifies(&self) -> bool {
-        self.calls.values().any(|(_, decision)| notifies(decision))
+        self.observes() || self.calls.values().any(|(_, decision)| notifies(decision))
     }
 
-    /// Calls that are notified, whole or in part.
+    /// Whether any call is looked at.
+    #[must_use]
+    pub fn observes(&self) -> bool {
+        let observes = |decision: &Decision| decision.all().any(|(_, a)| a == Action::Audit);
+        let mut all = self.calls.values();
+        self.unlisted == Action::Audit || all.any(|(_, decision)| observes(decision))
+    }
+
+    /// Calls that are refused with a report, whole or in part.
     pub fn tripwires(&self) -> impl Iterator<Item = &str> {
         self.calls
             .iter()
             .filter(|(_, (_, d))| notifies(d))
             .map(|(name, _)| name.as_str())
+    }
+}
+
+fn hands_over(action: Action) -> bool {
+    matches!(action, Action::Trace | Action::Notify)
+}
+
+/// Ours, but nothing that the engine's filter hands to somebody.
+fn spare(own: Action, engine: Action) -> Action {
+    match own {
+        Action::Audit if hands_over(engine) => Action::Allow,
+        own => own,
     }
 }
 

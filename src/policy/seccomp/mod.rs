@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod engine;
 pub mod exact;
+mod observe;
 pub mod runtime;
 mod tcp;
 pub mod verdict;
@@ -57,15 +58,18 @@ pub fn plan(
     let edits = match engine {
         Some(filter) => {
             let added = runtime::missing_needs(filter);
+            exact.respect(filter);
             exact.take_back(filter, &added);
             runtime::edits(filter, &added, &exact)
         }
+        // Nobody asks for a filter.
+        None if exact.unlisted.permits() => Vec::new(),
         None => vec![Edit::Set {
             pointer: "/linux/seccomp".into(),
             value: runtime::generated(&exact),
         }],
     };
-    let program = bpf::compile(&exact.by_number(), exact::UNKNOWN)?;
+    let program = bpf::compile(&exact.by_number(), exact.unlisted, exact.foreign)?;
     let filter = seal::Filter {
         program: bpf::bytes(&program),
         flags: flags(engine),
@@ -74,7 +78,7 @@ pub fn plan(
     let tripwires = exact
         .tripwires()
         .flat_map(|name| {
-            let each = layers.iter();
+            let each = layers.enforcing();
             each.filter_map(|profile| exact::tripwire(profile, name))
         })
         .collect();

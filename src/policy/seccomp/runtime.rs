@@ -151,7 +151,10 @@ pub fn edits(filter: &LinuxSeccomp, added: &BTreeSet<&'static str>, exact: &Exac
     let mut edits = Vec::new();
     let mut appended = Vec::new();
     let architectures = filter.architectures().as_deref().unwrap_or_default();
-    if architectures.len() > 1 && engine::strictest(filter).rank() >= UNKNOWN.rank() {
+    if architectures.len() > 1
+        && !exact.foreign.permits()
+        && engine::strictest(filter).rank() >= UNKNOWN.rank()
+    {
         edits.push(Edit::Set {
             pointer: "/linux/seccomp/architectures".into(),
             value: json!([ARCHITECTURE]),
@@ -213,9 +216,11 @@ pub fn edits(filter: &LinuxSeccomp, added: &BTreeSet<&'static str>, exact: &Exac
 /// before.
 fn refused(name: &str, exact: &Exact) -> bool {
     let silent = |action: Action| action.rank() < Action::Notify.rank();
-    let call = exact.calls.get(name);
-    !needed(name)
-        && call.is_none_or(|(_, decision)| decision.all().all(|(_, action)| silent(action)))
+    let refused = match exact.calls.get(name) {
+        Some((_, decision)) => decision.all().all(|(_, action)| silent(action)),
+        None => silent(exact.unlisted),
+    };
+    !needed(name) && refused
 }
 
 fn traced<'a>(filter: &LinuxSeccomp, exact: &'a Exact) -> BTreeSet<&'a str> {

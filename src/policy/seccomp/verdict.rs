@@ -1,8 +1,11 @@
 //! The algebra of filters: what one system call is answered, by conditions on its arguments, and
 //! the strictest of two answers.
 
+use serde::{Deserialize, Serialize};
+
 /// What a filter answers, strictest first, in the kernel's order of precedence (seccomp(2)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// SECCOMP_RET_KILL_PROCESS.
     KillProcess,
@@ -16,6 +19,8 @@ pub enum Action {
     Notify,
     /// SECCOMP_RET_TRACE; without a tracer, ENOSYS.
     Trace,
+    /// SECCOMP_RET_USER_NOTIF, where the supervisor only looks, and has the call go on.
+    Audit,
     /// SECCOMP_RET_LOG.
     Log,
     /// SECCOMP_RET_ALLOW.
@@ -31,7 +36,7 @@ impl Action {
             Action::KillThread => 0,
             Action::Trap => 0x0003_0000,
             Action::Errno(errno) => 0x0005_0000 | u32::from(errno),
-            Action::Notify => 0x7fc0_0000,
+            Action::Notify | Action::Audit => 0x7fc0_0000,
             // 1 is what runc and crun put into SECCOMP_RET_DATA by default.
             Action::Trace => 0x7ff0_0001,
             Action::Log => 0x7ffc_0000,
@@ -39,7 +44,9 @@ impl Action {
         }
     }
 
-    /// Precedence: a lower one wins. Two errnos are equally strict.
+    /// Precedence: a lower one wins. Two errnos are equally strict. The kernel takes USER_NOTIF for
+    /// stricter than TRACE, and a call that is looked at goes on: so nothing that another filter traces
+    /// may be looked at ([`super::exact::Exact::respect`]).
     #[must_use]
     pub fn rank(self) -> u8 {
         match self {
@@ -49,15 +56,22 @@ impl Action {
             Action::Errno(_) => 3,
             Action::Notify => 4,
             Action::Trace => 5,
-            Action::Log => 6,
-            Action::Allow => 7,
+            Action::Audit => 6,
+            Action::Log => 7,
+            Action::Allow => 8,
         }
     }
 
     /// Whether the call is performed.
     #[must_use]
     pub fn permits(self) -> bool {
-        matches!(self, Action::Log | Action::Allow)
+        matches!(self, Action::Audit | Action::Log | Action::Allow)
+    }
+
+    /// The same where nothing is denied: what is not performed is looked at instead.
+    #[must_use]
+    pub fn observed(self) -> Action {
+        if self.permits() { self } else { Action::Audit }
     }
 
     /// The stricter of two; `self` where they are alike.
@@ -83,7 +97,8 @@ impl Action {
 }
 
 /// Comparison, unsigned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Compare {
     /// Equal.
     Eq,
@@ -100,7 +115,7 @@ pub enum Compare {
 }
 
 /// `(argument & mask) compare value`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Condition {
     /// Which argument, 0..=5.
     pub index: u8,
@@ -129,7 +144,7 @@ impl Condition {
 }
 
 /// How one call is decided: the first branch whose conditions all hold, else `otherwise`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Decision {
     /// Tried in order.
     pub branches: Vec<(Vec<Condition>, Action)>,
@@ -184,8 +199,20 @@ impl Decision {
         self.both(other, Action::layered)
     }
 
+    /// The same where nothing is denied.
+    #[must_use]
+    pub fn observed(&self) -> Decision {
+        let all = self.branches.iter();
+        Decision {
+            branches: all
+                .map(|(conditions, action)| (conditions.clone(), action.observed()))
+                .collect(),
+            otherwise: self.otherwise.observed(),
+        }
+    }
+
     /// For all arguments, `choose` of the two answers.
-    fn both(&self, other: &Decision, choose: fn(Action, Action) -> Action) -> Decision {
+    pub(super) fn both(&self, other: &Decision, choose: fn(Action, Action) -> Action) -> Decision {
         let mut branches: Vec<(Vec<Condition>, Action)> = Vec::new();
         for (mine, a) in self.all() {
             for (theirs, b) in other.all() {

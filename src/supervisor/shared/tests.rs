@@ -23,7 +23,7 @@ fn rule(after: u32, within_ms: u64) -> Rule {
 
 #[test]
 fn events_come_out_as_they_went_in_around_the_ring_s_end() {
-    let shared = Shared::new(&[]).unwrap();
+    let shared = Shared::new(&[], false).unwrap();
     for round in 0..2000_u64 {
         let body = vec![b'a' + (round % 26) as u8; (round as usize * 37) % 5000];
         assert!(shared.commit(round, &[(Kind::Detection, body.clone())]));
@@ -36,7 +36,7 @@ fn events_come_out_as_they_went_in_around_the_ring_s_end() {
 
 #[test]
 fn a_full_ring_takes_nothing_and_loses_nothing() {
-    let shared = Shared::new(&[]).unwrap();
+    let shared = Shared::new(&[], false).unwrap();
     let body = vec![b'x'; 1000];
     let mut taken = 0;
     while shared.commit(0, &[(Kind::Other, body.clone())]) {
@@ -53,7 +53,7 @@ fn a_full_ring_takes_nothing_and_loses_nothing() {
 #[test]
 fn what_no_watcher_of_ours_writes_is_counted_and_no_more() {
     for (head, length) in [(16_u64, u32::MAX), (8, 0), (u64::MAX, 3), (64, 60)] {
-        let shared = Shared::new(&[]).unwrap();
+        let shared = Shared::new(&[], false).unwrap();
         shared.put(0, &length.to_le_bytes());
         shared.set(HEAD, head);
         assert!(shared.take().is_none());
@@ -65,7 +65,7 @@ fn what_no_watcher_of_ours_writes_is_counted_and_no_more() {
 #[test]
 fn a_window_counts_what_lies_within_it() {
     let rules = [rule(3, 10_000), rule(2, 0), rule(1, 0)];
-    let shared = Shared::new(&rules).unwrap();
+    let shared = Shared::new(&rules, false).unwrap();
     let hits = |at: &[u64]| {
         at.iter()
             .map(|now| shared.hit(0, &rules[0], *now))
@@ -90,7 +90,7 @@ fn a_window_counts_what_lies_within_it() {
 
 #[test]
 fn events_that_belong_together_come_together_or_not_at_all() {
-    let shared = Shared::new(&[]).unwrap();
+    let shared = Shared::new(&[], false).unwrap();
     let part = |length| (Kind::Detection, vec![b'x'; length]);
     assert!(shared.commit(7, &[part(LARGEST), part(LARGEST)]));
     assert!(!shared.commit(8, &[part(10), part(LARGEST)]));
@@ -102,7 +102,7 @@ fn events_that_belong_together_come_together_or_not_at_all() {
 
 #[test]
 fn a_call_whose_watcher_ended_while_it_counted_is_counted_once() {
-    let shared = Shared::new(&[]).unwrap();
+    let shared = Shared::new(&[], false).unwrap();
     assert!(!shared.is_call_counted());
     shared.leave_out_call(250);
     // Ended after the count, or between its two words: either way whoever comes makes it one.
@@ -122,7 +122,7 @@ fn a_call_whose_watcher_ended_while_it_counted_is_counted_once() {
 
 #[test]
 fn an_allowance_fills_again_and_no_watcher_begins_with_a_full_one() {
-    let shared = Shared::new(&[]).unwrap();
+    let shared = Shared::new(&[], false).unwrap();
     let burst = (0..300).filter(|_| shared.admits(Lines::Calls, 1_000_000));
     assert_eq!(burst.count(), 200);
     let later = (0..300).filter(|_| shared.admits(Lines::Calls, 1_000_500));
@@ -132,7 +132,7 @@ fn an_allowance_fills_again_and_no_watcher_begins_with_a_full_one() {
 
 #[test]
 fn what_is_left_out_is_counted_once() {
-    let shared = Shared::new(&[rule(1, 0)]).unwrap();
+    let shared = Shared::new(&[rule(1, 0)], false).unwrap();
     for number in [165, 165, -1, 9999] {
         shared.leave_out_call(number);
     }

@@ -1,4 +1,5 @@
-//! Notified calls: each is a denial, decided on registers alone, and answered whatever else happens.
+//! Notified calls: each is a denial, or one that is only looked at ([`super::observe`]). Which of them is
+//! decided on registers alone; it is answered whatever else happens.
 //!
 //! What was received lies in shared memory until it has been answered and reported, so a watcher that
 //! ends in between loses neither. Known threads cost one poll(2), one statx(2) and one read(2).
@@ -24,9 +25,10 @@ impl Watcher<'_> {
     /// Answers one call that waits on a listener; epoll tells of the next one. RECV would block
     /// where there is none, but a call that was killed meanwhile still counts for it (ENOENT).
     pub(super) fn notified(&mut self, token: u64, flags: EpollFlags) {
-        let Some(listener) = self.listeners.get(&token) else {
+        let Some((listener, whose)) = self.listeners.get(&token) else {
             return;
         };
+        let whose = *whose;
         if !flags.contains(EpollFlags::EPOLLIN) {
             // The last process under this filter has ended.
             let _ = self.epoll.delete(listener);
@@ -36,9 +38,12 @@ impl Watcher<'_> {
         let Ok(call) = self.shared.receive(listener, token) else {
             return;
         };
+        if !self.observer.refuses(whose, &call) {
+            return self.observe(token, whose, &call);
+        }
         let errno = self.wires.wire(&call).errno;
         let answer = |watcher: &mut Self| {
-            if let Some(listener) = watcher.listeners.get(&token) {
+            if let Some((listener, _)) = watcher.listeners.get(&token) {
                 // ENOENT: the caller was killed meanwhile, perhaps by us.
                 let _ = seccomp::deny(listener, call.id, errno);
             }

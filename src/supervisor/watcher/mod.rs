@@ -7,11 +7,14 @@
 //! It kills, freezes and writes nothing: it asks the keeper, which checks that the process is the
 //! container's. If it dies, the keeper answers what it had in hand and starts another one.
 
+mod accesses;
 mod calls;
 mod files;
 mod known;
+mod observe;
+mod walk;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,7 +24,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{Expiration, TimerFd, TimerSetTimeFlags};
 
-use super::link::{self, Order, Request, Scene};
+use super::link::{self, Order, Request, Scene, Whose};
+use super::observer::Observer;
 use super::rules::{self, Finding};
 use super::sensors::Seen;
 use super::shared::{Kind, Lines, Shared};
@@ -32,6 +36,7 @@ use crate::event::{Action, Ancestor, File, Process, What};
 use crate::sys::{confine, fds, process, socket};
 use files::{Images, Pending, Runs};
 use known::{Known, Watched};
+use walk::Mounts;
 
 /// Exit status of a watcher that could not be confined, and of one that lost its keeper's trust.
 pub(super) const UNCONFINED: i32 = 100;
@@ -61,7 +66,7 @@ pub(super) struct Tools {
     pub(super) link: OwnedFd,
     /// Wakes the keeper.
     pub(super) bell: OwnedFd,
-    pub(super) listeners: Vec<(u64, OwnedFd)>,
+    pub(super) listeners: Vec<(u64, OwnedFd, Whose)>,
     pub(super) files: Option<OwnedFd>,
     /// The container's number of tasks, and of those that its limit refused.
     pub(super) tasks: Option<[OwnedFd; 2]>,
@@ -77,11 +82,16 @@ pub(super) struct Watcher<'a> {
     shared: &'a Shared,
     rules: &'a [Rule],
     wires: &'a Tripwires,
+    observer: &'a Observer,
+    /// Mounts of the container's, by number.
+    mounts: Mounts,
+    /// Where paths of profiles lead, as far as they were asked for.
+    real: HashMap<String, Option<String>>,
     watchdog: &'a TimerFd,
     /// The watchdog runs.
     wound: bool,
     epoll: Epoll,
-    listeners: BTreeMap<u64, OwnedFd>,
+    listeners: BTreeMap<u64, (OwnedFd, Whose)>,
     files: Option<OwnedFd>,
     tasks: Option<[OwnedFd; 2]>,
     refused: u64,
@@ -113,10 +123,11 @@ pub(super) fn run(
     shared: &Shared,
     rules: &[Rule],
     wires: &Tripwires,
+    observer: &Observer,
     watchdog: &TimerFd,
 ) -> ! {
     let serve = || {
-        let mut watcher = match Watcher::begin(tools, shared, rules, wires, watchdog) {
+        let mut watcher = match Watcher::begin(tools, shared, rules, wires, observer, watchdog) {
             Ok(watcher) => watcher,
             Err(status) => return status,
         };
@@ -138,15 +149,21 @@ pub(super) fn disarm(watchdog: &TimerFd) {
     let _ = watchdog.set(never, TimerSetTimeFlags::empty());
 }
 
-fn confined(keeper: i32) -> Result<(), String> {
+fn confined(keeper: i32, memory: bool) -> Result<(), String> {
+    let kept: &[_] = if memory {
+        &confine::KEPT_LOOKING
+    } else {
+        &confine::KEPT
+    };
     // Every node has that folder, and nothing of it is needed any more.
     confine::empty_root(Path::new("/proc"))
         .map_err(|error| format!("cannot enter an empty root: {error}"))?;
-    confine::drop_privileges(confine::UID, confine::UID, &confine::KEPT)
+    confine::drop_privileges(confine::UID, confine::UID, kept)
         .map_err(|error| format!("cannot give up its privileges: {error}"))?;
     // Once more: a change of user takes the wish away (PR_SET_PDEATHSIG).
     process::die_with_parent(keeper).map_err(|error| format!("its keeper is gone: {error}"))?;
-    confine::allow_only().map_err(|error| format!("cannot install its seccomp filter: {error}"))
+    confine::allow_only(memory)
+        .map_err(|error| format!("cannot install its seccomp filter: {error}"))
 }
 
 impl<'a> Watcher<'a> {
@@ -155,6 +172,7 @@ impl<'a> Watcher<'a> {
         shared: &'a Shared,
         rules: &'a [Rule],
         wires: &'a Tripwires,
+        observer: &'a Observer,
         watchdog: &'a TimerFd,
     ) -> Result<Watcher<'a>, i32> {
         let say = |request: &Request| socket::send(&tools.link, &request.encode(), &[]);
@@ -162,7 +180,7 @@ impl<'a> Watcher<'a> {
         let timeout = socket::set_timeout(&tools.link, link::PATIENCE);
         if let Err(why) = timeout
             .map_err(|error| error.to_string())
-            .and_then(|()| confined(tools.keeper))
+            .and_then(|()| confined(tools.keeper, observer.reads_memory()))
         {
             // The keeper tells it to whoever waits for the container.
             let _ = say(&Request::Failed { why });
@@ -175,6 +193,9 @@ impl<'a> Watcher<'a> {
             shared,
             rules,
             wires,
+            observer,
+            mounts: Mounts::default(),
+            real: HashMap::new(),
             watchdog,
             wound: false,
             epoll,
@@ -204,8 +225,8 @@ impl<'a> Watcher<'a> {
         if let Some(files) = &watcher.files {
             watcher.watch_fd(FILES, files.as_fd())?;
         }
-        for (token, listener) in tools.listeners {
-            watcher.add_listener(token, listener);
+        for (token, listener, whose) in tools.listeners {
+            watcher.add_listener(token, listener, whose);
         }
         for pid in tools.began {
             watcher.watch_session(pid);
@@ -218,9 +239,9 @@ impl<'a> Watcher<'a> {
         self.epoll.add(fd, event).map_err(|_| BROKEN)
     }
 
-    fn add_listener(&mut self, token: u64, listener: OwnedFd) {
+    fn add_listener(&mut self, token: u64, listener: OwnedFd, whose: Whose) {
         if self.watch_fd(token, listener.as_fd()).is_ok() {
-            self.listeners.insert(token, listener);
+            self.listeners.insert(token, (listener, whose));
         }
     }
 
@@ -315,9 +336,9 @@ impl<'a> Watcher<'a> {
 
     fn obey(&mut self, order: Order, mut fds: Vec<OwnedFd>) {
         match order {
-            Order::Listener { token } => {
+            Order::Listener { token, whose } => {
                 if let Some(listener) = fds.pop() {
-                    self.add_listener(token, listener);
+                    self.add_listener(token, listener, whose);
                 }
             }
             Order::Scene(scene) => {

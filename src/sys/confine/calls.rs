@@ -53,6 +53,9 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_exit_group,
 ];
 
+/// What a watcher calls besides that looks at what the container's memory names.
+const LOOKING: &[libc::c_long] = &[libc::SYS_process_vm_readv];
+
 /// Calls that are allowed where the argument of that place has none of these bits.
 const WITHOUT: &[(libc::c_long, u32, libc::c_int)] = &[
     (libc::SYS_openat, 2, WRITING),
@@ -103,15 +106,18 @@ const X32: u32 = 0x4000_0000;
 ///
 /// Needs no_new_privs. Threads that are there already stay as they are, so there must be none.
 ///
+/// With `memory`, that of other processes may be read.
+///
 /// # Errors
 /// Those of seccomp(2).
-pub fn allow_only() -> io::Result<()> {
-    seccomp::install(&program(), 0, false).map(drop)
+pub fn allow_only(memory: bool) -> io::Result<()> {
+    let more = if memory { LOOKING } else { &[] };
+    seccomp::install(&program(more), 0, false).map(drop)
 }
 
 /// The program, hot calls first. The kernel has calls without conditions in a table by number
 /// (5.11) and does not run it for them.
-fn program() -> Vec<libc::sock_filter> {
+fn program(more: &[libc::c_long]) -> Vec<libc::sock_filter> {
     let mut steps = vec![
         load(std::mem::offset_of!(libc::seccomp_data, arch)),
         jump(libc::BPF_JEQ, ARCH, 1, 0),
@@ -120,7 +126,7 @@ fn program() -> Vec<libc::sock_filter> {
         jump(libc::BPF_JGE, X32, 0, 1),
         KILL,
     ];
-    for number in CALLS {
+    for number in CALLS.iter().chain(more) {
         steps.extend([jump(libc::BPF_JEQ, *number as u32, 0, 1), ALLOW]);
     }
     for (number, place, bits) in WITHOUT {
@@ -188,7 +194,7 @@ mod tests {
     fn killed(what: &str, call: impl FnOnce() -> bool) {
         let (ended, words) = forked::outcome(|| {
             process::set_no_new_privs()?;
-            allow_only()?;
+            allow_only(false)?;
             Err(format!("it went on, {}", call()))?
         });
         assert_eq!(ended, Ended::Signaled(libc::SIGSYS), "{what}: {words}");
@@ -265,7 +271,7 @@ mod tests {
 
     #[test]
     fn every_jump_lands_inside() {
-        let steps = program();
+        let steps = program(LOOKING);
         for (at, step) in steps.iter().enumerate() {
             let farthest = at + 1 + usize::from(step.jt.max(step.jf));
             assert!(step.code & 7 != libc::BPF_JMP as u16 || farthest < steps.len());
@@ -275,6 +281,7 @@ mod tests {
             Some(libc::SECCOMP_RET_KILL_PROCESS)
         );
         let mut calls: Vec<_> = CALLS.to_vec();
+        calls.extend(LOOKING);
         calls.extend(WITHOUT.iter().map(|row| row.0));
         calls.extend(ONE_OF.iter().map(|row| row.0));
         let count = calls.len();

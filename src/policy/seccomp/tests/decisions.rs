@@ -63,7 +63,7 @@ fn a_compiled_decision_answers_as_the_algebra_does() {
             decisions.insert(random.below(80) as u32, decision);
         }
         let program = parse(&bpf::bytes(
-            &bpf::compile(&decisions, exact::UNKNOWN).unwrap(),
+            &bpf::compile(&decisions, exact::UNKNOWN, exact::FOREIGN).unwrap(),
         ));
         for number in 0..82 {
             for _ in 0..20 {

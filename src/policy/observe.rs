@@ -1,0 +1,398 @@
+//! What layers in mode `audit` and `learn` would say of an access: compiled at `create` like everything
+//! else, kept in the record, asked by the supervisor.
+//!
+//! Such a layer takes nothing away. Its filter's denials, its Landlock domain and its capabilities are put
+//! down here instead, by the same code that makes them for a layer that enforces.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::compose::Scene;
+use super::mounts::beneath;
+use super::seccomp::exact::Exact;
+use super::seccomp::verdict::{Action, Decision};
+use super::{Input, Layers, Refusal, admission, fix_for, landlock, refuse};
+use crate::access::Access;
+use crate::profile::{Condition, Mode, Op, Profile};
+use crate::seal::{Layer, rights};
+
+/// Everything that the supervisor needs to tell what it looks at: of the container's own policy, and of
+/// each of its sessions'.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observing {
+    /// Everything is told, whoever allows it.
+    pub learns: bool,
+    /// Capabilities are looked at.
+    pub capabilities: bool,
+    /// Calls that layers which enforce refuse with a report, by number: the only ones of those notified
+    /// that do not go on.
+    pub enforced: Vec<(u32, Decision)>,
+    /// Names of the calls that may be notified.
+    pub names: Vec<(u32, String)>,
+    /// Layers in mode `audit`, outermost first.
+    pub layers: Vec<Audited>,
+    /// What `process.refuse` and the node's abilities would have refused as a whole.
+    pub at_start: Vec<AtStart>,
+}
+
+/// One layer in mode `audit`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audited {
+    /// The profile.
+    pub profile: String,
+    /// Calls that it does not allow, or not always: those of one decision together.
+    pub calls: Vec<(Decision, Vec<u32>)>,
+    /// Numbers of calls that it always allows: what stands in neither list it does not know.
+    pub allowed: Vec<u32>,
+    /// `LANDLOCK_ACCESS_FS_*` that it handles; 0 where it is not about files.
+    pub handled_files: u64,
+    /// `LANDLOCK_ACCESS_NET_*` that it handles.
+    pub handled_tcp: u64,
+    /// What it grants.
+    pub paths: Vec<Grant>,
+    /// Ports, and what may be done with them.
+    pub ports: Vec<(u16, u64)>,
+    /// Capabilities that it leaves, `CAP_` names.
+    pub capabilities: Vec<String>,
+}
+
+/// One rule on a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The path, as the profile has it.
+    pub path: String,
+    /// `LANDLOCK_ACCESS_FS_*`.
+    pub access: u64,
+    /// Paths beneath it that stay ungranted.
+    pub except: Vec<String>,
+    /// Mounts beneath it stay ungranted.
+    pub within_mount: bool,
+}
+
+/// What a layer would have refused at `create`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtStart {
+    /// The profile.
+    pub profile: String,
+    /// The refusal, in its own words.
+    pub what: String,
+}
+
+/// Why a layer would have denied something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial<'a> {
+    /// The profile.
+    pub profile: &'a str,
+    /// The line of it that would allow it.
+    pub fix: String,
+}
+
+impl Observing {
+    /// What the layers that only look would say; none where all enforce.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoNotification`], [`Refusal::ListenerTaken`]: nothing could be looked at, and a
+    /// container that says it is audited must be.
+    pub fn of(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Option<Observing>, Refusal> {
+        let mut looking = layers.iter().filter(|p| p.mode != Mode::Enforce);
+        let Some(first) = looking.next() else {
+            return Ok(None);
+        };
+        let profile = first.name.clone();
+        if !scene.host.user_notif {
+            return Err(Refusal::NoNotification { profile });
+        }
+        if scene.host.listener_taken {
+            return Err(Refusal::ListenerTaken { profile });
+        }
+        Ok(Some(Observing {
+            learns: layers.learn(),
+            capabilities: true,
+            enforced: Vec::new(),
+            names: Vec::new(),
+            layers: layers.audited().map(|p| audited(p, scene)).collect(),
+            at_start: Vec::new(),
+        }))
+    }
+
+    /// Adds what the filter notifies: `enforced` is that of the layers which enforce alone.
+    pub fn notified(&mut self, exact: &Exact, enforced: &Exact) {
+        let notified = |decision: &Decision| {
+            let mut all = decision.all();
+            all.any(|(_, action)| matches!(action, Action::Notify | Action::Audit))
+        };
+        self.names = exact
+            .calls
+            .iter()
+            .filter(|(_, (_, decision))| notified(decision))
+            .map(|(name, (number, _))| (*number, name.clone()))
+            .collect();
+        let trips = |decision: &Decision| decision.all().any(|(_, a)| a == Action::Notify);
+        self.enforced = enforced
+            .calls
+            .values()
+            .filter(|(_, decision)| trips(decision))
+            .cloned()
+            .collect();
+    }
+
+    /// Whether a layer that enforces refuses the call, by its registers, which nobody can change while it
+    /// waits. All others go on.
+    #[must_use]
+    pub fn refuses(&self, number: u32, args: &[u64; 6]) -> bool {
+        let decision = self.enforced.iter().find(|(own, _)| *own == number);
+        decision.is_some_and(|(_, decision)| decision.verdict(args) == Action::Notify)
+    }
+
+    /// Whether anything of it is about files or ports, so that the supervisor has to read what a
+    /// container's memory holds.
+    #[must_use]
+    pub fn reads_memory(&self) -> bool {
+        let about = |layer: &Audited| layer.handled_files != 0 || layer.handled_tcp != 0;
+        self.learns || self.layers.iter().any(about)
+    }
+
+    /// The outermost layer that would have refused the call, by its registers.
+    #[must_use]
+    pub fn call(&self, number: u32, args: &[u64; 6], access: &Access) -> Option<Denial<'_>> {
+        let name = match access {
+            Access::Syscall { name, .. } => name,
+            _ => return None,
+        };
+        self.layers.iter().find_map(|layer| {
+            if layer.allowed.contains(&number) {
+                return None;
+            }
+            let listed = layer.calls.iter().find(|(_, all)| all.contains(&number));
+            let Some((decision, _)) = listed else {
+                return Some(Denial {
+                    profile: &layer.profile,
+                    fix: format!("none: {name} is younger than the profile, or than this mantlet"),
+                });
+            };
+            (!decision.verdict(args).permits()).then(|| Denial {
+                profile: &layer.profile,
+                fix: call_fix(name, decision, args, access),
+            })
+        })
+    }
+
+    /// The outermost layer, where a call of another architecture is looked at: each kills it.
+    #[must_use]
+    pub fn foreign(&self) -> Option<Denial<'_>> {
+        self.layers.first().map(|layer| Denial {
+            profile: &layer.profile,
+            fix: "none: use programs of this machine's own architecture".into(),
+        })
+    }
+
+    /// The outermost layer that is about files, which no rule of can grant what is not the container's.
+    #[must_use]
+    pub fn outside(&self) -> Option<Denial<'_>> {
+        let mut layers = self.layers.iter();
+        let layer = layers.find(|layer| layer.handled_files != 0)?;
+        Some(Denial {
+            profile: &layer.profile,
+            fix: "none: write to the descriptor itself rather than to /dev/stdout".into(),
+        })
+    }
+
+    /// The outermost layer that would not have granted `right` on a file.
+    #[must_use]
+    pub fn file(
+        &self,
+        access: &Access,
+        real: &mut dyn FnMut(&str) -> Option<String>,
+    ) -> Option<Denial<'_>> {
+        let Access::File {
+            path, right, mount, ..
+        } = access
+        else {
+            return None;
+        };
+        let bit = rights::file(right)?;
+        self.layers.iter().find_map(|layer| {
+            if layer.handled_files & bit == 0 {
+                return None;
+            }
+            let granted = layer
+                .paths
+                .iter()
+                .any(|grant| grant.access & bit != 0 && grant.covers(path, mount, real));
+            (!granted).then(|| Denial {
+                profile: &layer.profile,
+                fix: format!("files: {{{}: [{}]}}", list_of(right), quoted(path)),
+            })
+        })
+    }
+
+    /// The same for a port.
+    #[must_use]
+    pub fn tcp(&self, access: &Access) -> Option<Denial<'_>> {
+        let Access::Tcp { right, port } = access else {
+            return None;
+        };
+        let bit = rights::port(right)?;
+        self.layers.iter().find_map(|layer| {
+            let granted = |(own, access): &(u16, u64)| own == port && access & bit != 0;
+            let denied = layer.handled_tcp & bit != 0 && !layer.ports.iter().any(granted);
+            denied.then(|| Denial {
+                profile: &layer.profile,
+                fix: format!("network: {{{right}_tcp: [{port}]}}"),
+            })
+        })
+    }
+
+    /// The same for a capability.
+    #[must_use]
+    pub fn capability(&self, access: &Access) -> Option<Denial<'_>> {
+        let Access::Capability { name } = access else {
+            return None;
+        };
+        let lacks = |layer: &&Audited| !layer.capabilities.contains(name);
+        self.layers.iter().find(lacks).map(|layer| Denial {
+            profile: &layer.profile,
+            fix: format!(
+                "capabilities: [{}]",
+                name.strip_prefix("CAP_").unwrap_or(name)
+            ),
+        })
+    }
+}
+
+impl Grant {
+    fn covers(
+        &self,
+        path: &str,
+        mount: &str,
+        real: &mut dyn FnMut(&str) -> Option<String>,
+    ) -> bool {
+        // What was not there when the workload started was granted nothing.
+        let Some(own) = real(&self.path) else {
+            return false;
+        };
+        let mut under = |out: &String| {
+            let out = real(out).unwrap_or_else(|| out.clone());
+            beneath(path, &out)
+        };
+        let deeper = self.within_mount && mount != own && beneath(mount, &own);
+        beneath(path, &own) && !deeper && !self.except.iter().any(&mut under)
+    }
+}
+
+fn audited(profile: &Profile, scene: &Scene<'_>) -> Audited {
+    let exact = Exact::of(profile, true);
+    let mut allowed = Vec::new();
+    let mut calls: BTreeMap<Decision, Vec<u32>> = BTreeMap::new();
+    for (number, decision) in exact.calls.values() {
+        if decision.permits_all() {
+            allowed.push(*number);
+        } else {
+            calls.entry(decision.clone()).or_default().push(*number);
+        }
+    }
+    let (domain, _) = landlock::plan(profile, scene.spec, scene.mounts, scene.host.landlock_abi);
+    let domain = domain.unwrap_or_default();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let restricts = profile.files.is_some();
+    let Layer { paths, ports, .. } = domain;
+    Audited {
+        profile: profile.name.clone(),
+        calls: calls.into_iter().collect(),
+        allowed,
+        // The anchor is nobody's rule.
+        handled_files: if restricts { domain.handled_fs } else { 0 },
+        handled_tcp: domain.handled_net,
+        paths: paths
+            .iter()
+            .filter(|_| restricts)
+            .map(|rule| Grant {
+                path: text(&rule.path),
+                access: rule.access,
+                except: rule.except.iter().map(|path| text(path)).collect(),
+                within_mount: rule.within_mount,
+            })
+            .collect(),
+        ports: ports.iter().map(|rule| (rule.port, rule.access)).collect(),
+        capabilities: profile
+            .capabilities
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect(),
+    }
+}
+
+/// What each layer in mode `audit` would have refused before there is a container.
+#[must_use]
+pub fn at_start(input: &Input<'_>) -> Vec<AtStart> {
+    let mut all = Vec::new();
+    for profile in input.profiles.audited() {
+        let mut enforced = profile.clone();
+        enforced.mode = Mode::Enforce;
+        let only = &enforced;
+        let alone = Input {
+            profiles: Layers::from(&only),
+            ..*input
+        };
+        let refusals = [
+            refuse::abilities(profile, input.host).err(),
+            admission::rules(&alone).err(),
+        ];
+        all.extend(refusals.into_iter().flatten().map(|refusal| AtStart {
+            profile: profile.name.clone(),
+            what: refusal.to_string(),
+        }));
+    }
+    all
+}
+
+/// The line that would allow a call which a layer denies: under its arguments where the layer's own
+/// decision looks at them.
+fn call_fix(name: &str, decision: &Decision, args: &[u64; 6], access: &Access) -> String {
+    let Access::Syscall { args: classes, .. } = access else {
+        return String::new();
+    };
+    if decision.branches.is_empty() || classes.is_empty() {
+        return fix_for(name, &[], args);
+    }
+    let rule: Vec<Condition> = classes
+        .iter()
+        .map(|class| Condition {
+            index: u32::from(class.index),
+            op: if class.mask.is_some() {
+                Op::Masked
+            } else {
+                Op::Eq
+            },
+            value: class.value,
+            mask: class.mask,
+        })
+        .collect();
+    fix_for(name, &[rule], args)
+}
+
+/// The list of `files` that grants a right.
+fn list_of(right: &str) -> &'static str {
+    match right {
+        "read-file" | "read-dir" | "resolve-unix" => "read",
+        "execute" => "read_execute",
+        "ioctl-dev" => "device_ioctl",
+        "make-char" | "make-block" => "make_device",
+        _ => "read_write",
+    }
+}
+
+/// A path as YAML reads it back, whatever is in it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        serde_json::Value::from(path).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! What layers that only look would say, beside what those that enforce do.
+
+use super::*;
+use crate::policy::seccomp::bpf;
+use crate::profile::Profile;
+
+fn profile(text: &str) -> Profile {
+    let head = "version: 1\nname: site\n";
+    Profile::parse("site", &format!("{head}{text}")).unwrap()
+}
+
+fn number(name: &str) -> u32 {
+    match crate::profile::table::lookup(name) {
+        crate::profile::table::Lookup::Number(number) => number,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn exact(profiles: &[&Profile]) -> Exact {
+    Exact::new(Layers::new(profiles).unwrap(), true).unwrap()
+}
+
+const NONE: [u64; 6] = [0; 6];
+
+#[test]
+fn a_layer_in_mode_audit_denies_nothing_whatever_it_lists() {
+    for name in ["baseline", "restricted", "watched"] {
+        let mut audited = Profile::builtin(name).unwrap();
+        let enforced = exact(&[&audited]);
+        audited.mode = Mode::Audit;
+        let looked = exact(&[&audited]);
+        assert!(looked.foreign.permits() && looked.unlisted.permits());
+        for (call, (_, decision)) in &looked.calls {
+            if call == "seccomp" {
+                // Only another listener is refused: the kernel does, while there is ours.
+                continue;
+            }
+            assert!(decision.permits_all(), "{name}: {call}: {decision:?}");
+            // What it would deny is looked at, at the very same arguments.
+            let (_, own) = &enforced.calls[call];
+            for (_, action) in own.all().zip(decision.all()).map(|(a, b)| (a, b.1)) {
+                assert!(matches!(
+                    action,
+                    Action::Allow | Action::Audit | Action::Log
+                ));
+            }
+            if own.permits_none() {
+                assert!(decision.all().all(|(_, action)| action == Action::Audit));
+            }
+        }
+        bpf::compile(&looked.by_number(), looked.unlisted, looked.foreign).unwrap();
+    }
+}
+
+#[test]
+fn a_layer_that_enforces_does_so_beside_any_that_look() {
+    let enforced = Profile::builtin("restricted").unwrap();
+    let mut audited = Profile::builtin("baseline").unwrap();
+    audited.mode = Mode::Audit;
+    let learn = Profile::builtin("learn").unwrap();
+    let alone = exact(&[&enforced]);
+    let shield = Exact::enforced(Layers::from(&&enforced), true).unwrap();
+    for beside in [&audited, &learn] {
+        let both = exact(&[beside, &enforced]);
+        for (call, (number, decision)) in &alone.calls {
+            for args in [NONE, [16; 6], [u64::MAX; 6], [0x1000_0000; 6]] {
+                let (own, with) = (decision.verdict(&args), both.calls[call].1.verdict(&args));
+                assert_eq!(own.permits(), with.permits(), "{call} {args:?}");
+                if !own.permits() {
+                    assert_eq!(own, with, "{call} {args:?}");
+                }
+                // The supervisor's own answer: what it refuses is what the filter has it refuse.
+                let notified = own == Action::Notify;
+                let decided = shield.calls[call].1.verdict(&args) == Action::Notify;
+                assert_eq!(notified, decided, "{call} {number}");
+            }
+        }
+        assert!(!both.foreign.permits() && !both.unlisted.permits());
+    }
+}
+
+#[test]
+fn a_recording_looks_at_every_call_but_those_that_every_program_needs() {
+    let learn = Profile::builtin("learn").unwrap();
+    let looked = exact(&[&learn]);
+    for name in [
+        "openat", "mkdir", "execve", "futex", "clone3", "ptrace", "getpid",
+    ] {
+        let verdict = looked.calls[name].1.verdict(&NONE);
+        assert_eq!(verdict, Action::Audit, "{name}");
+    }
+    for name in crate::access::UNSEEN {
+        assert_eq!(
+            looked.calls[name].1,
+            Decision::always(Action::Allow),
+            "{name}"
+        );
+    }
+    for name in super::super::seccomp::exact::LAST_NEEDS {
+        if name != "execve" {
+            assert!(crate::access::UNSEEN.contains(&name), "{name}");
+        }
+    }
+    assert_eq!(looked.unlisted, Action::Audit);
+}
+
+#[test]
+fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
+    let layer = Audited {
+        profile: "site".into(),
+        calls: vec![
+            (Decision::always(Action::Errno(1)), vec![number("mkdir")]),
+            (
+                Decision {
+                    branches: vec![(
+                        vec![crate::policy::seccomp::verdict::Condition {
+                            index: 0,
+                            compare: crate::policy::seccomp::verdict::Compare::Eq,
+                            value: 1,
+                            mask: 0xffff_ffff,
+                        }],
+                        Action::Allow,
+                    )],
+                    otherwise: Action::Errno(1),
+                },
+                vec![number("socket")],
+            ),
+        ],
+        allowed: vec![number("getpid")],
+        handled_files: rights::file("read-file").unwrap(),
+        handled_tcp: rights::port("bind").unwrap(),
+        paths: vec![Grant {
+            path: "/srv".into(),
+            access: rights::file("read-file").unwrap(),
+            except: vec!["/srv/private".into()],
+            within_mount: true,
+        }],
+        ports: vec![(8080, rights::port("bind").unwrap())],
+        capabilities: vec!["CAP_CHOWN".into()],
+    };
+    let observing = Observing {
+        learns: false,
+        capabilities: true,
+        enforced: Vec::new(),
+        names: Vec::new(),
+        layers: vec![layer],
+        at_start: Vec::new(),
+    };
+    let call = |name: &str, args: [u64; 6]| {
+        let access = crate::access::calls::access(name, &args);
+        let denial = observing.call(number(name), &args, &access);
+        denial.map(|denial| denial.fix)
+    };
+    assert_eq!(call("getpid", NONE), None);
+    assert_eq!(call("mkdir", NONE).unwrap(), "syscalls: {allow: [mkdir]}");
+    assert_eq!(call("socket", [1, 0, 0, 0, 0, 0]), None);
+    assert_eq!(
+        call("socket", [16, 0, 0, 0, 0, 0]).unwrap(),
+        "syscalls: {allow: [{name: socket, args: [{index: 0, op: eq, value: 0x10}]}]}"
+    );
+    assert!(call("statx", NONE).unwrap().starts_with("none: "));
+    let file = |path: &str, right: &str, mount: &str| {
+        let access = Access::File {
+            path: path.into(),
+            right: right.into(),
+            entry: None,
+            mount: mount.into(),
+            directory: false,
+        };
+        let mut there = |path: &str| (path != "/gone").then(|| path.to_owned());
+        observing.file(&access, &mut there).map(|denial| denial.fix)
+    };
+    assert_eq!(file("/srv/a", "read-file", "/"), None);
+    assert_eq!(file("/srv/a", "write-file", "/"), None, "not handled");
+    let denied = file("/etc/a b", "read-file", "/").unwrap();
+    assert_eq!(denied, "files: {read: [\"/etc/a b\"]}");
+    assert!(file("/srv/private/x", "read-file", "/").is_some());
+    assert!(
+        file("/srv/data/x", "read-file", "/srv/data").is_some(),
+        "another mount"
+    );
+    assert!(file("/srvx", "read-file", "/").is_some());
+    let tcp = |right: &str, port| {
+        let right = right.into();
+        let access = Access::Tcp { right, port };
+        observing.tcp(&access).map(|denial| denial.fix)
+    };
+    assert_eq!(tcp("bind", 8080), None);
+    assert_eq!(tcp("connect", 1), None, "not handled");
+    assert_eq!(tcp("bind", 80).unwrap(), "network: {bind_tcp: [80]}");
+    let capability = |name: &str| {
+        let name = name.into();
+        let access = Access::Capability { name };
+        observing.capability(&access).map(|denial| denial.fix)
+    };
+    assert_eq!(capability("CAP_CHOWN"), None);
+    assert_eq!(
+        capability("CAP_NET_RAW").unwrap(),
+        "capabilities: [NET_RAW]"
+    );
+}
+
+#[test]
+fn a_profile_that_records_lists_nothing_and_is_nobodys_parent() {
+    assert_eq!(Profile::builtin("learn").unwrap().mode, Mode::Learn);
+    let head = "version: 1\nname: site\nmode: learn\n";
+    for (key, text) in [
+        ("extends", "extends: [baseline]"),
+        ("syscalls", "syscalls: {groups: 2026.1, allow: [read]}"),
+        ("files", "files: {read: [/]}"),
+        ("process", "process: {max: 100}"),
+        ("capabilities", "capabilities: [CHOWN]"),
+    ] {
+        let error = Profile::parse("site", &format!("{head}{text}")).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&format!("`{key}`")), "{text}");
+    }
+    let child = Profile::parse("site", "version: 1\nname: site\nextends: [learn]");
+    assert!(child.unwrap_err().to_string().contains("extends learn"));
+    assert_eq!(
+        profile("mode: audit\nextends: [baseline]").mode,
+        Mode::Audit
+    );
+    // A parent's mode is its own.
+    assert_eq!(profile("extends: [baseline]").mode, Mode::Enforce);
+}

@@ -1,0 +1,175 @@
+//! Calls that are only looked at: what a layer in mode `audit` would have denied, and whatever is done
+//! where one is in mode `learn`. Each goes on whatever is found.
+//!
+//! What is told once is remembered in shared memory, by a hash of its own; what cannot be told is counted.
+
+use super::super::link::Whose;
+use super::super::observer::{phase, session};
+use super::super::shared::Kind;
+use super::Watcher;
+use super::walk::{Led, View};
+use crate::access::{Access, files};
+use crate::event::What;
+use crate::sys::seccomp::{self, Notification};
+
+/// What was found, and the layer that would have denied it with the line that would allow it.
+struct Sight {
+    access: Access,
+    profile: String,
+    fix: String,
+    hash: u64,
+}
+
+impl Watcher<'_> {
+    /// Looks at a call, has it go on, and tells what is new.
+    pub(super) fn observe(&mut self, token: u64, whose: Whose, call: &Notification) {
+        self.shared.count_observed();
+        let (number, access) = self.observer.by_registers(call);
+        let name = match &access {
+            Access::Syscall { name, .. } => name.clone(),
+            _ => String::new(),
+        };
+        // 1. What it is, by its registers and by what they point to.
+        let (mut found, mut unread) = (Vec::new(), false);
+        let tid = call.tid as i32;
+        if name == "clone3" && self.observer.reads_memory() {
+            match self.clone_flags(tid, &call.args) {
+                Ok(access) => found.push(access),
+                Err(_) => unread = true,
+            }
+        } else {
+            found.push(access);
+        }
+        if self.observer.reads_memory() {
+            let file = files::of(&name, &call.args);
+            let socket = files::socket(&name, &call.args);
+            if file.is_some() || socket.is_some() {
+                self.wind_watchdog();
+            }
+            for more in [
+                file.map(|file| self.file_accesses(tid, file)),
+                socket.map(|socket| self.socket_accesses(tid, socket)),
+            ]
+            .into_iter()
+            .flatten()
+            {
+                match more {
+                    Ok(more) => found.extend(more),
+                    Err(_) => unread = true,
+                }
+            }
+        }
+        // 2. What of it is to be told and was not.
+        let sights = self.sights(whose, number, call, found);
+        let who = (!sights.is_empty()).then(|| self.who(tid));
+        // 3. It goes on. What was read of a caller that has ended meanwhile may be another one's.
+        let Some((listener, _)) = self.listeners.get(&token) else {
+            return self.shared.call_done();
+        };
+        let waits = seccomp::id_valid(listener, call.id);
+        let _ = seccomp::go_on(listener, call.id);
+        self.shared.call_answered();
+        if !waits {
+            return self.shared.call_done();
+        }
+        if unread {
+            self.due |= self.shared.unseen();
+        }
+        // 4. It is told.
+        let phase = phase(self.shared);
+        if let Some((process, _)) = who {
+            for sight in sights {
+                if !self.shared.has_room() {
+                    self.due |= self.shared.unseen();
+                    continue;
+                }
+                let what = What::Observed {
+                    process: process.clone(),
+                    session: session(whose),
+                    phase,
+                    access: sight.access,
+                    profile: sight.profile,
+                    fix: sight.fix,
+                };
+                if self.tell_all(0, &[(Kind::Observed, &what)]) {
+                    self.shared.remember(sight.hash);
+                }
+            }
+        }
+        if name == "listen" {
+            self.shared.begins_to_serve();
+        }
+        self.shared.call_told();
+        self.shared.call_done();
+    }
+
+    fn sights(
+        &mut self,
+        whose: Whose,
+        number: Option<u32>,
+        call: &Notification,
+        found: Vec<Access>,
+    ) -> Vec<Sight> {
+        let Some(observing) = self.observer.of(whose) else {
+            return Vec::new();
+        };
+        let (session, phase) = (session(whose), phase(self.shared));
+        let mut sights: Vec<Sight> = Vec::new();
+        for access in found {
+            let hash = self.observer.hash(&access, session, phase);
+            if self.shared.is_told(hash) || sights.iter().any(|sight| sight.hash == hash) {
+                continue;
+            }
+            let denial = match &access {
+                // clone3 is told, and judged, as what C libraries do without it.
+                Access::Syscall { name, args } if name == "clone" => {
+                    let flags = args.first().map_or(0, |flags| flags.value);
+                    let clone = libc::SYS_clone as u32;
+                    observing.call(clone, &[flags, 0, 0, 0, 0, 0], &access)
+                }
+                Access::Syscall { .. } => {
+                    number.and_then(|number| observing.call(number, &call.args, &access))
+                }
+                Access::File { .. } => {
+                    let tid = call.tid as i32;
+                    observing.file(&access, &mut |path| real(&mut self.real, tid, path))
+                }
+                Access::Tcp { .. } => observing.tcp(&access),
+                Access::Capability { .. } => observing.capability(&access),
+                Access::Container { .. } if number.is_some() => observing.outside(),
+                Access::Container { .. } => observing.foreign(),
+            };
+            if !observing.learns && denial.is_none() {
+                continue;
+            }
+            let denial = denial.map(|denial| (denial.profile.to_owned(), denial.fix));
+            let (profile, fix) = denial.unwrap_or_default();
+            sights.push(Sight {
+                access,
+                profile,
+                fix,
+                hash,
+            });
+        }
+        sights
+    }
+}
+
+/// Where a path of a profile leads in the container, as it was when that was asked first: rules are about
+/// what was there when the workload started.
+fn real(
+    known: &mut std::collections::HashMap<String, Option<String>>,
+    tid: i32,
+    path: &str,
+) -> Option<String> {
+    if let Some(real) = known.get(path) {
+        return real.clone();
+    }
+    let led = View::of(tid).and_then(|view| view.walk(None, path.as_bytes(), true));
+    let real = match led {
+        Ok(Led::There(node)) => node.path(),
+        _ => None,
+    };
+    known.insert(path.to_owned(), real.clone());
+    real
+}

@@ -1,0 +1,222 @@
+//! Modes `audit` and `learn`: nothing is denied, and what would be, or everything, is told once.
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::detect::{Lived, ended, to_the_end, worlds};
+use crate::faults::{self, keeper, signal};
+use crate::harness::{Bundle, World, eventually};
+
+/// A bundle whose only layer is this profile.
+fn site(world: &'static World, text: &str) -> Bundle {
+    let text = format!("version: 1\nname: site\n{text}\n");
+    Bundle::new(world, "mantlet-baseline").profile("site", &text)
+}
+
+/// A recording.
+fn recorded(world: &'static World) -> Bundle {
+    site(world, "mode: learn")
+}
+
+/// Accesses of that kind, in order.
+fn seen<'a>(lived: &'a Lived, kind: &str) -> Vec<&'a Value> {
+    let all = lived.of_type("observed").into_iter();
+    all.filter(|event| event["access"]["kind"] == kind)
+        .collect()
+}
+
+/// Whether an access was told, by the path and right of a file.
+fn has_file(lived: &Lived, path: &str, right: &str) -> bool {
+    let mut all = seen(lived, "file").into_iter();
+    all.any(|event| event["access"]["path"] == path && event["access"]["right"] == right)
+}
+
+#[track_caller]
+fn file(lived: &Lived, path: &str, right: &str) {
+    let all: Vec<String> = seen(lived, "file")
+        .iter()
+        .map(|event| format!("{} {}", event["access"]["path"], event["access"]["right"]))
+        .collect();
+    assert!(
+        has_file(lived, path, right),
+        "{path} {right}: {all:#?}\n{}",
+        lived.output
+    );
+}
+
+fn calls(lived: &Lived) -> Vec<&str> {
+    let all = seen(lived, "syscall").into_iter();
+    all.filter_map(|event| event["access"]["name"].as_str())
+        .collect()
+}
+
+/// Nothing was lost, nothing was denied, and each access was told once.
+#[track_caller]
+fn whole(lived: &Lived) {
+    for kind in ["lost", "tripwire", "watcher", "failed", "suppressed"] {
+        assert_eq!(lived.of_type(kind), Vec::<&Value>::new(), "{kind}");
+    }
+    let mut told = Vec::new();
+    for event in lived.of_type("observed") {
+        let key = json!([event["access"], event["session"], event["phase"]]);
+        assert!(!told.contains(&key), "twice: {key}");
+        told.push(key);
+    }
+    let end = lived.of_type("end")[0];
+    assert_eq!(end["observed"]["told"], told.len(), "{end}");
+    assert_eq!(end["observed"]["unseen"], 0, "{end}");
+}
+
+#[test]
+fn an_audited_profile_denies_nothing_and_tells_what_it_would() {
+    // Of everything that the script does, the profile allows too little.
+    let text = "mode: audit\nsyscalls: {groups: 2026.1, allow: ['@default', '@file-system', '@process', '@basic-io', '@io-event', '@network-io', '@ipc', '@signal']}\nfiles: {read_execute: [/bin]}\n\
+                network: {bind_tcp: [8080]}";
+    let script = "mkdir /tmp/made && echo made; echo x > /tmp/made/file && echo wrote; \
+                  unshare -m true && echo unshared; cat /etc/passwd >/dev/null && echo read";
+    for world in worlds() {
+        let lived = to_the_end(site(world, text), script);
+        lived.printed("made").printed("wrote").printed("read");
+        file(&lived, "/tmp", "make-dir");
+        file(&lived, "/tmp/made", "make-reg");
+        file(&lived, "/tmp/made/file", "write-file");
+        file(&lived, "/etc/passwd", "read-file");
+        assert!(!has_file(&lived, "/bin/sh", "execute"), "that is granted");
+        let denied = seen(&lived, "file");
+        let made = denied
+            .iter()
+            .find(|event| event["access"]["right"] == "make-dir");
+        let made = made.expect("told above");
+        assert_eq!(made["profile"], "site");
+        assert_eq!(made["fix"], "files: {read_write: [/tmp]}");
+        assert_eq!(made["access"]["entry"], "made");
+        assert!(calls(&lived).contains(&"unshare"), "{:?}", calls(&lived));
+        whole(&lived);
+    }
+}
+
+#[test]
+fn a_recording_tells_calls_files_and_ports_once() {
+    let script = "mkdir /tmp/a; mv /tmp/a /tmp/b; rmdir /tmp/b; ln -s /etc/passwd /tmp/l; \
+                  cat /tmp/l /tmp/l >/dev/null; cat /proc/self/status >/dev/null; echo x >/dev/stdout; \
+                  cat /no/such 2>/dev/null; for i in 1 2 3; do cat /etc/group >/dev/null; done; \
+                  nc -w 1 127.0.0.1 9 </dev/null; echo done";
+    for world in worlds() {
+        let lived = to_the_end(recorded(world), script);
+        lived.printed("done").printed("x");
+        for (path, right) in [
+            ("/bin/sh", "execute"),
+            ("/bin/sh", "read-file"),
+            ("/tmp", "make-dir"),
+            ("/tmp", "remove-dir"),
+            ("/tmp", "make-sym"),
+            ("/etc/passwd", "read-file"),
+            ("/etc/group", "read-file"),
+            ("/dev/null", "write-file"),
+        ] {
+            file(&lived, path, right);
+        }
+        assert!(!has_file(&lived, "/tmp/l", "read-file"), "a link is none");
+        let status = seen(&lived, "file").into_iter();
+        let status: Vec<&str> = status
+            .filter_map(|event| event["access"]["path"].as_str())
+            .filter(|path| path.starts_with("/proc/") && path.ends_with("/status"))
+            .collect();
+        assert!(!status.is_empty(), "/proc/self is the caller");
+        let connects = seen(&lived, "tcp");
+        assert_eq!(connects.len(), 1, "{connects:#?}");
+        assert_eq!(connects[0]["access"]["right"], "connect");
+        assert_eq!(connects[0]["access"]["port"], 9);
+        let calls = calls(&lived);
+        for name in [
+            "execve", "mkdir", "rename", "rmdir", "symlink", "socket", "wait4",
+        ] {
+            assert!(calls.contains(&name), "{name}: {calls:?}");
+        }
+        assert!(!calls.contains(&"read") && !calls.contains(&"clone3"));
+        whole(&lived);
+        let start = lived.of_type("start")[0];
+        assert_eq!(start["report"]["landlock_layers"], 1, "the anchor");
+    }
+}
+
+#[test]
+fn an_enforcing_layer_goes_on_enforcing_beside_a_recording() {
+    let bundle = recorded(World::runc()).ruled("{namespace: any, profile: strict}");
+    let strict = "version: 1\nname: strict\nextends: [restricted]\n";
+    std::fs::write(bundle.path.join("profiles/strict.yaml"), strict).expect("our own folder");
+    let lived = to_the_end(
+        bundle,
+        "mkdir /etc/a || echo refused; unshare -m true || echo tripped; echo done",
+    );
+    lived.printed("refused").printed("tripped").printed("done");
+    assert_eq!(lived.of_type("tripwire").len(), 1, "{:#?}", lived.events);
+    file(&lived, "/etc", "make-dir");
+    assert!(calls(&lived).contains(&"mkdir"));
+}
+
+#[test]
+fn what_is_listened_to_begins_the_serving_phase() {
+    let script = "nc -l -p 8080 -e true & sleep 0.3; nc -w 1 127.0.0.1 8080 </dev/null; \
+                  mkdir /tmp/late; wait; echo done";
+    let lived = to_the_end(recorded(World::runc()), script);
+    lived.printed("done");
+    let tcp: Vec<(Value, Value, Value)> = seen(&lived, "tcp")
+        .iter()
+        .map(|event| {
+            let access = &event["access"];
+            (
+                access["right"].clone(),
+                access["port"].clone(),
+                event["phase"].clone(),
+            )
+        })
+        .collect();
+    assert!(
+        tcp.contains(&(json!("bind"), json!(8080), json!("start-up"))),
+        "{tcp:?}"
+    );
+    assert!(
+        tcp.contains(&(json!("connect"), json!(8080), json!("serving"))),
+        "{tcp:?}"
+    );
+    let late = seen(&lived, "file").into_iter();
+    let mut late = late.filter(|event| event["access"]["right"] == "make-dir");
+    assert_eq!(late.next().expect("it was made")["phase"], "serving");
+    whole(&lived);
+}
+
+#[test]
+fn a_watcher_that_is_killed_under_load_denies_nothing_and_what_is_not_seen_is_counted() {
+    let script =
+        "i=0; while [ $i -lt 400 ]; do mkdir /tmp/d$i || echo denied; i=$((i+1)); done; echo done";
+    let bundle = recorded(World::runc()).args(["sh", "-c", script]).up();
+    let (keeper, mut former) = (keeper(&bundle), 0);
+    for _ in 0..6 {
+        former = faults::serving_after(keeper, former);
+        std::thread::sleep(std::time::Duration::from_millis(40));
+        signal(former, Signal::SIGKILL);
+    }
+    let events = eventually("the container is gone", || ended(&bundle));
+    let output = bundle.output();
+    assert!(
+        output.contains("done") && !output.contains("denied"),
+        "{output}"
+    );
+    let count = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
+    assert!(count("watcher") > 0, "{events:#?}");
+    let lost: u64 = events
+        .iter()
+        .filter(|event| event["type"] == "lost")
+        .filter_map(|event| event["count"].as_u64())
+        .sum();
+    let end = events.last().expect("the end");
+    assert_eq!(end["observed"]["unseen"], lost, "{end}");
+    // Each directory was told or is among those that were lost.
+    let made = events
+        .iter()
+        .filter(|event| event["access"]["right"] == "make-dir");
+    let made = made.count() as u64;
+    assert!(made + lost >= 400, "{made} told, {lost} lost");
+    assert_eq!(count("tripwire"), 0);
+}
