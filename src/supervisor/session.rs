@@ -545,6 +545,7 @@ impl Keeper {
                 session: event::Session::Workload,
                 phase: Phase::StartUp,
                 access: Access::Container { what },
+                linked: false,
                 profile,
                 fix: "none: the pod must be another one, or the profile".into(),
             });

@@ -96,16 +96,17 @@ fn capabilities(draft: &mut Draft, union: &Union, runs: &[Run]) {
             used.entry(name).or_default().join(coverage);
         }
     }
-    let blind: Vec<&Run> = runs
-        .iter()
-        .filter(|run| run.blind_to_capabilities())
-        .collect();
-    let held = blind
-        .iter()
-        .fold(0, |all, run| all | run.held_capabilities());
-    if !blind.is_empty() && draft.extends.is_none() {
-        let text = "Which capabilities are used could not be seen on that kernel. These were held at the start: \
-                    take out what the program does without.";
+    // A recording tells none where nobody could look at them; an audit tells those that were denied.
+    let blind = used.is_empty() && draft.extends.is_none();
+    let held = match blind {
+        true => runs
+            .iter()
+            .fold(0, |all, run| all | run.held_capabilities()),
+        false => 0,
+    };
+    if held != 0 {
+        let text = "Which capabilities are used was not recorded. These were held at the start: take out \
+                    what the program does without.";
         draft
             .left_out
             .insert(Section::Capabilities, vec![text.into()]);
@@ -113,9 +114,7 @@ fn capabilities(draft: &mut Draft, union: &Union, runs: &[Run]) {
     for (bit, name) in capability::ALL.iter().enumerate() {
         let (seen, note) = match used.get(name) {
             Some(coverage) => (true, union.stamp(coverage)),
-            None if held >> bit & 1 == 1 && draft.extends.is_none() => {
-                (false, "held; nobody knows whether it is used".into())
-            }
+            None if held >> bit & 1 == 1 => (false, "held; nobody knows whether it is used".into()),
             None => continue,
         };
         draft.allowances.push(Allowance {

@@ -53,15 +53,23 @@ const DECIDING: [(&str, u8); 12] = [
 /// Values of one argument that are written one by one; more say that the call is used at large.
 const MOST_VALUES: usize = 16;
 
-/// What every program may need though no recording shows it, and why.
-const IMPLIED: [(&str, &str); 8] = [
+/// What every program may need though no recording shows it, and why. Of these, [`crate::access::UNSEEN`] are
+/// not looked at.
+const IMPLIED: [(&str, &str); 9] = [
     ("clock_gettime", "a call where the node's clock has no vDSO"),
     ("execve", "starts the workload"),
-    ("exit", "ends a thread"),
+    ("exit", "not recorded; ends a thread"),
     ("getcpu", "a call where the vDSO has none"),
     ("gettimeofday", "a call where the node's clock has no vDSO"),
-    ("restart_syscall", "made by the kernel after a stop"),
-    ("rt_sigreturn", "returns from a signal handler"),
+    (
+        "restart_syscall",
+        "not recorded; made by the kernel after a stop",
+    ),
+    (
+        "rt_sigreturn",
+        "not recorded; returns from a signal handler",
+    ),
+    ("sched_yield", "not recorded; gives way"),
     ("time", "a call where the node's clock has no vDSO"),
 ];
 
@@ -135,7 +143,10 @@ pub fn lines(union: &Union, fold: bool) -> Calls {
                 name: name.into(),
                 only: None,
                 coverage: None,
-                note: format!("not seen; {why}"),
+                note: match why.starts_with("not ") {
+                    true => why.into(),
+                    false => format!("not seen; {why}"),
+                },
             });
         }
     }
@@ -280,4 +291,18 @@ fn natives(group: &str) -> Vec<&'static str> {
     let mut members = groups::members(groups::CURRENT, group).unwrap_or_default();
     members.retain(|name| matches!(table::lookup(name), Lookup::Number(_)));
     members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access;
+
+    #[test]
+    fn what_no_recording_looks_at_is_always_allowed() {
+        for name in access::UNSEEN {
+            let implied = IMPLIED.iter().any(|(implied, _)| *implied == name);
+            assert!(implied || ALWAYS.contains(&name), "{name}");
+        }
+    }
 }

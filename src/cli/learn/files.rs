@@ -133,7 +133,7 @@ impl fmt::Display for Why {
             Why::Made => "made or removed at run time",
             Why::Changing => "names that change",
             Why::Passing => "passing files",
-            Why::Linked => "hard links, of which rules are lost",
+            Why::Linked => "hard links, whose rules do not last",
             Why::Unwritable => "names that no rule can hold",
             Why::Volume => "a volume's contents",
             Why::Many => "many files of one directory",
@@ -284,7 +284,11 @@ fn placed(access: &Access, coverage: &Coverage, made: &Made, options: &Options) 
         Some(entry) => child(path, entry),
         None => path.to_owned(),
     };
-    let (place, why) = place(path, &whole, need, gone.is_some(), mount, made, options);
+    let (mut place, mut why) = place(path, &whole, need, gone.is_some(), mount, made, options);
+    // Neither does a rule on one of several names last, nor may a profile have one.
+    if coverage.linked && place == path && place != *mount {
+        (place, why) = (parent(path).to_owned(), Some(Why::Linked));
+    }
     let on_mount = mount != "/" && place != *mount && beneath(&place, mount);
     let engine = ["/dev", "/proc", "/sys"]
         .iter()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::build::{Choice, count};
 use super::run::Run;
 use super::union::Union;
+use crate::access::Access;
 
 /// The profile's description: of what program it was learned.
 #[must_use]
@@ -104,6 +105,11 @@ pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice
             ),
         };
         lines.push(row("sessions", &format!("{sessions}; {what}")));
+    }
+    for access in union.seen.keys() {
+        if let Access::Container { what } = access {
+            lines.push(row("beside", what));
+        }
     }
     lines.push(String::new());
     lines

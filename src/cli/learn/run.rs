@@ -84,6 +84,9 @@ pub struct Seen {
     /// Programs that did it, the first few.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub by: BTreeSet<String>,
+    /// The file has several names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub linked: bool,
     /// The profile that would have denied it; empty in a recording.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub profile: String,
@@ -94,15 +97,6 @@ impl Run {
     #[must_use]
     pub fn events_lost(&self) -> u64 {
         self.lost.values().sum()
-    }
-
-    /// Whether its recording says that it could not tell which capabilities were used.
-    #[must_use]
-    pub fn blind_to_capabilities(&self) -> bool {
-        let said = self.report.as_ref().map(|report| &report.degraded);
-        said.into_iter()
-            .flatten()
-            .any(|text| text.contains("capabilities"))
     }
 
     /// The capabilities that the workload held at its start, as bits of their numbers.
@@ -181,14 +175,17 @@ pub fn runs<'a>(lines: impl IntoIterator<Item = Line<'a>>) -> Vec<Run> {
 }
 
 /// What was seen so far, each once, with the programs that did it.
-type Observations = BTreeMap<(Access, Phase, bool, String), BTreeSet<String>>;
+type Observations = BTreeMap<(Access, Phase, bool, String), Sight>;
+
+/// Whether the file has several names, and programs that did it.
+type Sight = (bool, BTreeSet<String>);
 
 /// Gives what was seen to the run that it belongs to.
 fn finish(runs: &mut [Run], seen: &mut Observations) {
     let Some(run) = runs.last_mut() else { return };
     let all = std::mem::take(seen).into_iter();
     run.seen = all
-        .map(|((access, phase, exec, profile), by)| Seen {
+        .map(|((access, phase, exec, profile), (linked, by))| Seen {
             access,
             phase,
             session: if exec {
@@ -197,6 +194,7 @@ fn finish(runs: &mut [Run], seen: &mut Observations) {
                 Session::Workload
             },
             by,
+            linked,
             profile,
         })
         .collect();
@@ -245,12 +243,14 @@ fn take(run: &mut Run, seen: &mut Observations, event: &Event) {
             session,
             phase,
             access,
+            linked,
             profile,
             ..
         } => {
             let exec = *session == Session::Exec;
             let key = (access.clone(), *phase, exec, profile.clone());
-            let by = seen.entry(key).or_default();
+            let (several, by) = seen.entry(key).or_default();
+            *several |= linked;
             let name = program(process);
             if !name.is_empty() && by.len() < MOST_PROGRAMS {
                 by.insert(name);
@@ -260,8 +260,6 @@ fn take(run: &mut Run, seen: &mut Observations, event: &Event) {
             run.lose(*count, "faster than the journal takes them");
         }
         What::Overflow { count } => run.lose(*count, "the kernel's queue was full"),
-        // What it had in hand was denied: nobody knows what the program would have done next.
-        What::Watcher { .. } => run.lose(1, "the watcher ended and was replaced"),
         What::End { .. } => run.complete = true,
         _ => {}
     }

@@ -41,13 +41,17 @@ fn call(name: &str) -> What {
             name: name.into(),
             args: Vec::new(),
         },
+        linked: false,
         profile: String::new(),
         fix: String::new(),
     }
 }
 
 fn end() -> What {
-    What::End { tripwires: 0 }
+    What::End {
+        tripwires: 0,
+        observed: None,
+    }
 }
 
 fn of(events: &[Event]) -> Vec<Run> {

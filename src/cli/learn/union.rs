@@ -17,6 +17,8 @@ pub struct Coverage {
     pub serving: bool,
     /// By an exec session.
     pub exec: bool,
+    /// It is a file with several names.
+    pub linked: bool,
     /// Programs.
     pub by: BTreeSet<String>,
 }
@@ -28,6 +30,7 @@ impl Coverage {
         self.start_up |= other.start_up;
         self.serving |= other.serving;
         self.exec |= other.exec;
+        self.linked |= other.linked;
         self.by.extend(other.by.iter().cloned());
     }
 }
@@ -67,6 +70,7 @@ impl Union {
                 coverage.start_up |= seen.phase == Phase::StartUp;
                 coverage.serving |= seen.phase == Phase::Serving;
                 coverage.exec |= exec;
+                coverage.linked |= seen.linked;
                 coverage.by.extend(seen.by.iter().cloned());
             }
         }

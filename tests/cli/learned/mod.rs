@@ -411,3 +411,40 @@ fn the_walk_through_can_be_walked() {
         "{more}"
     );
 }
+
+#[test]
+fn a_file_with_several_names_is_granted_by_its_directory() {
+    let node = Node::new();
+    let mut run = small("c1");
+    run.linked(true).files("execute", "/usr/local/bin/busybox");
+    node.journal("c1", &run.end());
+    let text = out(&node.run(&["learn", "--from", "c1", "--level", "none"]));
+    assert!(
+        text.contains(
+            "    # from /usr/local/bin/busybox (hard links, whose rules do not last)\n    - /usr/local/bin\n"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn capabilities_that_nobody_looked_at_are_those_that_were_held() {
+    let node = Node::new();
+    // The report of these journals holds NET_BIND_SERVICE.
+    node.journal("c1", &small("c1").end());
+    let text = out(&node.run(&["learn", "--from", "c1"]));
+    assert!(
+        text.contains("# Which capabilities are used was not recorded."),
+        "{text}"
+    );
+    assert!(
+        text.contains("- NET_BIND_SERVICE                          # held"),
+        "{text}"
+    );
+    node.journal("d1", &nginx("d1", false).end());
+    let text = out(&node.run(&["learn", "--from", "d1"]));
+    assert!(
+        !text.contains("# held") && text.contains("- SETUID "),
+        "{text}"
+    );
+}

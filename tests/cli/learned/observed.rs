@@ -12,6 +12,7 @@ pub struct Recorded {
     phase: Phase,
     session: Session,
     profile: &'static str,
+    linked: bool,
     pub events: Vec<Event>,
 }
 
@@ -24,6 +25,7 @@ impl Recorded {
             phase: Phase::StartUp,
             session: Session::Workload,
             profile: "",
+            linked: false,
             events: Vec::new(),
         };
         recorded.start(report());
@@ -69,6 +71,7 @@ impl Recorded {
             session: self.session,
             phase: self.phase,
             access,
+            linked: self.linked,
             profile: self.profile.into(),
             fix: String::new(),
         };
@@ -84,6 +87,12 @@ impl Recorded {
     /// It listens: what follows is its serving.
     pub fn serving(&mut self) -> &mut Recorded {
         self.phase = Phase::Serving;
+        self
+    }
+
+    /// Files with several names from here on.
+    pub fn linked(&mut self, linked: bool) -> &mut Recorded {
+        self.linked = linked;
         self
     }
 
@@ -155,7 +164,10 @@ impl Recorded {
     }
 
     pub fn end(&mut self) -> Vec<Event> {
-        self.push(What::End { tripwires: 0 });
+        self.push(What::End {
+            tripwires: 0,
+            observed: None,
+        });
         self.events.clone()
     }
 }
