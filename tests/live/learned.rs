@@ -198,7 +198,7 @@ const NGINX: Workload = Workload {
     name: "nginx",
     image: "debian-rootfs",
     prepare: |bundle| {
-        let conf = "daemon off; worker_processes 2; pid /run/nginx.pid; error_log /dev/stderr;\n\
+        let conf = "daemon off; worker_processes 2; pid /run/nginx.pid; error_log stderr;\n\
                     events {}\nhttp { access_log /var/log/nginx/access.log;\n\
                     server { listen 127.0.0.1:8080; root /srv; } }\n";
         let bundle = ["/srv", "/var/lib/nginx", "/var/log/nginx", "/run"]
@@ -300,7 +300,8 @@ const POSTGRESQL: Workload = Workload {
              set force_parallel_mode=on; select count(*) from t",
             "20000",
         )?;
-        query("checkpoint; vacuum t", "VACUUM")?;
+        query("checkpoint", "CHECKPOINT")?;
+        query("vacuum t", "VACUUM")?;
         stops(bundle)
     },
 };
@@ -331,8 +332,9 @@ const PYTHON: Workload = Workload {
         for _ in 0..3 {
             asks(bundle, &["python3", "-c", FETCH], "child 42")?;
         }
-        // Python has no handler for it: it ends at once.
-        stops(bundle)
+        // The first process of a pid namespace has no default for SIGTERM.
+        bundle.kill("KILL");
+        Ok(())
     },
 };
 

@@ -123,8 +123,12 @@ impl Run {
     }
 }
 
-/// What people call a process: its program's last component, else `comm`.
+/// What people call a process: its program's last component, else `comm`; nothing for our own init, which
+/// executes the workload.
 fn program(process: &Process) -> String {
+    if process.exe.contains("memfd:mantlet-init") {
+        return String::new();
+    }
     let file = process.exe.trim_end_matches(" (deleted)");
     let name = file.rsplit('/').next().unwrap_or_default();
     let name = if name.is_empty() { &process.comm } else { name };
