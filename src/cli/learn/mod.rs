@@ -262,7 +262,7 @@ fn tell(draft: &Draft, proof: &Proof, args: &Args) {
     }
     let all = draft.allowances.len();
     let proven = all - proof.unproven.len();
-    let percent = if all == 0 { 100 } else { proven * 100 / all };
+    let percent = (proven * 100).checked_div(all).unwrap_or(100);
     warn(&format!(
         "replayed: nothing denied; {proven} of {all} allowances proven necessary ({percent} %)"
     ));
