@@ -57,8 +57,15 @@ fn small(id: &str) -> Recorded {
 #[test]
 fn the_same_runs_make_the_same_profile_in_any_order_and_from_a_recording() {
     let node = Node::new();
-    node.journal("a1", &nginx("a1", false).end());
-    node.journal("b2", &nginx("b2", true).end());
+    node.journal("a1", &small("a1").end());
+    let mut other = small("b2");
+    other
+        .by("/bin/sh")
+        .calls("fsync")
+        .serving()
+        .calls("brk")
+        .port("bind", 80);
+    node.journal("b2", &other.end());
     let learn = |sources: &[&str]| {
         let mut args = vec!["learn", "--name", "web"];
         sources
