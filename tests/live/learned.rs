@@ -413,6 +413,39 @@ fn what_was_not_recorded_is_denied() {
     assert_ne!(under(&["harmless", "serve", "8080"]).code, 0);
 }
 
+#[test]
+fn a_command_is_recorded_and_tried_under_what_it_taught() {
+    let world = World::runc();
+    let folder = crate::try_programs::folder(world);
+    let path = folder.join("app.yaml");
+    let file = path.to_str().expect("UTF-8");
+    let rootfs = image("static-rootfs");
+    let rootfs = rootfs.to_str().expect("UTF-8");
+    let run = |verb: &[&str], command: &[&str]| {
+        world.mantlet([verb, &["--rootfs", rootfs, "--"], command].concat())
+    };
+    let learned = run(&["learn", "-o", file], &["harmless", "work"]).ok();
+    assert_eq!(learned.stdout, "work: ok\n");
+    assert!(
+        learned.stderr.contains("nothing denied"),
+        "{}",
+        learned.stderr
+    );
+    let text = fs::read_to_string(&path).expect("it was written");
+    assert!(
+        text.contains("\nname: app\n") && text.contains("- /bin/harmless"),
+        "{text}"
+    );
+    let tried = run(&["try", file], &["harmless", "work"]).ok();
+    assert_eq!(tried.stdout, "work: ok\n");
+    assert_ne!(run(&["try", file], &["busybox", "true"]).code, 0);
+    // It is there, and stays.
+    run(&["learn", "-o", file], &["harmless", "work"]).expect(1);
+    assert_eq!(fs::read_to_string(&path).expect("it stays"), text);
+    crate::try_programs::nothing_is_left(world);
+    let _ = fs::remove_dir_all(folder);
+}
+
 /// One allowance less, in the profile's text.
 fn without(profile: &str, line: usize) -> String {
     let mut lines: Vec<String> = profile.lines().map(str::to_owned).collect();

@@ -157,6 +157,11 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The program has standard output.
+    #[error(
+        "a program that is recorded has standard output for itself; name a file for the profile with -o"
+    )]
+    NoFile,
     /// The profile cannot be judged.
     #[error(transparent)]
     Check(#[from] check::Error),
@@ -175,6 +180,9 @@ pub enum Error {
 /// Learns.
 pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     // 1. The runs.
+    if args.how.runs() && args.output.is_none() {
+        Err(Error::NoFile)?;
+    }
     output::free(&[&args.output, &args.save], args.force)?;
     let mut runs = Vec::new();
     for source in &args.from {

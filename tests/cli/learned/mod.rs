@@ -308,6 +308,7 @@ fn wrong_words_are_said_before_anything_is_read() {
         (&["--from", "nosuch"], "no events of a container \"nosuch\""),
         (&["--from", "/no/such/file"], "No such file"),
         (&["--from", ""], "no events of a container"),
+        (&["--", "true"], "name a file for the profile with -o"),
     ] {
         let learned = node.run(&[&["learn"], args].concat());
         code(&learned, 1);
