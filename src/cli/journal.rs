@@ -62,6 +62,20 @@ impl Journal {
         }
     }
 
+    /// The lines of a journal that is at hand as a whole; a last one without its end counts as well.
+    pub fn lines_of(text: &[u8]) -> Vec<Line> {
+        let mut journal = Journal::new(PathBuf::new());
+        let lines = text
+            .split(|byte| *byte == b'\n')
+            .filter(|raw| !raw.is_empty());
+        let mut lines: Vec<Line> = lines.map(|raw| journal.line(raw)).collect();
+        // It may be the end of a longer one.
+        if let Some(first) = lines.first_mut() {
+            first.gap = None;
+        }
+        lines
+    }
+
     /// The whole lines since the last call; none where there is no such file. What was put aside
     /// meanwhile is read to its end first, and before the first call from its beginning. A file that
     /// was replaced or cut short is read from its beginning.

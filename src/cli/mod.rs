@@ -17,9 +17,12 @@ use crate::state::StateError;
 
 mod alarm;
 mod ask;
+mod diff;
 mod doctor;
 mod events;
 mod evidence;
+mod exchange;
+mod explain;
 #[cfg(test)]
 mod foretold;
 mod freeze;
@@ -28,11 +31,13 @@ mod journal;
 mod kill;
 mod learn;
 mod local;
+mod profiles;
 mod ps;
-#[cfg(test)]
 mod rootfs;
 mod schema;
 mod select;
+mod subject;
+mod test;
 mod text;
 mod thaw;
 mod tree;
@@ -80,6 +85,16 @@ enum Verb {
     Evidence(evidence::Args),
     /// Make a profile from what containers were recorded to do
     Learn(Box<learn::Args>),
+    /// Make a profile of another tool's file: a seccomp filter, a Landlock ruleset
+    Import(exchange::ImportArgs),
+    /// Make another tool's file of a profile
+    Export(exchange::ExportArgs),
+    /// Show what a profile comes to, or what it says to one thing and why
+    Explain(explain::Args),
+    /// Show what one profile allows and another does not
+    Diff(diff::Args),
+    /// Try a profile's own expectations, or what was recorded, without a container
+    Test(test::Args),
     /// Print the JSON Schema of what other programs read
     Schema(schema::Args),
 }
@@ -93,6 +108,9 @@ pub enum CliError {
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A profile that was not imported or exported.
+    #[error(transparent)]
+    Exchange(#[from] exchange::ExchangeError),
     /// Standard output; a closed pipe ends the program quietly.
     #[error("cannot write the output: {0}; check the disk or the pipe behind it")]
     Output(#[from] io::Error),
@@ -186,6 +204,32 @@ pub enum CliError {
         /// Whole ids with their roots.
         candidates: Vec<String>,
     },
+    /// A profile.
+    #[error(transparent)]
+    Profile(#[from] crate::profile::Error),
+    /// A profile's file.
+    #[error("cannot read {}: {cause}; name a profile's file, or a profile by its bare name", path.display())]
+    ProfileFile {
+        /// As given.
+        path: std::path::PathBuf,
+        /// The cause.
+        cause: String,
+    },
+    /// The layers cannot be had on this node, or over this container.
+    #[error("{0}\n(as on a node with another kernel: --landlock-abi N)")]
+    Refusal(#[from] crate::policy::Refusal),
+    /// config.json.
+    #[error(transparent)]
+    Bundle(#[from] crate::oci::document::DocumentError),
+    /// The kernel.
+    #[error(transparent)]
+    Host(#[from] crate::host::HostError),
+    /// Something was asked that means nothing.
+    #[error("{reason}; see `mantlet explain --help`")]
+    Question {
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl CliError {
@@ -205,6 +249,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    // Where 1 is an answer, trouble is something else, as with diff(1).
+    let trouble = match &cli.verb {
+        Some(Verb::Explain(args)) if args.exit_code => ExitCode::from(2),
+        Some(Verb::Diff(_) | Verb::Test(_)) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    };
     match perform(cli) {
         Ok(code) => code,
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -212,7 +262,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => {
             let _ = writeln!(io::stderr(), "mantlet: {error}");
-            ExitCode::FAILURE
+            trouble
         }
     }
 }
@@ -225,6 +275,11 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         // The only verb that has something to say about a broken configuration.
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Schema(args)) => schema::schema(&args),
+        Some(Verb::Import(args)) => exchange::import(&args),
+        Some(Verb::Export(args)) => exchange::export(&args, &Config::load()?),
+        Some(Verb::Explain(args)) => explain::explain(&args, &Config::load()?),
+        Some(Verb::Test(args)) => test::test(&args, &Config::load()?),
+        Some(Verb::Diff(args)) => diff::diff(&args, &Config::load()?),
         Some(Verb::Try(args)) => trial::trial(&args, &Config::load()?),
         Some(Verb::Ps(args)) => ps::ps(&args, &Config::load()?),
         Some(Verb::Tree(args)) => tree::tree(&args, &Config::load()?),

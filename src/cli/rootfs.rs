@@ -48,6 +48,38 @@ impl Rootfs {
     }
 }
 
+impl Rootfs {
+    /// A file in it, opened for reading.
+    ///
+    /// # Errors
+    /// It is not there or cannot be read.
+    pub fn read(&self, path: &str) -> io::Result<File> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let file = File::from(openat2(&self.root, path, how)?);
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::other("no regular file")),
+        }
+    }
+
+    /// Whether a directory lies there.
+    #[must_use]
+    pub fn is_folder(&self, path: &str) -> bool {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_DIRECTORY)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        openat2(&self.root, path, how).is_ok()
+    }
+
+    /// Whether something is mounted over it, so that the folder does not tell.
+    #[must_use]
+    pub fn is_covered(&self, path: &str) -> bool {
+        self.mounts.iter().any(|mount| beneath(path, mount))
+    }
+}
+
 impl Places for Rootfs {
     fn real(&self, path: &str, follow: bool) -> Vec<String> {
         if let Some(name) = self.name(path, follow) {
@@ -58,8 +90,7 @@ impl Places for Rootfs {
         if let Some(name) = other {
             return vec![name];
         }
-        let mounted = |mount: &String| beneath(path, mount);
-        match self.mounts.iter().any(mounted) {
+        match self.is_covered(path) {
             true => AsWritten.real(path, follow),
             false => Vec::new(),
         }

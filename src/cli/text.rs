@@ -71,6 +71,25 @@ pub fn cut(text: &str, width: usize) -> String {
     short
 }
 
+/// Text in lines of at most `width` characters where its words allow that, each behind `indent` spaces.
+pub fn wrap(text: &str, indent: usize, width: usize) -> String {
+    let margin = " ".repeat(indent);
+    let mut all = String::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let longer = line.chars().count() + 1 + word.chars().count();
+        if !line.is_empty() && longer + indent > width {
+            all.push_str(&format!("{margin}{line}\n"));
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    all + &format!("{margin}{line}\n")
+}
+
 /// Columns of the terminal that standard output is; none in a pipe.
 pub fn width() -> Option<usize> {
     let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
@@ -180,6 +199,13 @@ mod tests {
         assert_eq!(words(&argv), r#"sh -c "a b" "" "say \"x\"" "\u{1b}c""#);
         assert_eq!(cut("grüße", 5), "grüße");
         assert_eq!(cut("grüße", 4), "grü…");
+    }
+
+    #[test]
+    fn text_breaks_between_words_only() {
+        assert_eq!(wrap("aa bb cc", 2, 7), "  aa bb\n  cc\n");
+        assert_eq!(wrap("aaaaaaaaaa b", 0, 4), "aaaaaaaaaa\nb\n");
+        assert_eq!(wrap("", 1, 4), " \n");
     }
 
     #[test]

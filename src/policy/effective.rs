@@ -9,7 +9,7 @@ use super::session::Planned;
 use super::{Composed, Layers};
 use crate::detect;
 use crate::profile::{Bound, Profile, Rule};
-use crate::seal::{Layer, Policy, rights};
+use crate::seal::{Layer, PathRule, Policy, PortRule, rights};
 use crate::state::SubPolicy;
 
 /// What goes into the summary.
@@ -170,6 +170,59 @@ fn syscalls(parts: &Parts<'_>) -> Value {
             .map(|(name, _)| name)
             .collect::<Vec<_>>(),
     })
+}
+
+/// The domains of a summary, each with its profile's name; what it does not hold whole is left out.
+#[must_use]
+pub fn domains(effective: &Value) -> Vec<(String, Layer)> {
+    let layers = effective["landlock"]["layers"].as_array();
+    layers.into_iter().flatten().filter_map(domain).collect()
+}
+
+fn domain(value: &Value) -> Option<(String, Layer)> {
+    fn words(value: &Value) -> Option<Vec<&str>> {
+        value.as_array()?.iter().map(Value::as_str).collect()
+    }
+    fn bits(value: &Value, bit: fn(&str) -> Option<u64>) -> Option<u64> {
+        words(value)?
+            .into_iter()
+            .try_fold(0, |all, name| Some(all | bit(name)?))
+    }
+    let path = |value: &Value| {
+        Some(PathRule {
+            path: value["path"].as_str()?.into(),
+            access: bits(&value["access"], rights::file)?,
+            except: words(&value["except"])?
+                .into_iter()
+                .map(Vec::from)
+                .collect(),
+            optional: value["optional"].as_bool()?,
+            follow: value["follow"].as_bool()?,
+            within_mount: value["within_mount"].as_bool()?,
+        })
+    };
+    let port = |value: &Value| {
+        Some(PortRule {
+            port: u16::try_from(value["port"].as_u64()?).ok()?,
+            access: bits(&value["access"], rights::port)?,
+        })
+    };
+    let layer = Layer {
+        handled_fs: bits(&value["handled"]["files"], rights::file)?,
+        handled_net: bits(&value["handled"]["tcp"], rights::port)?,
+        scoped: bits(&value["scope"], rights::scope)?,
+        paths: value["paths"]
+            .as_array()?
+            .iter()
+            .map(path)
+            .collect::<Option<_>>()?,
+        ports: value["ports"]
+            .as_array()?
+            .iter()
+            .map(port)
+            .collect::<Option<_>>()?,
+    };
+    Some((value["profile"].as_str()?.to_owned(), layer))
 }
 
 fn layer(layer: &Layer, profile: &str) -> Value {

@@ -389,9 +389,24 @@ impl Scene<'_> {
     }
 }
 
-/// The profile's lists with the rights they stand for. Reading includes connecting to a socket
-/// (RESOLVE_UNIX, ABI 9), as it did before the kernel had a right for it.
+/// The profile's lists with the rights they stand for.
 fn lists(files: &Files) -> [(&'static str, &Vec<FileEntry>, BitFlags<AccessFs>); 7] {
+    let [read, read_execute, write, all, execute, ioctl, make] = rights();
+    [
+        (read.0, &files.read, read.1),
+        (read_execute.0, &files.read_execute, read_execute.1),
+        (write.0, &files.read_write, write.1),
+        (all.0, &files.read_write_execute, all.1),
+        (execute.0, &files.execute, execute.1),
+        (ioctl.0, &files.device_ioctl, ioctl.1),
+        (make.0, &files.make_device, make.1),
+    ]
+}
+
+/// What each list of `files` stands for. Reading includes connecting to a socket (RESOLVE_UNIX, ABI 9), as it
+/// did before the kernel had a right for it.
+#[must_use]
+pub fn rights() -> [(&'static str, BitFlags<AccessFs>); 7] {
     let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::ResolveUnix;
     let write = AccessFs::WriteFile
         | AccessFs::Truncate
@@ -404,28 +419,12 @@ fn lists(files: &Files) -> [(&'static str, &Vec<FileEntry>, BitFlags<AccessFs>);
         | AccessFs::MakeSym
         | AccessFs::Refer;
     [
-        ("read", &files.read, read),
-        (
-            "read_execute",
-            &files.read_execute,
-            read | AccessFs::Execute,
-        ),
-        ("read_write", &files.read_write, read | write),
-        (
-            "read_write_execute",
-            &files.read_write_execute,
-            read | write | AccessFs::Execute,
-        ),
-        ("execute", &files.execute, AccessFs::Execute.into()),
-        (
-            "device_ioctl",
-            &files.device_ioctl,
-            AccessFs::IoctlDev.into(),
-        ),
-        (
-            "make_device",
-            &files.make_device,
-            AccessFs::MakeChar | AccessFs::MakeBlock,
-        ),
+        ("read", read),
+        ("read_execute", read | AccessFs::Execute),
+        ("read_write", read | write),
+        ("read_write_execute", read | write | AccessFs::Execute),
+        ("execute", AccessFs::Execute.into()),
+        ("device_ioctl", AccessFs::IoctlDev.into()),
+        ("make_device", AccessFs::MakeChar | AccessFs::MakeBlock),
     ]
 }

@@ -9,6 +9,7 @@ pub mod decide;
 pub mod delivery;
 pub mod devices;
 mod effective;
+pub mod exchange;
 mod expressible;
 mod fix;
 pub mod host_path;
@@ -28,6 +29,7 @@ pub mod session;
 mod tests;
 
 pub use compose::{Composed, Scene, compose};
+pub use effective::domains;
 pub use fix::fix_for;
 pub use layers::{Layers, MOST};
 pub use seccomp::exact::speaking;

@@ -312,6 +312,13 @@ const ERRNOS: [(&str, i32); 12] = [
     ("EROFS", libc::EROFS),
 ];
 
+/// The word for an errno that a refusal may answer.
+#[must_use]
+pub fn errno_name(errno: i32) -> Option<&'static str> {
+    let found = ERRNOS.iter().find(|(_, number)| *number == errno);
+    found.map(|(name, _)| *name)
+}
+
 impl<'de> Deserialize<'de> for Errno {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = String::deserialize(deserializer)?;
@@ -346,6 +353,15 @@ const SYMBOLS: [(&str, Symbol); 4] = [
     ("@tmpfs", Symbol::Tmpfs),
     ("@devices", Symbol::Devices),
 ];
+
+impl Symbol {
+    /// As it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        let found = SYMBOLS.iter().find(|(_, symbol)| *symbol == self);
+        found.map_or("", |(word, _)| word)
+    }
+}
 
 /// Where a file entry points.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

@@ -28,8 +28,9 @@ mod tests;
 pub use admission::{Held, HostPath, Limited, Refuse};
 pub use detection::{Entry as Detection, implied as implied_tripwire};
 pub use diagnose::Error;
-pub use entry::{Call, Condition, FileEntry, Op, Place, PlainPath, Symbol};
-pub use entry::{normal_glob, normal_path};
+pub use entry::{
+    Call, Condition, FileEntry, Op, Place, PlainPath, Symbol, errno_name, normal_glob, normal_path,
+};
 pub use exec::{Interactive, Sessions, covers as covers_command};
 pub use expectation::{Deed, Expectation, FileAccess, Outcome};
 pub use limits::{Access, Bound, Device, Kind as DeviceKind, Resource, Tasks};

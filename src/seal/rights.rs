@@ -55,6 +55,12 @@ pub fn port(name: &str) -> Option<u64> {
     bit(name, &TCP)
 }
 
+/// The bit of `LANDLOCK_SCOPE_*` with this name.
+#[must_use]
+pub fn scope(name: &str) -> Option<u64> {
+    bit(name, &SCOPES)
+}
+
 /// Every right on files that has a name here, in the order of the bits.
 #[must_use]
 pub fn all_files() -> &'static [&'static str] {

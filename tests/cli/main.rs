@@ -9,7 +9,10 @@ use mantlet::event::{Event, What};
 use serde_json::{Value, json};
 
 mod alarms;
+mod compare;
 mod events;
+mod exchange;
+mod explain;
 mod learned;
 mod node;
 mod respond;

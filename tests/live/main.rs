@@ -12,6 +12,7 @@ mod broken;
 mod broken_node;
 mod broken_sessions;
 mod bundles;
+mod catalogue;
 mod checkpoints;
 mod ctr;
 mod deadlines;

@@ -3,7 +3,7 @@
 
 use oci_spec::runtime::LinuxSeccomp;
 
-use super::{Answer, Contribution, ENGINE, Layer};
+use super::{Answer, Contribution, ENGINE, Layer, Written};
 use crate::access::Argument;
 use crate::policy::seccomp::engine as filters;
 use crate::policy::seccomp::exact::{self, UNKNOWN};
@@ -44,6 +44,19 @@ impl Known {
         known
     }
 
+    /// With what equalities among `conditions` tell besides; where they contradict what is known, so do
+    /// they still.
+    fn with(&self, conditions: &[Condition]) -> Known {
+        let mut more = *self;
+        for condition in conditions.iter().filter(|c| c.compare == Compare::Eq) {
+            let at = usize::from(condition.index);
+            let new = condition.mask & !more.bits[at];
+            more.values[at] |= condition.value & new;
+            more.bits[at] |= new;
+        }
+        more
+    }
+
     /// Whether the condition holds; none where what is known does not tell.
     #[must_use]
     pub fn holds(&self, condition: &Condition) -> Option<bool> {
@@ -79,24 +92,65 @@ impl Known {
     }
 }
 
-/// Every answer that `decision` may give, in order, each with the conditions that are still open.
+/// Every answer that `decision` may give, in order, each with the conditions that are still open. What
+/// cannot be is left out: conditions that contradict each other, and a branch that an earlier one has
+/// answered.
 #[must_use]
 pub fn answers(decision: &Decision, known: &Known) -> Vec<(Vec<Condition>, Action)> {
-    let mut found = Vec::new();
+    let mut found: Vec<(Vec<Condition>, Action)> = Vec::new();
     for (conditions, action) in decision.all() {
-        let held = |condition: &&Condition| known.holds(condition);
-        if conditions.iter().any(|c| held(&c) == Some(false)) {
+        // What would be known where all of them hold.
+        let within = known.with(conditions);
+        let fails = |condition: &Condition| within.holds(condition) == Some(false);
+        let answered = |(before, _): &(Vec<Condition>, Action)| {
+            let holds = |condition: &Condition| within.holds(condition) == Some(true);
+            before.iter().all(holds)
+        };
+        if conditions.iter().any(fails) || found.iter().any(answered) {
             continue;
         }
-        let open = conditions.iter().filter(|c| held(c).is_none());
-        let open: Vec<Condition> = open.copied().collect();
+        let mut open = open(conditions, known, &within);
+        // A branch of one condition that was passed over tells that its opposite holds.
+        let opposite = |condition: &Condition| {
+            let mut passed = found.iter();
+            passed.any(|(before, _)| matches!(&before[..], [one] if one.opposite() == *condition))
+        };
+        open.retain(|condition| !opposite(condition));
         let last = open.is_empty();
         found.push((open, action));
         if last {
             break;
         }
     }
+    // What comes to the same as what is left needs no word.
+    while let [.., (_, before), (_, last)] = &found[..] {
+        if before != last {
+            break;
+        }
+        found.remove(found.len() - 2);
+    }
     found
+}
+
+/// Conditions that say something: neither known to hold nor said by others of them.
+fn open(conditions: &[Condition], known: &Known, within: &Known) -> Vec<Condition> {
+    let mut open: Vec<Condition> = Vec::new();
+    for (at, condition) in conditions.iter().enumerate() {
+        let equal = condition.compare == Compare::Eq;
+        let wider = |(other, c): (usize, &Condition)| {
+            let covers = c.mask & condition.mask == condition.mask;
+            let first = c.mask != condition.mask || other < at;
+            other != at && c.compare == Compare::Eq && c.index == condition.index && covers && first
+        };
+        let said = match equal {
+            true => conditions.iter().enumerate().any(wider),
+            false => within.holds(condition) == Some(true),
+        };
+        if known.holds(condition).is_none() && !said {
+            open.push(*condition);
+        }
+    }
+    open
 }
 
 /// The answer of a decision, in words.
@@ -116,8 +170,23 @@ pub(super) fn answer(decision: &Decision, known: &Known) -> (Answer, String) {
         true => format!("else {}", action(*then)),
         false => format!("{} where {}", action(*then), in_words(conditions)),
     };
-    let branches: Vec<String> = all.iter().map(branch).collect();
+    let mut branches: Vec<String> = Vec::new();
+    let mut said: Vec<String> = Vec::new();
+    for one in &all {
+        // The upper half of a register, where the kernel reads the lower one only.
+        let conditions = in_words(&one.0);
+        if !said.contains(&conditions) {
+            said.push(conditions);
+            branches.push(branch(one));
+        }
+    }
     (answer, format!("by its arguments: {}", branches.join("; ")))
+}
+
+/// A decision as people read it, whatever the arguments.
+#[must_use]
+pub fn decision_in_words(decision: &Decision) -> String {
+    answer(decision, &Known::default()).1
 }
 
 /// Conditions as people read them: `arg0 & 0x7e020000 == 0x0`.
@@ -179,11 +248,9 @@ pub(super) fn layer(layer: &Layer, name: &str, known: &Known) -> Contribution {
         return Contribution::new(&layer.name, Answer::Denied, reason);
     };
     let (answer, mut reason) = answer(decision, known);
-    let written = layer
-        .written
-        .as_ref()
-        .and_then(|w| deciding(w, name, known));
-    let written = written.map(|(list, rule)| format!("syscalls.{list}: {}", rule.name));
+    let profile = layer.profile.as_ref();
+    let rule = profile.and_then(|profile| deciding(&profile.syscalls, name, known));
+    let written = rule.map(|(list, rule)| self::written(list, rule));
     if written.is_none() && answer == Answer::Denied {
         reason += ", as all that no list of it names, or because another rule of it implies so";
     }
@@ -191,6 +258,17 @@ pub(super) fn layer(layer: &Layer, name: &str, known: &Known) -> Contribution {
         written,
         ..Contribution::new(&layer.name, answer, reason)
     }
+}
+
+/// A rule as its author wrote it: by its group where it came by one.
+fn written(list: &str, rule: &Rule) -> Written {
+    let group = rule.origin.group();
+    let name = group.map_or_else(|| rule.name.clone(), |group| format!("@{group}"));
+    let args = match rule.args.is_empty() {
+        true => String::new(),
+        false => format!(" where {}", in_words(&exact::conditions(rule))),
+    };
+    Written::new(format!("syscalls.{list}: {name}{args}"), Some(&rule.origin))
 }
 
 /// The rule of a profile that decides about a call, in the order in which they do; none where an open

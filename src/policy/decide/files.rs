@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::Answer;
+use super::{Answer, Written};
 use crate::access::Access;
 use crate::policy::landlock::Source;
 use crate::policy::mounts::beneath;
@@ -55,11 +55,11 @@ pub struct Grant {
     /// Mounts beneath are left out.
     pub within_mount: bool,
     /// The list and the entry that it comes from: `files.read: @image`.
-    pub written: Option<String>,
+    pub written: Option<Written>,
 }
 
 impl Grant {
-    fn new(rule: &PathRule, written: Option<String>, places: &dyn Places) -> Grant {
+    fn new(rule: &PathRule, written: Option<Written>, places: &dyn Places) -> Grant {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let real = |out: &Vec<u8>| {
             let name = text(out);
@@ -74,6 +74,11 @@ impl Grant {
             within_mount: rule.within_mount,
             written,
         }
+    }
+
+    fn text(&self) -> &str {
+        let written = self.written.as_ref();
+        written.map_or("a rule", |written| &written.text)
     }
 
     /// Whether it reaches `path`, which lies on `mount`.
@@ -128,7 +133,9 @@ enum Reach<'a> {
 pub(super) struct Found {
     pub answer: Answer,
     pub reason: String,
-    pub written: Option<String>,
+    pub written: Option<Written>,
+    /// The path that a rule leaves out, where that is why.
+    pub except: Option<String>,
 }
 
 impl Domain {
@@ -149,7 +156,8 @@ impl Domain {
     #[must_use]
     pub fn written(layer: &Layer, sources: Vec<Source>, places: &dyn Places) -> Domain {
         let grant = |source: &Source| {
-            let written = format!("files.{}: {}", source.list, super::shown(&source.entry));
+            let text = format!("files.{}: {}", source.list, super::shown(&source.entry));
+            let written = Written::new(text, Some(&source.entry.origin));
             Grant::new(&source.rule, Some(written), places)
         };
         Domain {
@@ -186,13 +194,17 @@ impl Domain {
                 Reach::Granted { beside } => return self.granting(grant, right, beside),
                 Reach::Beside => {}
                 missed => {
-                    let by = grant.written.as_deref().unwrap_or("a rule around it");
-                    why = Some((missed.in_words(by), grant.written.clone()));
+                    let by = grant.text();
+                    let out = missed.except().map(str::to_owned);
+                    why = Some((missed.in_words(by), grant.written.clone(), out));
                 }
             }
         }
-        let (mut reason, written) =
-            why.unwrap_or_else(|| (format!("nothing grants {right} at {path} or above"), None));
+        let none = || {
+            let reason = format!("nothing grants {right} at {path} or above");
+            (reason, None, None)
+        };
+        let (mut reason, written, except) = why.unwrap_or_else(none);
         let held = rights::files(self.granted(path, mount) & self.handled_fs);
         if !held.is_empty() {
             reason += &format!("; granted there: {}", held.join(", "));
@@ -201,11 +213,12 @@ impl Domain {
             answer: Answer::Denied,
             reason,
             written,
+            except,
         }
     }
 
     fn granting(&self, grant: &Grant, right: &str, beside: Option<&str>) -> Found {
-        let by = grant.written.as_deref().unwrap_or("a rule");
+        let by = grant.text();
         let place = grant.places.first().map_or("", String::as_str);
         let mut reason = format!("`{by}` grants {right} beneath {place}");
         if let Some(out) = beside {
@@ -217,6 +230,7 @@ impl Domain {
             answer: Answer::Allowed,
             reason,
             written: grant.written.clone(),
+            except: None,
         }
     }
 }
@@ -237,6 +251,13 @@ fn free(bit: u64, right: &str) -> Found {
 }
 
 impl Reach<'_> {
+    fn except(&self) -> Option<&str> {
+        match self {
+            Reach::Excepted(out) | Reach::Around(out) => Some(out),
+            Reach::Beside | Reach::OtherMount | Reach::Granted { .. } => None,
+        }
+    }
+
     fn in_words(&self, by: &str) -> String {
         match self {
             Reach::Excepted(out) => format!("`{by}` leaves out {out}"),
@@ -257,6 +278,7 @@ impl Found {
             answer,
             reason: reason.into(),
             written: None,
+            except: None,
         }
     }
 }

@@ -12,24 +12,30 @@
 
 mod calls;
 mod files;
+mod fix;
+mod layer;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use oci_spec::runtime::LinuxSeccomp;
+use oci_spec::runtime::{LinuxSeccomp, Spec};
+use serde::ser::SerializeMap as _;
 
 use super::seccomp::engine;
 use super::seccomp::exact::{Exact, LAST_NEEDS};
 use super::seccomp::verdict::Decision;
-use super::{Composed, Layers, Refusal, Scene, compose, landlock, process};
+use super::{Composed, Layers, Refusal, Scene, compose, process};
 use crate::access::Access;
-use crate::profile::{FileEntry, Place as Where, Profile, Symbol, Syscalls};
-use crate::seal::{self, rights};
+use crate::oci::patch;
+use crate::profile::{FileEntry, Origin, Place as Where, Profile, Symbol};
+use crate::seal;
 
-pub use calls::{Known, answers, in_words as condition_in_words};
+pub use calls::{Known, answers, decision_in_words, in_words as conditions_in_words};
 pub use files::{AsWritten, Domain, Grant, Places};
+pub use fix::engine as engine_fix;
+pub use layer::Layer;
 
 /// What is said to one access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -76,10 +82,45 @@ pub struct Contribution {
     pub answer: Answer,
     /// Why, in words.
     pub reason: String,
-    /// What decided, as written in the profile: `syscalls.tripwire: mount`; absent where nothing was
-    /// written about it.
+    /// What decided, as written in the profile; absent where nothing was written about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub written: Option<String>,
+    pub written: Option<Written>,
+}
+
+/// A line of a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Key and entry: `syscalls.tripwire: mount`.
+    pub text: String,
+    /// Where that stands.
+    pub origin: Origin,
+}
+
+impl Written {
+    fn new(text: impl Into<String>, origin: Option<&Origin>) -> Written {
+        Written {
+            text: text.into(),
+            origin: origin.cloned().unwrap_or_default(),
+        }
+    }
+}
+
+impl serde::Serialize for Written {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("text", &self.text)?;
+        if self.origin.is_known() {
+            map.serialize_entry("file", self.origin.file())?;
+            map.serialize_entry("line", &self.origin.line())?;
+            map.serialize_entry("column", &self.origin.column())?;
+        }
+        for (key, value) in [("group", self.origin.group()), ("why", self.origin.why())] {
+            if let Some(value) = value {
+                map.serialize_entry(key, value)?;
+            }
+        }
+        map.end()
+    }
 }
 
 /// The engine's name among the layers.
@@ -98,26 +139,13 @@ impl Contribution {
     }
 }
 
-/// One layer, ready to be asked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Layer {
-    /// The profile's name.
-    pub name: String,
-    /// Its Landlock domain; none on a kernel without Landlock.
-    pub domain: Option<Domain>,
-    /// What its calls are answered; what is not here is unknown to it: ENOSYS.
-    pub calls: BTreeMap<String, Decision>,
-    /// Capabilities that it leaves, `CAP_` names.
-    pub capabilities: BTreeSet<String>,
-    /// The lists that `calls` were made from, where they are at hand.
-    pub written: Option<Syscalls>,
-}
-
 /// What the engine says beside the layers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Engine {
     /// `linux.seccomp` as the engine wrote it; none: no filter of its own.
     pub filter: Option<LinuxSeccomp>,
+    /// The same as the plan leaves it: a tripwire that it would refuse in silence is refused aloud.
+    pub edited: Option<LinuxSeccomp>,
     /// Capabilities in any set of the process; none: not known.
     pub capabilities: Option<BTreeSet<String>>,
 }
@@ -136,7 +164,7 @@ pub struct Decider {
 
 impl Decider {
     /// From profiles over a container and a node, by [`compose`]; `places` tells what paths of rules
-    /// lead to.
+    /// lead to. A layer in another mode is asked what it would deny if it enforced.
     ///
     /// # Errors
     ///
@@ -146,6 +174,9 @@ impl Decider {
         scene: &Scene<'_>,
         places: &dyn Places,
     ) -> Result<(Decider, Composed), Refusal> {
+        let enforced: Vec<Profile> = layers.iter().map(layer::enforced).collect();
+        let enforced: Vec<&Profile> = enforced.iter().collect();
+        let layers = Layers::new(&enforced)?;
         let composed = compose(layers, scene)?;
         let mut all = Vec::new();
         for profile in layers.iter() {
@@ -154,6 +185,7 @@ impl Decider {
         let linux = scene.spec.linux().as_ref();
         let engine = Engine {
             filter: linux.and_then(|linux| linux.seccomp().clone()),
+            edited: edited(scene.spec, &composed),
             capabilities: Some(process::held(scene.spec.process().as_ref())),
         };
         let mut decider = Decider::new(all, engine);
@@ -164,6 +196,17 @@ impl Decider {
             .mounts
             .sort_by_key(|path| std::cmp::Reverse(path.len()));
         Ok((decider, composed))
+    }
+
+    /// Domains that were really entered take the place of those that the profiles come to today, by the
+    /// names of their layers.
+    pub fn take_domains(&mut self, domains: &[(String, seal::Layer)], places: &dyn Places) {
+        for layer in &mut self.layers {
+            let own = domains.iter().find(|(name, _)| *name == layer.name);
+            if let Some((_, domain)) = own {
+                layer.domain = Some(Domain::new(domain, places));
+            }
+        }
     }
 
     /// From layers that somebody kept.
@@ -239,11 +282,40 @@ impl Decider {
             .calls
             .get(name)
             .map_or_else(unknown, |(_, d)| d.clone());
-        let filter = self.engine.filter.as_ref();
+        let engine = &self.engine;
+        let filter = engine.edited.as_ref().or(engine.filter.as_ref());
         Some(match filter.filter(|_| !LAST_NEEDS.contains(&name)) {
             Some(filter) => own.meet(&engine::decision(filter, name)),
             None => own,
         })
+    }
+
+    /// Names of the calls that have an answer of their own.
+    pub fn calls(&self) -> impl Iterator<Item = &String> {
+        self.exact.iter().flat_map(|exact| exact.calls.keys())
+    }
+
+    /// `LANDLOCK_ACCESS_FS_*` that every layer leaves at `path`, whatever else may forbid them.
+    #[must_use]
+    pub fn rights(&self, path: &str) -> u64 {
+        let mount = self.mount_of(path);
+        let domains = self.layers.iter().filter_map(|layer| layer.domain.as_ref());
+        domains.fold(u64::MAX, |all, domain| all & domain.granted(path, mount))
+    }
+
+    /// `LANDLOCK_ACCESS_FS_*` that any layer denies unless granted.
+    #[must_use]
+    pub fn handled(&self) -> u64 {
+        let domains = self.layers.iter().filter_map(|layer| layer.domain.as_ref());
+        domains.fold(0, |all, domain| all | domain.handled_fs)
+    }
+
+    /// Every path that a rule is about, or leaves out, and where mounts begin.
+    pub fn paths(&self) -> impl Iterator<Item = String> {
+        let domains = self.layers.iter().filter_map(|layer| layer.domain.as_ref());
+        let grants = domains.flat_map(|domain| &domain.grants);
+        let ruled = grants.flat_map(|grant| grant.places.iter().chain(&grant.excepts));
+        ruled.chain(&self.mounts).cloned()
     }
 
     fn each(&self, mut ask: impl FnMut(&Layer) -> Contribution) -> Vec<Contribution> {
@@ -267,117 +339,20 @@ impl Decider {
     }
 }
 
+/// The engine's filter with the plan's edits; none where it has none.
+fn edited(spec: &Spec, composed: &Composed) -> Option<LinuxSeccomp> {
+    let filter = spec.linux().as_ref()?.seccomp().as_ref()?;
+    let mut value = serde_json::json!({"linux": {"seccomp": filter}});
+    patch::apply(&mut value, &composed.filters.edits).ok()?;
+    serde_json::from_value(value["linux"]["seccomp"].take()).ok()
+}
+
 /// The strictest of what was said.
 fn together(contributions: Vec<Contribution>) -> Verdict {
     let said = contributions.iter().map(|one| one.answer);
     Verdict {
         answer: said.min().unwrap_or(Answer::Allowed),
         contributions,
-    }
-}
-
-impl Layer {
-    /// One profile over a container and a node.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Filter`].
-    pub fn of(profile: &Profile, scene: &Scene<'_>, places: &dyn Places) -> Result<Layer, Refusal> {
-        let abi = scene.host.landlock_abi;
-        let (domain, _) = landlock::plan(profile, scene.spec, scene.mounts, abi);
-        let sources = landlock::sources(profile, scene.spec, scene.mounts, abi);
-        let domain = domain.map(|domain| match profile.files {
-            Some(_) => Domain::written(&domain, sources, places),
-            None => Domain::new(&domain, places),
-        });
-        let notify = scene.supervised && scene.host.user_notif && !scene.host.listener_taken;
-        let exact =
-            Exact::new(Layers::from(&profile), notify).map_err(|cause| Refusal::Filter {
-                profile: profile.name.clone(),
-                cause,
-            })?;
-        let calls = exact.calls.into_iter();
-        Ok(Layer {
-            name: profile.name.clone(),
-            domain,
-            calls: calls
-                .map(|(name, (_, decision))| (name, decision))
-                .collect(),
-            capabilities: profile.capabilities.iter().map(|&c| c.to_owned()).collect(),
-            written: Some(profile.syscalls.clone()),
-        })
-    }
-
-    /// What it says to a file, by its domain.
-    #[must_use]
-    pub fn file(&self, access: &Access) -> Contribution {
-        let Some(domain) = &self.domain else {
-            return self.no_landlock();
-        };
-        let found = domain.file(access);
-        Contribution {
-            written: found.written,
-            ..Contribution::new(&self.name, found.answer, found.reason)
-        }
-    }
-
-    /// What it says to a TCP port.
-    #[must_use]
-    pub fn port(&self, right: &str, port: u16) -> Contribution {
-        let Some(domain) = &self.domain else {
-            return self.no_landlock();
-        };
-        let (key, verb) = match right {
-            "bind" => ("network.bind_tcp", "bound"),
-            _ => ("network.connect_tcp", "connected to"),
-        };
-        let Some(bit) = rights::port(right) else {
-            let reason = format!("no such right on TCP ports: {right}");
-            return Contribution::new(&self.name, Answer::Denied, reason);
-        };
-        if domain.handled_net & bit == 0 {
-            let reason = format!("TCP ports may be {verb} freely: nothing is enforced of `{key}`");
-            return Contribution::new(&self.name, Answer::Allowed, reason);
-        }
-        let listed = |rule: &&seal::PortRule| rule.port == port && rule.access & bit != 0;
-        let written = Some(format!("{key}: {port}"));
-        match domain.ports.iter().find(listed) {
-            Some(_) => Contribution {
-                written,
-                ..Contribution::new(&self.name, Answer::Allowed, format!("`{key}` lists {port}"))
-            },
-            None => {
-                let reason = format!("`{key}` does not list {port}");
-                Contribution::new(&self.name, Answer::Denied, reason)
-            }
-        }
-    }
-
-    /// What it says to a capability.
-    #[must_use]
-    pub fn capability(&self, name: &str) -> Contribution {
-        match self.capabilities.contains(name) {
-            true => Contribution {
-                written: Some(format!("capabilities: {name}")),
-                ..Contribution::new(&self.name, Answer::Allowed, "`capabilities` lists it")
-            },
-            false => Contribution::new(
-                &self.name,
-                Answer::Denied,
-                "`capabilities` does not list it",
-            ),
-        }
-    }
-
-    /// What it answers to a call of which this is known.
-    #[must_use]
-    pub fn call(&self, name: &str, known: &Known) -> Contribution {
-        calls::layer(self, name, known)
-    }
-
-    fn no_landlock(&self) -> Contribution {
-        let reason = "this kernel has no Landlock: nothing of the kind is denied";
-        Contribution::new(&self.name, Answer::Allowed, reason)
     }
 }
 

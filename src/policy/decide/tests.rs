@@ -138,7 +138,12 @@ fn each_layer_says_its_own_and_the_rule_that_decided() {
         (last.layer.as_str(), last.answer),
         ("closed", Answer::Denied)
     );
-    assert_eq!(last.written.as_deref(), Some("syscalls.tripwire: ptrace"));
+    let written = last.written.as_ref().unwrap();
+    assert_eq!(written.text, "syscalls.tripwire: ptrace where arg0 == 0x1");
+    assert_eq!(
+        (written.origin.file(), written.origin.line()),
+        ("closed", 4)
+    );
     let tcp = |right: &str, port| {
         let right = right.into();
         decider.decide(&Access::Tcp { right, port }).answer
@@ -184,4 +189,60 @@ fn a_kernel_that_cannot_deny_it_allows_it_and_says_so() {
         assert_eq!(verdict.answer, answer, "ABI {abi}");
         assert!(!verdict.contributions[0].reason.is_empty());
     }
+}
+
+#[test]
+fn a_tripwire_is_reported_though_the_engine_would_refuse_it_in_silence() {
+    let restricted = Profile::builtin("restricted").unwrap();
+    let decider = decider(&[&restricted], 7);
+    for name in ["mount", "bpf", "setns"] {
+        let whole = decider.whole(name).unwrap();
+        assert_eq!(whole.verdict(&[0; 6]), Action::Notify, "{name}");
+    }
+    // Calls that init needs and the engine withholds stay withheld.
+    assert!(decider.whole("clone3").unwrap().permits_none());
+}
+
+#[test]
+fn what_cannot_be_is_not_said() {
+    let eq = |mask, value| condition(Compare::Eq, mask, value);
+    let narrow = |value| eq(u64::MAX, value);
+    let wide = |value| eq(0xffff_ffff, value);
+    let decision = Decision {
+        branches: vec![
+            (vec![narrow(0), wide(0)], Action::Allow),
+            (vec![narrow(0), wide(8)], Action::Allow),
+            (vec![narrow(0)], Action::Errno(1)),
+            (vec![narrow(8), wide(8)], Action::Allow),
+            (
+                vec![condition(Compare::Gt, u64::MAX, 100)],
+                Action::Errno(1),
+            ),
+        ],
+        otherwise: Action::Errno(1),
+    };
+    let said = answers(&decision, &Known::default());
+    let wanted = vec![
+        (vec![narrow(0)], Action::Allow),
+        (vec![narrow(8)], Action::Allow),
+        (vec![], Action::Errno(1)),
+    ];
+    assert_eq!(said, wanted);
+}
+
+#[test]
+fn a_condition_and_its_opposite_leave_nothing_over() {
+    let flags = condition(Compare::Ne, 0x7e02_0000, 0);
+    let decision = Decision {
+        branches: vec![
+            (vec![flags], Action::Errno(1)),
+            (vec![flags.opposite()], Action::Allow),
+        ],
+        otherwise: Action::Errno(1),
+    };
+    let said = answers(&decision, &Known::default());
+    assert_eq!(
+        said,
+        [(vec![flags], Action::Errno(1)), (vec![], Action::Allow)]
+    );
 }

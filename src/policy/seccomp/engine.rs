@@ -19,13 +19,7 @@ use super::verdict::{Action, Compare, Condition, Decision};
 /// arguments.
 #[must_use]
 pub fn decision(filter: &LinuxSeccomp, name: &str) -> Decision {
-    let mut rules = Vec::new();
-    for rule in naming(filter, name) {
-        let action = action(rule.action(), rule.errno_ret());
-        for conditions in conditions(rule, action) {
-            rules.push((conditions, action));
-        }
-    }
+    let rules = rules(filter, name);
     let default = default(filter);
     let plain = rules.iter().all(|(conditions, action)| {
         let value = match conditions.as_slice() {
@@ -43,6 +37,21 @@ pub fn decision(filter: &LinuxSeccomp, name: &str) -> Decision {
         return Decision::always(strictest);
     }
     Decision::strictest(rules, default)
+}
+
+/// The rules on `name` as they are written, a rule that names an argument twice in its stricter reading.
+/// The strictest of those that hold is what a correct compiler may answer at the least, the default where
+/// none does.
+#[must_use]
+pub fn rules(filter: &LinuxSeccomp, name: &str) -> Vec<(Vec<Condition>, Action)> {
+    let mut rules = Vec::new();
+    for rule in naming(filter, name) {
+        let action = action(rule.action(), rule.errno_ret());
+        for conditions in conditions(rule, action) {
+            rules.push((conditions, action));
+        }
+    }
+    rules
 }
 
 /// The argument that the first condition is on.

@@ -10,11 +10,11 @@ use crate::oci::patch;
 use crate::profile::Profile;
 use crate::profile::table::{Lookup, lookup};
 
-mod calls;
+pub mod calls;
 mod cases;
 mod decisions;
 pub mod generate;
-mod installed;
+pub mod installed;
 mod invariant;
 mod kernel;
 
@@ -35,7 +35,7 @@ fn number(name: &str) -> u32 {
 }
 
 /// The default filters that engines wrote into config.json (testdata/README.md).
-fn fixtures() -> [(&'static str, LinuxSeccomp); 3] {
+pub fn fixtures() -> [(&'static str, LinuxSeccomp); 3] {
     let read = |text| serde_json::from_str(text).expect("a fixture is a filter");
     let spec: Spec =
         serde_json::from_str(include_str!("../testdata/ctr-seccomp.json")).expect("a config.json");
@@ -54,7 +54,7 @@ fn fixtures() -> [(&'static str, LinuxSeccomp); 3] {
 }
 
 /// Every name of the data version that has a number here.
-fn known() -> Vec<(&'static str, u32)> {
+pub fn known() -> Vec<(&'static str, u32)> {
     let known = crate::profile::groups::members("2026.1", "known").unwrap();
     let numbered = known.into_iter().filter_map(|name| match lookup(name) {
         Lookup::Number(number) => Some((name, number)),

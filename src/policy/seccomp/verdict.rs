@@ -128,6 +128,20 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// What holds just where this one does not.
+    #[must_use]
+    pub fn opposite(&self) -> Condition {
+        let compare = match self.compare {
+            Compare::Eq => Compare::Ne,
+            Compare::Ne => Compare::Eq,
+            Compare::Lt => Compare::Ge,
+            Compare::Ge => Compare::Lt,
+            Compare::Gt => Compare::Le,
+            Compare::Le => Compare::Gt,
+        };
+        Condition { compare, ..*self }
+    }
+
     /// Whether it holds for these arguments.
     #[must_use]
     pub fn holds(&self, args: &[u64; 6]) -> bool {
@@ -197,6 +211,17 @@ impl Decision {
     #[must_use]
     pub fn layered(&self, other: &Decision) -> Decision {
         self.both(other, Action::layered)
+    }
+
+    /// [`Action::Allow`] where this one performs what `other` refuses.
+    #[must_use]
+    pub fn more_than(&self, other: &Decision) -> Decision {
+        self.both(other, |own, theirs| {
+            match own.permits() && !theirs.permits() {
+                true => Action::Allow,
+                false => Action::Errno(0),
+            }
+        })
     }
 
     /// The same where nothing is denied.

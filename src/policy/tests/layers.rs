@@ -232,3 +232,18 @@ fn a_profile_of_another_layer_cannot_go_without_for_this_one() {
             .contains("let profile captured go without")
     );
 }
+
+/// What `explain` and `diff` read of a container's record is what init was given.
+#[test]
+fn the_domains_of_a_summary_are_read_back_whole() {
+    for name in ["baseline", "restricted", "pause"] {
+        let profile = Profile::builtin(name).unwrap();
+        let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
+        let read = domains(&plan.effective);
+        let layers: Vec<_> = read.iter().map(|(_, layer)| layer.clone()).collect();
+        assert_eq!(layers, plan.policy.layers);
+        assert_eq!(read[0].0, name);
+    }
+    let broken = json!({"landlock": {"layers": [{"profile": "x", "paths": []}]}});
+    assert!(domains(&broken).is_empty() && domains(&json!(null)).is_empty());
+}

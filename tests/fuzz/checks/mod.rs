@@ -10,6 +10,7 @@ pub mod channel;
 pub mod config;
 pub mod control;
 pub mod event;
+pub mod exchange;
 pub mod filters;
 pub mod invocation;
 pub mod mountinfo;
@@ -29,11 +30,12 @@ use mantlet::policy::seccomp::{bpf, verdict};
 pub type Check = fn(&[u8]);
 
 /// Every check by the name of its target and of its folder in `tests/fuzz/seeds`.
-pub const ALL: [(&str, Check); 11] = [
+pub const ALL: [(&str, Check); 12] = [
     ("channel", channel::check),
     ("config", config::check),
     ("control", control::check),
     ("event", event::check),
+    ("exchange", exchange::check),
     ("filters", filters::check),
     ("invocation", invocation::check),
     ("mountinfo", mountinfo::check),

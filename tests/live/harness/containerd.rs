@@ -16,6 +16,8 @@ use super::world::World;
 pub const STATIC: &str = "localhost/mantlet/static:1";
 /// Debian with nginx, redis, PostgreSQL and Python.
 pub const DEBIAN: &str = "localhost/mantlet/debian:1";
+/// Debian with a JVM, Node.js, gunicorn and Flask, and services for them.
+pub const RUNTIMES: &str = "localhost/mantlet/runtimes:1";
 
 /// Namespace of `ctr` containers.
 const NAMESPACE: &str = "tests";
@@ -25,6 +27,7 @@ pub struct Containerd {
     world: &'static World,
     home: PathBuf,
     debian: OnceLock<()>,
+    runtimes: OnceLock<()>,
     /// mantlet's configuration, for the runtimes that it starts.
     node: PathBuf,
     daemon: Mutex<Spawned>,
@@ -69,6 +72,7 @@ impl Containerd {
         let daemon = Containerd {
             world,
             debian: OnceLock::new(),
+            runtimes: OnceLock::new(),
             node: node.to_owned(),
             daemon: Mutex::new(spawn(world, &home, node)),
             home,
@@ -121,6 +125,14 @@ impl Containerd {
     pub fn with_debian(&self) -> &Containerd {
         self.debian.get_or_init(|| {
             self.import("k8s.io", &image("debian.tar"));
+        });
+        self
+    }
+
+    /// Imports the image of the runtimes, once.
+    pub fn with_runtimes(&self) -> &Containerd {
+        self.runtimes.get_or_init(|| {
+            self.import("k8s.io", &image("runtimes.tar"));
         });
         self
     }
@@ -183,10 +195,12 @@ fn spawn(world: &World, home: &Path, node: &Path) -> Spawned {
 pub fn image(file: &str) -> PathBuf {
     static STATIC_MADE: OnceLock<()> = OnceLock::new();
     static DEBIAN_MADE: OnceLock<()> = OnceLock::new();
+    static RUNTIMES_MADE: OnceLock<()> = OnceLock::new();
     let repo = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (name, made) = match file.starts_with("debian") {
-        true => ("debian", &DEBIAN_MADE),
-        false => ("static", &STATIC_MADE),
+    let (name, made) = match file.split(['.', '-']).next() {
+        Some("debian") => ("debian", &DEBIAN_MADE),
+        Some("runtimes") => ("runtimes", &RUNTIMES_MADE),
+        _ => ("static", &STATIC_MADE),
     };
     made.get_or_init(|| {
         let status = Command::new(repo.join("hack/images")).arg(name).status();
