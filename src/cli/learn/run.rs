@@ -217,10 +217,7 @@ fn begin(event: &Event) -> Run {
 /// Counts numbers that are not there. A `lost` line is about the very hole before it.
 fn holes(run: &mut Run, event: &Event, last: u64, missing: u64) {
     match &event.what {
-        What::Lost { count, cause } => {
-            let cause = format!("lines that could not be written: {cause}");
-            run.lose(missing.max(*count), &cause);
-        }
+        What::Lost { count, cause } => run.lose(missing.max(*count), cause),
         _ if last == 0 => run.lose(missing, "the beginning of the journal is gone"),
         _ => run.lose(missing, "holes in the journal's numbers"),
     }
