@@ -22,7 +22,6 @@ use crate::profile::{self, Finding, Level, Look};
 /// Arguments of `lint`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 no errors, 1 errors (with --deny warnings too), 2 wrong usage."
 )]
 pub struct Args {
     /// Profiles: a path, or the name of the site's or of a built-in one

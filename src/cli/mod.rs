@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
 use crate::profile::Look;
@@ -18,6 +18,7 @@ use crate::state::StateError;
 
 mod alarm;
 mod ask;
+mod completions;
 mod diff;
 mod doctor;
 mod events;
@@ -32,6 +33,8 @@ mod journal;
 mod kill;
 mod lint;
 mod local;
+mod man;
+mod pages;
 mod profiles;
 mod ps;
 mod rootfs;
@@ -57,6 +60,15 @@ struct Cli {
     /// Print version, commit and the digest of mantlet-init
     #[arg(short = 'V', long)]
     version: bool,
+    /// Whether text is coloured; auto: on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false
+    )]
+    color: text::Colour,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -65,6 +77,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run a program under a profile on this machine, and tell what is denied
+    ///
+    /// CMD runs as a container: through the real runtime, supervisor and init, without an engine. It sees this
+    /// machine's files through a layer in memory: what it writes is gone when it ends, but in --volume and --rw.
+    /// /tmp, /run, /dev, its processes and its network are its own. Needs root.
     Try(Box<trial::Args>),
     /// List containers and what is enforced on each
     Ps(ps::Args),
@@ -98,6 +114,10 @@ enum Verb {
     Test(test::Args),
     /// Print the JSON Schema of what other programs read
     Schema(schema::Args),
+    /// Print what a shell needs to complete this command
+    Completions(completions::Args),
+    /// Print a page of the manual, or write all of them
+    Man(man::Args),
 }
 
 /// Why a verb failed.
@@ -150,6 +170,23 @@ pub enum CliError {
     /// It cannot be written.
     #[error("cannot write {}: {source}; the archive itself stays where it is", path.display())]
     OutputFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is no page of that.
+    #[error(
+        "there is no verb \"{}\"; `mantlet help` lists them",
+        text::escape(verb)
+    )]
+    NoVerb {
+        /// As given.
+        verb: String,
+    },
+    /// A page of the manual.
+    #[error("cannot write {}: {source}; name a folder that is there with --output", text::escape(&path.display().to_string()))]
+    Page {
         /// The file.
         path: std::path::PathBuf,
         /// The cause.
@@ -228,7 +265,10 @@ impl CliError {
 
 /// Runs one command line and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let parsed = pages::command()
+        .try_get_matches_from(args)
+        .and_then(|found| Cli::from_arg_matches(&found));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // clap knows by itself that help goes to stdout with code 0, misuse to stderr with 2.
@@ -264,6 +304,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn perform(cli: Cli) -> Result<ExitCode, CliError> {
+    text::choose(cli.color);
     if cli.version {
         return version::print();
     }
@@ -272,6 +313,8 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Schema(args)) => schema::schema(&args),
         Some(Verb::Lint(args)) => lint::lint(&args),
+        Some(Verb::Completions(args)) => completions::completions(&args),
+        Some(Verb::Man(args)) => man::man(&args),
         Some(Verb::Import(args)) => exchange::import(&args),
         Some(Verb::Export(args)) => exchange::export(&args, &Config::load()?),
         Some(Verb::Explain(args)) => explain::explain(&args, &Config::load()?),
@@ -287,7 +330,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Verb::Kill(args)) => kill::kill(&args, &Config::load()?),
         Some(Verb::Evidence(args)) => evidence::evidence(&args, &Config::load()?),
         None => {
-            let help = <Cli as clap::CommandFactory>::command().render_help();
+            let help = pages::command().render_help();
             writeln!(io::stderr(), "{help}")?;
             Ok(ExitCode::from(2))
         }

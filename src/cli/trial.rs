@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ValueHint;
+
 use super::events::human;
 use super::journal::Line;
 use super::local::{self, Job, Layer, LocalError, Mode, Network, Tree, Volume};
-use super::text::{Ink, escape, ink_on_stderr as ink};
+use super::select::ProfileName;
+use super::text::{self, Ink, escape, ink};
 use super::{CliError, warn};
 use crate::config::Config;
 use crate::event::What;
@@ -26,19 +29,18 @@ const FAILED: u8 = 125;
 
 /// Arguments of `try`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
 pub struct Args {
     /// A profile's name, or the path of its file; `A+B` for several as layers
-    #[arg(value_name = "PROFILE")]
+    #[arg(value_name = "PROFILE", value_parser = ProfileName, hide_possible_values = true)]
     profile: String,
     /// One more profile as a layer
-    #[arg(long, value_name = "PROFILE")]
+    #[arg(long, value_name = "PROFILE", value_parser = ProfileName, hide_possible_values = true)]
     layer: Vec<String>,
     /// The root filesystem is this folder, with a layer in memory over it, instead of this machine's
-    #[arg(long, value_name = "DIR", conflicts_with = "bundle")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "bundle")]
     rootfs: Option<PathBuf>,
     /// The config.json and root filesystem of this OCI bundle, with a layer in memory over the latter
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     bundle: Option<PathBuf>,
     /// Perform what would be denied, and report it
     #[arg(long)]
@@ -47,7 +49,7 @@ pub struct Args {
     #[arg(short, long, value_name = "SRC[:DST][:ro]")]
     volume: Vec<String>,
     /// The same as --volume DIR
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     rw: Vec<String>,
     /// A fresh folder in memory there
     #[arg(long, value_name = "PATH")]
@@ -77,13 +79,13 @@ pub struct Args {
     #[arg(long)]
     no_tty: bool,
     /// The real runtime, a name or a path [default: that of the node's default handler]
-    #[arg(long, value_name = "RUNTIME")]
+    #[arg(long, value_name = "RUNTIME", value_hint = ValueHint::CommandName)]
     runtime: Option<PathBuf>,
     /// End it after this time, such as `30s`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// Write the events as JSON lines into this file, and no text about them (`-`: standard error)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     json: Option<PathBuf>,
     /// Tell only what was denied, and no summary
     #[arg(short, long)]
@@ -92,23 +94,9 @@ pub struct Args {
     #[arg(long)]
     keep: bool,
     /// The program and its arguments, after `--`; a bundle has its own
-    #[arg(value_name = "CMD", last = true)]
+    #[arg(value_name = "CMD", last = true, value_hint = ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
 }
-
-const HELP: &str = "\
-Runs CMD as a container on this machine: through the real runtime, supervisor and init, without an engine.
-It sees this machine's files through a layer in memory: what it writes is gone when it ends, but in
---volume and --rw. /tmp, /run, /dev and the network are its own.
-
-Examples:
-  mantlet try restricted -- id
-  mantlet try ./web.yaml --user www-data --rw /var/log/web -- web --serve
-  mantlet try baseline+./web.yaml --audit --rootfs ./image -- /bin/web
-  mantlet try web --bundle ./bundle
-
-Exit codes: CMD's own; 128 + N where signal N ended it; 124 out of time; 127 no such command, 126 it
-cannot be executed; 125 mantlet could not run it, as where a profile is wrong or refuses it; 2 wrong usage.";
 
 fn capability_name(written: &str) -> Result<&'static str, String> {
     let upper = written.to_ascii_uppercase();
@@ -122,6 +110,7 @@ pub fn trial(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         Ok(job) => job,
         Err(error) => return Ok(failed(&error)),
     };
+    text::speak_on_stderr();
     let mut told = Told::new(args)?;
     let run = local::run(&job, config, &mut |line| told.line(line));
     let outcome = match run {

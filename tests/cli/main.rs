@@ -15,6 +15,7 @@ mod exchange;
 mod explain;
 mod lint;
 mod node;
+mod reference;
 mod respond;
 mod schema;
 mod supervisor;
