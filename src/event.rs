@@ -140,6 +140,10 @@ pub enum What {
         phase: Phase,
         /// What.
         access: Access,
+        /// The file has several names (hard links), so that no rule on this one of them would last: its
+        /// directory is what can be granted.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        linked: bool,
         /// The layer that would have denied it, the outermost of several; empty in a recording.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         profile: String,

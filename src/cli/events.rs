@@ -242,7 +242,7 @@ fn complain(path: &Path, line: &Line) -> usize {
 
 /// Journals in the folder, those that were only put aside included, ordered by name; none where there
 /// is no folder.
-fn journals_in(log_dir: &Path) -> Result<Vec<PathBuf>, CliError> {
+pub(super) fn journals_in(log_dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     let entries = match fs::read_dir(log_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed("list", log_dir))?,

@@ -31,6 +31,7 @@ mod freeze;
 mod inspect;
 mod journal;
 mod kill;
+mod learn;
 mod lint;
 mod local;
 mod man;
@@ -102,6 +103,8 @@ enum Verb {
     Evidence(evidence::Args),
     /// Find what is allowed to write in a profile and most likely not meant
     Lint(lint::Args),
+    /// Make a profile from what containers were recorded to do
+    Learn(Box<learn::Args>),
     /// Make a profile of another tool's file: a seccomp filter, a Landlock ruleset
     Import(exchange::ImportArgs),
     /// Make another tool's file of a profile
@@ -192,6 +195,14 @@ pub enum CliError {
         /// The cause.
         source: io::Error,
     },
+    /// A file that the person asked for cannot be written.
+    #[error("cannot write {}: {source}; name a file in a folder that you may write to", path.display())]
+    Written {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The file for events.
     #[error("cannot write events to {}: {source}; name another file", text::escape(&path.display().to_string()))]
     EventFile {
@@ -200,6 +211,12 @@ pub enum CliError {
         /// The cause.
         source: io::Error,
     },
+    /// Nothing was learned.
+    #[error(transparent)]
+    Learn(#[from] learn::Error),
+    /// A program was not run.
+    #[error(transparent)]
+    Local(#[from] local::LocalError),
     /// No container has that id or prefix.
     #[error(
         "no container {:?}; `mantlet ps` lists those that mantlet knows",
@@ -325,6 +342,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Verb::Tree(args)) => tree::tree(&args, &Config::load()?),
         Some(Verb::Events(args)) => events::events(&args, &Config::load()?),
         Some(Verb::Inspect(args)) => inspect::inspect(&args, &Config::load()?),
+        Some(Verb::Learn(args)) => learn::learn(&args, &Config::load()?),
         Some(Verb::Freeze(args)) => freeze::freeze(&args, &Config::load()?),
         Some(Verb::Thaw(args)) => thaw::thaw(&args, &Config::load()?),
         Some(Verb::Kill(args)) => kill::kill(&args, &Config::load()?),

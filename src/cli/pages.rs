@@ -149,6 +149,27 @@ const PAGES: &[Page] = &[
         )],
     },
     Page {
+        verb: "learn",
+        examples: &[
+            (
+                "mantlet learn -o web.yaml -- web --serve",
+                "from a program, recorded here and now",
+            ),
+            (
+                "mantlet learn --from 3f2a --save web.recording",
+                "from a pod under the handler mantlet-learn, kept for later",
+            ),
+            (
+                "mantlet learn --from web.recording --from 77ab -o web.yaml",
+                "from several runs, with how many of them used each line",
+            ),
+        ],
+        exits: &[(
+            "1",
+            "events were lost, so the profile only audits; the file is there; or nothing can be learned from it",
+        )],
+    },
+    Page {
         verb: "lint",
         examples: &[
             ("mantlet lint ./web.yaml", "before it is handed on"),

@@ -48,7 +48,7 @@ use crate::seal;
 use crate::state::{ExecRules, HostPathRules, Tripwire};
 
 pub use admission::{Found, mounted};
-pub use refuse::Refusal;
+pub use refuse::{MOUNTING, Refusal};
 pub use select::{SelectError, Selecting, select};
 pub use session::Streams;
 

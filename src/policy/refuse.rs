@@ -358,8 +358,7 @@ fn holds_init(destination: &str) -> bool {
 }
 
 /// Calls by which a container could lay something over /proc.
-pub(super) const MOUNTING: [&str; 5] =
-    ["mount", "move_mount", "open_tree", "fsmount", "pivot_root"];
+pub const MOUNTING: [&str; 5] = ["mount", "move_mount", "open_tree", "fsmount", "pivot_root"];
 
 /// What the profile itself rules out, and what the node cannot do for it. Answers what it goes
 /// without.

@@ -32,7 +32,7 @@ pub use admission::{Held, HostPath, Limited, Refuse};
 pub use detection::{Entry as Detection, implied as implied_tripwire};
 pub use diagnose::{Error, Finding, Level, Look, Problem, parse_all};
 pub use entry::{
-    Call, Condition, FileEntry, Op, Place, PlainPath, Symbol, errno_name, normal_path,
+    Call, Condition, FileEntry, Op, Place, PlainPath, Symbol, errno_name, normal_glob, normal_path,
 };
 pub use exec::{Interactive, Sessions, covers as covers_command};
 pub use expectation::{Deed, Expectation, FileAccess, Outcome};

@@ -124,6 +124,7 @@ impl Keeper {
             session,
             phase,
             access,
+            linked: false,
             profile,
             fix,
         });

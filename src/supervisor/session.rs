@@ -561,6 +561,7 @@ impl Keeper {
                 session,
                 phase,
                 access,
+                linked: false,
                 profile,
                 fix: "none: the pod or the session must be another one, or the profile".into(),
             });

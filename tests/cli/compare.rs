@@ -191,6 +191,7 @@ fn observed(access: Access) -> What {
         },
         session: Session::Workload,
         phase: Phase::Serving,
+        linked: false,
         access,
         profile: String::new(),
         fix: String::new(),

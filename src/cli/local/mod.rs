@@ -19,6 +19,7 @@ use crate::host::{self, HostError};
 mod bundle;
 mod console;
 mod error;
+mod how;
 mod place;
 mod profiles;
 mod terminal;
@@ -28,6 +29,7 @@ mod ward;
 
 pub use bundle::{Network, Volume};
 pub use error::LocalError;
+pub use how::How;
 pub use profiles::{Layer, Mode};
 pub use ward::Ending;
 

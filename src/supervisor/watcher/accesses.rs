@@ -284,6 +284,9 @@ impl Watcher<'_> {
     /// Path, mount, and whether it is a directory; none for what has no path.
     fn named(&mut self, tid: i32, node: &Node, found: &mut bool) -> Option<(String, String, bool)> {
         let path = node.path()?;
+        if node.is_linked() {
+            self.linked.push(path.clone());
+        }
         match self.mounts.of(tid, node) {
             Some(mount) => Some((path, mount, node.is_directory())),
             None => {

@@ -87,6 +87,8 @@ pub(super) struct Watcher<'a> {
     mounts: Mounts,
     /// Where paths of profiles lead, as far as they were asked for.
     real: HashMap<String, Option<String>>,
+    /// Files with several names, of those that the call in hand names.
+    linked: Vec<String>,
     watchdog: &'a TimerFd,
     /// The watchdog runs.
     wound: bool,
@@ -196,6 +198,7 @@ impl<'a> Watcher<'a> {
             observer,
             mounts: Mounts::default(),
             real: HashMap::new(),
+            linked: Vec::new(),
             watchdog,
             wound: false,
             epoll,

@@ -31,6 +31,7 @@ impl Watcher<'_> {
         };
         // 1. What it is, by its registers and by what they point to.
         let (mut found, mut unread) = (Vec::new(), false);
+        self.linked.clear();
         let tid = call.tid as i32;
         if name == "clone3" && self.observer.reads_memory() {
             match self.clone_flags(tid, &call.args) {
@@ -83,10 +84,17 @@ impl Watcher<'_> {
                     self.due |= self.shared.unseen();
                     continue;
                 }
+                let linked = match &sight.access {
+                    Access::File { path, entry, .. } => {
+                        entry.is_none() && self.linked.contains(path)
+                    }
+                    _ => false,
+                };
                 let what = What::Observed {
                     process: process.clone(),
                     session: session(whose),
                     phase,
+                    linked,
                     access: sight.access,
                     profile: sight.profile,
                     fix: sight.fix,

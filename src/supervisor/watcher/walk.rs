@@ -37,6 +37,7 @@ pub(super) struct Node {
     device: (u32, u32),
     inode: u64,
     mount: Option<u64>,
+    links: u32,
 }
 
 impl Node {
@@ -48,11 +49,17 @@ impl Node {
             device: stat.device,
             inode: stat.inode,
             mount: stat.mount,
+            links: stat.links,
         })
     }
 
     pub(super) fn is_directory(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+
+    /// A file with several names.
+    pub(super) fn is_linked(&self) -> bool {
+        !self.is_directory() && self.links > 1
     }
 
     /// The same directory, by the same mount.

@@ -29,6 +29,11 @@ pub struct Bundle {
 impl Bundle {
     /// A bundle for `runtime`: a handler's name, or `runc` or `crun` for the real thing.
     pub fn new(world: &'static World, runtime: &str) -> Bundle {
+        Bundle::of(world, runtime, "static-rootfs")
+    }
+
+    /// The same on a writable overlay of an image's files.
+    pub fn of(world: &'static World, runtime: &str, image: &str) -> Bundle {
         let id = world.name("bundle");
         let path = world.folder("bundles", &id);
         for part in ["rootfs", "upper", "scratch"] {
@@ -36,7 +41,7 @@ impl Bundle {
         }
         let options = format!(
             "lowerdir={},upperdir={1}/upper,workdir={1}/scratch",
-            super::containerd::image("static-rootfs").display(),
+            super::containerd::image(image).display(),
             path.display()
         );
         let mount = world
@@ -112,6 +117,23 @@ impl Bundle {
     pub fn user(mut self, id: u32) -> Bundle {
         self.config["process"]["user"] = json!({"uid": id, "gid": id});
         self
+    }
+
+    /// Binds a folder of its own to `path`, for `owner`; the world sees it as [`Bundle::volume_path`].
+    pub fn volume(self, path: &str, owner: u32) -> Bundle {
+        let folder = self.volume_path(path);
+        fs::create_dir_all(&folder).expect("a folder of our own");
+        std::os::unix::fs::chown(&folder, Some(owner), Some(owner)).expect("tests run as root");
+        let mount = json!({"destination": path, "type": "bind", "source": folder, "options": ["rbind", "rw"]});
+        self.edit(|config| {
+            let mounts = config["mounts"].as_array_mut().expect("runc's own JSON");
+            mounts.push(mount);
+        })
+    }
+
+    /// Where the files of a volume lie.
+    pub fn volume_path(&self, path: &str) -> PathBuf {
+        self.path.join("volumes").join(path.replace('/', "_"))
     }
 
     /// Changes config.json before it is written.
@@ -270,15 +292,15 @@ impl Bundle {
         file
     }
 
+    /// The file of the container's journal.
+    pub fn journal_path(&self) -> PathBuf {
+        mantlet::state::journal_path(&self.world.log_dir(), &self.root(), &self.id)
+    }
+
     /// The container's journal so far, one event a value. A line whose end is not there yet is none: the
     /// kernel shows a write(2) that crosses a page in pieces.
     pub fn journal(&self) -> Vec<Value> {
-        let text = fs::read_to_string(mantlet::state::journal_path(
-            &self.world.log_dir(),
-            &self.root(),
-            &self.id,
-        ));
-        let text = text.unwrap_or_default();
+        let text = fs::read_to_string(self.journal_path()).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole
             .lines()

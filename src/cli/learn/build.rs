@@ -1,0 +1,291 @@
+//! Runs → a draft: what was seen becomes allowances, and what is known of the runs its head.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::calls::{self, Calls};
+use super::draft::{Allowance, Draft, Section};
+use super::expect::expectations;
+use super::files::{self, Grant, Need, Options as FileOptions};
+use super::head;
+use super::run::{Mount, Run};
+use super::union::{Coverage, Union};
+use super::write::scalar;
+use crate::access::{Access, Argument};
+use crate::profile::capability;
+
+/// What a person chose.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// The profile's name.
+    pub name: String,
+    /// How files are taken together.
+    pub files: FileOptions,
+    /// What exec sessions did counts too.
+    pub exec_sessions: bool,
+    /// Groups of calls of which half was seen stand for all of it.
+    pub fold: bool,
+    /// The profile may deny though events are lost.
+    pub accept_loss: bool,
+    /// Who writes it: `mantlet 0.2.0`.
+    pub writer: String,
+}
+
+/// Ports of one direction that are written one by one; more are as good as any.
+const MOST_PORTS: usize = 64;
+
+/// Files that a comment names of those that a place stands for.
+const MOST_NAMED: usize = 3;
+
+/// Least ABI that denies what every learned profile narrows: files (1), moving them (2), truncate(2)
+/// (3) and TCP ports (4).
+const ABI: u32 = 4;
+
+/// Makes a draft. `extends` is the profile of an audited run, to which the draft then adds.
+#[must_use]
+pub fn draft(runs: &[Run], extends: Option<&str>, choice: &Choice) -> (Draft, Union) {
+    let union = Union::of(runs, choice.exec_sessions);
+    let calls = calls::lines(&union, choice.fold);
+    let grants = files::places(&union, &common_mounts(runs), &choice.files);
+    let mut draft = Draft {
+        head: head::lines(runs, &union, extends, choice),
+        name: choice.name.clone(),
+        description: head::description(runs),
+        extends: extends.map(str::to_owned),
+        audit: head::reason_to_audit(runs, choice),
+        landlock: ABI,
+        degrade: vec!["scope", "device-ioctl"],
+        absent: absent(&calls),
+        ..Draft::default()
+    };
+    capabilities(&mut draft, &union, runs);
+    syscalls(&mut draft, &union, calls);
+    for grant in &grants {
+        file(&mut draft, &union, grant);
+    }
+    ports(&mut draft, &union);
+    draft.allowances.sort_by_key(|one| one.section);
+    draft.tests = expectations(&union, &grants, &draft);
+    (draft, union)
+}
+
+/// Mounts that every run had; none where one does not tell.
+fn common_mounts(runs: &[Run]) -> Vec<Mount> {
+    let mut all = runs.iter().map(|run| run.mounts.iter().cloned());
+    let first: BTreeSet<Mount> = all.next().into_iter().flatten().collect();
+    let common = all.fold(first, |known, more| {
+        let more: BTreeSet<Mount> = more.collect();
+        &known & &more
+    });
+    common.into_iter().collect()
+}
+
+fn absent(calls: &Calls) -> Vec<(String, String)> {
+    let absent = calls.absent.iter();
+    absent
+        .map(|(name, why)| (name.clone(), (*why).to_owned()))
+        .collect()
+}
+
+/// Capabilities that were used; where no recording can tell them, those that the workload held.
+fn capabilities(draft: &mut Draft, union: &Union, runs: &[Run]) {
+    let mut used: BTreeMap<&str, Coverage> = BTreeMap::new();
+    for (access, coverage) in &union.seen {
+        if let Access::Capability { name } = access
+            && let Some(name) = capability::canonical(name)
+        {
+            used.entry(name).or_default().join(coverage);
+        }
+    }
+    // A recording tells none where nobody could look at them; an audit tells those that were denied.
+    let blind = used.is_empty() && draft.extends.is_none();
+    let held = match blind {
+        true => runs
+            .iter()
+            .fold(0, |all, run| all | run.held_capabilities()),
+        false => 0,
+    };
+    if held != 0 {
+        let text = "Which capabilities are used was not recorded. These were held at the start: take out \
+                    what the program does without.";
+        draft
+            .left_out
+            .insert(Section::Capabilities, vec![text.into()]);
+    }
+    for (bit, name) in capability::ALL.iter().enumerate() {
+        let (seen, note) = match used.get(name) {
+            Some(coverage) => (true, union.stamp(coverage)),
+            None if held >> bit & 1 == 1 => (false, "held; nobody knows whether it is used".into()),
+            None => continue,
+        };
+        draft.allowances.push(Allowance {
+            section: Section::Capabilities,
+            item: name.trim_start_matches("CAP_").into(),
+            note,
+            above: Vec::new(),
+            seen,
+        });
+    }
+}
+
+fn syscalls(draft: &mut Draft, union: &Union, calls: Calls) {
+    let never = calls
+        .never
+        .iter()
+        .map(|(name, why)| format!("{name} was called and is not allowed: {why}."));
+    let mut above: Vec<String> = never.collect();
+    if draft.extends.is_none() {
+        above.insert(0, "read, write and exit_group are always allowed.".into());
+    }
+    draft.left_out.insert(Section::Calls, above);
+    for line in calls.allow {
+        if line.coverage.is_none() && draft.extends.is_some() {
+            continue;
+        }
+        let stamp = line.coverage.as_ref().map(|known| union.stamp(known));
+        let words = [line.note.clone(), stamp.unwrap_or_default()];
+        let words: Vec<&str> = words
+            .iter()
+            .map(String::as_str)
+            .filter(|w| !w.is_empty())
+            .collect();
+        draft.allowances.push(Allowance {
+            section: Section::Calls,
+            item: match line.only {
+                Some(argument) => conditional(&line.name, &argument),
+                None => scalar(&line.name),
+            },
+            note: words.join("; "),
+            above: Vec::new(),
+            seen: line.coverage.is_some(),
+        });
+    }
+}
+
+fn conditional(name: &str, argument: &Argument) -> String {
+    let Argument { index, value, mask } = argument;
+    let rest = match mask {
+        Some(mask) => format!("op: masked, mask: {mask:#x}, value: {value:#x}"),
+        None => format!("op: eq, value: {value:#x}"),
+    };
+    format!("{{name: {name}, args: [{{index: {index}, {rest}}}]}}")
+}
+
+/// The lines of one place: one of the lists of rights that nest, and those that stand alone.
+fn file(draft: &mut Draft, union: &Union, grant: &Grant) {
+    let (write, execute) = (grant.need.has(Need::WRITE), grant.need.has(Need::EXECUTE));
+    let main = match (write, execute, grant.need.has(Need::READ)) {
+        (true, true, _) => Some(Section::ReadWriteExecute),
+        (true, false, _) => Some(Section::ReadWrite),
+        (false, true, _) => Some(Section::ReadExecute),
+        (false, false, true) => Some(Section::Read),
+        (false, false, false) => None,
+    };
+    let mut notes = vec![union.stamp(&grant.coverage)];
+    if write && !grant.need.has(Need::READ) && grant.place.starts_with('/') {
+        notes.push("reading comes with it".into());
+    }
+    notes.retain(|note| !note.is_empty());
+    let ioctl = grant.need.has(Need::IOCTL).then_some(Section::DeviceIoctl);
+    let device = grant.need.has(Need::DEVICE).then_some(Section::MakeDevice);
+    for section in [main, ioctl, device].into_iter().flatten() {
+        draft.allowances.push(Allowance {
+            section,
+            item: match grant.optional {
+                true => format!("{{path: {}, optional: true}}", scalar(&grant.place)),
+                false => scalar(&grant.place),
+            },
+            note: notes.join("; "),
+            above: from(grant),
+            seen: true,
+        });
+    }
+}
+
+/// What a place was made from, unless it is the file that was seen.
+fn from(grant: &Grant) -> Vec<String> {
+    let mut lines = Vec::new();
+    if grant.place == "/" {
+        lines.push("WIDE: / itself was listed, and Landlock has no right for that alone.".into());
+    }
+    let others: Vec<&String> = grant
+        .from
+        .iter()
+        .filter(|path| **path != grant.place)
+        .collect();
+    if others.is_empty() || grant.why.is_empty() && others.len() == grant.from.len() - 1 {
+        if !others.is_empty() {
+            lines.push(format!("with {} beneath it", count(others.len(), "path")));
+        }
+        return lines;
+    }
+    let named = others.iter().take(MOST_NAMED).map(|path| path.as_str());
+    let named: Vec<&str> = named.collect();
+    let why: Vec<String> = grant.why.iter().map(ToString::to_string).collect();
+    let more = match others.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let why = match why.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", why.join("; ")),
+    };
+    lines.push(format!("from {}{more}{why}", named.join(", ")));
+    lines
+}
+
+/// A number with its noun.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+/// Ports that were bound and connected to. A list that is not written restricts nothing, so both are.
+fn ports(draft: &mut Draft, union: &Union) {
+    for (section, right) in [(Section::Bind, "bind"), (Section::Connect, "connect")] {
+        let mut ports: BTreeMap<u16, &Coverage> = BTreeMap::new();
+        for (access, coverage) in &union.seen {
+            if let Access::Tcp { right: seen, port } = access
+                && seen == right
+            {
+                ports.insert(*port, coverage);
+            }
+        }
+        if ports.len() > MOST_PORTS {
+            let why = format!("{} ports were seen", ports.len());
+            draft.free.insert(section, why);
+            continue;
+        }
+        for (port, coverage) in &ports {
+            let choice = (*port == 0).then_some("the kernel's choice");
+            let words = [choice.unwrap_or_default().to_owned(), union.stamp(coverage)];
+            let words: Vec<&str> = words
+                .iter()
+                .map(String::as_str)
+                .filter(|w| !w.is_empty())
+                .collect();
+            draft.allowances.push(Allowance {
+                section,
+                item: port.to_string(),
+                note: words.join("; "),
+                above: Vec::new(),
+                seen: true,
+            });
+        }
+        let listens = union
+            .seen
+            .keys()
+            .any(|access| matches!(access, Access::Syscall { name, .. } if name == "listen"));
+        if section == Section::Bind && ports.is_empty() && listens && draft.extends.is_none() {
+            draft.allowances.push(Allowance {
+                section,
+                item: "0".into(),
+                note: "a UNIX socket was listened on, and an empty list denies listen(2)".into(),
+                above: Vec::new(),
+                seen: true,
+            });
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The proof of a draft: what was recorded is replayed under the profile as it will be read, and again
+//! without each of its allowances.
+
+use std::fmt::Write;
+
+use super::draft::{Draft, Section};
+use super::run::{Kind, Run};
+use super::union::Union;
+use super::{calls, files, write};
+use crate::access::Access;
+use crate::host::{Family, Host, Runtime};
+use crate::oci::reference;
+use crate::policy::decide::{Answer, AsWritten, Known, Layer};
+use crate::policy::mounts::{Kind as MountKind, Place};
+use crate::policy::{Refusal, Scene};
+use crate::profile::{self, Profile};
+
+/// An ABI that knows every right that a rule may have: a replay must not pass for want of one.
+const ABI: u32 = 99;
+
+/// What the replays came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Proof {
+    /// What was recorded and would be denied.
+    pub denied: Vec<String>,
+    /// Numbers of the allowances without which nothing that was recorded is denied.
+    pub unproven: Vec<usize>,
+}
+
+/// Why a draft cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is no profile.
+    #[error(
+        "the profile made is none: {0}; this is a bug of mantlet's, please report it with the recording (--save)"
+    )]
+    Profile(#[source] Box<profile::Error>),
+    /// No container would be created with it.
+    #[error(
+        "the profile made refuses every container: {0}; this is a bug of mantlet's, please report it with the recording (--save)"
+    )]
+    Refused(#[from] Refusal),
+    /// The parent of an addition.
+    #[error(
+        "cannot read the profile {name} that was audited: {cause}; put {name}.yaml into profiles_dir"
+    )]
+    Parent {
+        /// Its name.
+        name: String,
+        /// Why not.
+        cause: String,
+    },
+}
+
+/// Finds a parent's text by its name, as [`Profile::resolve`] asks for it.
+pub type Load<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<Option<String>>;
+
+/// Replays what `union` holds under `draft`, and under what remains of it without each allowance.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn prove(draft: &Draft, union: &Union, runs: &[Run], load: Load<'_>) -> Result<Proof, Error> {
+    // In mode audit nothing is denied, and the question is what would be.
+    let draft = &Draft {
+        audit: None,
+        ..draft.clone()
+    };
+    let stage = Stage::of(runs);
+    let wanted = wanted(union, draft);
+    let whole = stage.layer(&read(draft, None, load)?)?;
+    let denied: Vec<&Access> = wanted
+        .iter()
+        .filter(|access| is_denied(&whole, access))
+        .collect();
+    let mut proof = Proof {
+        denied: denied.iter().map(|access| words(access)).collect(),
+        unproven: Vec::new(),
+    };
+    for (number, one) in draft.allowances.iter().enumerate() {
+        let Ok(less) = read(draft, Some(number), load) else {
+            // Nothing starts without it: execve.
+            continue;
+        };
+        let less = stage.layer(&less)?;
+        let mut concerned = wanted
+            .iter()
+            .filter(|access| is_about(one.section, access) && !denied.contains(access));
+        if !concerned.any(|access| is_denied(&less, access)) {
+            proof.unproven.push(number);
+        }
+    }
+    Ok(proof)
+}
+
+fn read(draft: &Draft, without: Option<usize>, load: Load<'_>) -> Result<Profile, Error> {
+    let text = write::profile(draft, without);
+    let resolved = Profile::resolve(&draft.name, &mut |name| {
+        if name == draft.name {
+            return Ok(Some(text.clone()));
+        }
+        load(name)
+    });
+    resolved.map_err(|cause| match &draft.extends {
+        Some(parent)
+            if load(parent).ok().flatten().is_none() && profile::embedded(parent).is_none() =>
+        {
+            Error::Parent {
+                name: parent.clone(),
+                cause: cause.to_string(),
+            }
+        }
+        _ => Error::Profile(Box::new(cause)),
+    })
+}
+
+/// A container with the recorded mounts, on a node that can do everything.
+struct Stage {
+    spec: oci_spec::runtime::Spec,
+    mounts: Vec<Place>,
+    host: Host,
+}
+
+impl Stage {
+    fn of(runs: &[Run]) -> Stage {
+        let mounts = runs.iter().flat_map(|run| &run.mounts);
+        let mounts = mounts.map(|mount| Place {
+            destination: mount.path.clone(),
+            kind: match mount.kind {
+                Kind::Volume => MountKind::Volume,
+                Kind::Tmpfs => MountKind::Tmpfs,
+                Kind::Engine => MountKind::Engine,
+            },
+            writable: mount.writable,
+        });
+        let spec = serde_json::from_value(reference::config());
+        Stage {
+            spec: spec.expect("the reference is a config.json, says its own test"),
+            mounts: mounts.collect(),
+            host: Host {
+                landlock_abi: ABI,
+                user_notif: true,
+                listener_taken: false,
+                wait_killable: true,
+                runtime: Runtime {
+                    path: "runc".into(),
+                    family: Family::Runc,
+                    version: "1.1.5".into(),
+                    number: Some((1, 1, 5)),
+                },
+            },
+        }
+    }
+
+    fn layer(&self, profile: &Profile) -> Result<Layer, Refusal> {
+        let scene = Scene {
+            spec: &self.spec,
+            mounts: &self.mounts,
+            host: &self.host,
+            supervised: true,
+        };
+        Layer::of(profile, &scene, &AsWritten)
+    }
+}
+
+/// What the profile is meant to allow: all that was recorded but for what no profile can have, in the
+/// form that it takes under it.
+fn wanted(union: &Union, draft: &Draft) -> Vec<Access> {
+    let absent = |name: &str| draft.absent.iter().any(|(absent, _)| absent == name);
+    let clone3 = draft
+        .of(Section::Calls, None)
+        .any(|one| one.item == "clone3");
+    let wanted = union.seen.keys().filter(|access| match access {
+        Access::Syscall { name, .. } if name == "clone3" => clone3,
+        Access::Syscall { name, .. } => calls::never(name).is_none() && !absent(name),
+        Access::File { path, .. } => files::is_path(path),
+        Access::Capability { name } => profile::capability::canonical(name).is_some(),
+        Access::Tcp { .. } => true,
+        Access::Container { .. } => false,
+    });
+    let mut wanted: Vec<Access> = wanted.cloned().collect();
+    let made = |name: &str| {
+        let mut seen = union.seen.keys();
+        seen.any(|access| matches!(access, Access::Syscall { name: seen, .. } if seen == name))
+    };
+    if !clone3 && made("clone3") {
+        wanted.push(calls::plain_clone());
+    }
+    wanted
+}
+
+fn is_about(section: Section, access: &Access) -> bool {
+    match access {
+        // An empty list of ports denies listen(2), and a list what goes round it.
+        Access::Syscall { .. } => {
+            matches!(section, Section::Calls | Section::Bind | Section::Connect)
+        }
+        Access::File { .. } => Section::FILES.contains(&section),
+        Access::Tcp { .. } => matches!(section, Section::Bind | Section::Connect),
+        Access::Capability { .. } => section == Section::Capabilities,
+        Access::Container { .. } => false,
+    }
+}
+
+/// Refused for certain. What depends on an argument that nobody recorded is not: the lines that depend
+/// on one were made from recorded ones.
+fn is_denied(layer: &Layer, access: &Access) -> bool {
+    let said = match access {
+        Access::Syscall { name, args } => layer.call(name, &Known::of(name, args)),
+        Access::File { .. } => layer.file(access),
+        Access::Tcp { right, port } => layer.port(right, *port),
+        Access::Capability { name } => layer.capability(name),
+        Access::Container { .. } => return false,
+    };
+    said.answer == Answer::Denied
+}
+
+/// One access for people.
+fn words(access: &Access) -> String {
+    match access {
+        Access::Syscall { name, args } => {
+            let mut text = name.clone();
+            for argument in args {
+                let _ = write!(text, " argument {} = {:#x}", argument.index, argument.value);
+            }
+            text
+        }
+        Access::File {
+            path, right, entry, ..
+        } => match entry {
+            Some(entry) => format!("{right} {path}/{entry}"),
+            None => format!("{right} {path}"),
+        },
+        Access::Tcp { right, port } => format!("{right} TCP port {port}"),
+        Access::Capability { name } => name.clone(),
+        Access::Container { what } => what.clone(),
+    }
+}

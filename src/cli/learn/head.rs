@@ -1,0 +1,145 @@
+//! The comments at a learned profile's top: what it was made from, and what that leaves open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::build::{Choice, count};
+use super::run::Run;
+use super::union::Union;
+use crate::access::Access;
+
+/// The profile's description: of what program it was learned.
+#[must_use]
+pub fn description(runs: &[Run]) -> String {
+    let of = images(runs).into_iter().next();
+    let of = of.or_else(|| runs.iter().find_map(|run| run.program.clone()));
+    let of = of.unwrap_or_else(|| "a recording".into());
+    format!("Learned from {} of {of}", count(runs.len(), "run"))
+}
+
+fn images(runs: &[Run]) -> BTreeSet<String> {
+    let images = runs.iter().filter_map(|run| run.container.image.clone());
+    images.collect()
+}
+
+/// Events that are missing from all runs, by cause.
+#[must_use]
+pub fn lost(runs: &[Run]) -> BTreeMap<&str, u64> {
+    let mut all = BTreeMap::new();
+    for (cause, count) in runs.iter().flat_map(|run| &run.lost) {
+        *all.entry(cause.as_str()).or_default() += count;
+    }
+    all
+}
+
+/// Why the profile must not deny anything yet; none: it may.
+#[must_use]
+pub fn reason_to_audit(runs: &[Run], choice: &Choice) -> Option<String> {
+    let lost: u64 = lost(runs).values().sum();
+    (lost > 0 && !choice.accept_loss).then(|| {
+        format!(
+            "{} lost, so something that the program needs may be missing: this profile \
+             only reports what it would deny. Record again, or write it with --accept-loss.",
+            match lost {
+                1 => "1 event of the recording is".to_owned(),
+                _ => format!("{lost} events of the recording are"),
+            }
+        )
+    })
+}
+
+/// The comments.
+#[must_use]
+pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice) -> Vec<String> {
+    let row = |key: &str, value: &str| format!(" {key:<12} {value}");
+    let list = |all: BTreeSet<String>| all.into_iter().collect::<Vec<_>>().join(", ");
+    let mut lines = vec![match extends {
+        None => format!(
+            "{}: learned by {}. What is not listed is denied and reported.",
+            choice.name, choice.writer
+        ),
+        Some(parent) => format!(
+            "{}: what {parent} would have denied and the program did, by {}. It adds to {parent}.",
+            choice.name, choice.writer
+        ),
+    }];
+    lines.push("Comments say where a line comes from. Read it before you enforce it.".into());
+    lines.push(String::new());
+    lines.push(row("image", &or(list(images(runs)), "not known")));
+    let programs = runs.iter().filter_map(|run| run.program.clone()).collect();
+    lines.push(row("program", &or(list(programs), "not known")));
+    lines.push(row("runs", &told(runs)));
+    let first = runs
+        .iter()
+        .map(|run| run.began.as_str())
+        .min()
+        .unwrap_or_default();
+    let last = runs
+        .iter()
+        .map(|run| run.ended.as_str())
+        .max()
+        .unwrap_or_default();
+    lines.push(row("recorded", &format!("{first} to {last}{}", long(runs))));
+    let abis: BTreeSet<String> = runs
+        .iter()
+        .filter_map(|run| run.report.as_ref())
+        .map(|report| report.landlock_abi.to_string())
+        .collect();
+    lines.push(row(
+        "landlock",
+        &format!("ABI {}", or(list(abis), "not known")),
+    ));
+    let lost = lost(runs);
+    let total: u64 = lost.values().sum();
+    lines.push(row("events lost", &total.to_string()));
+    for (cause, count) in lost {
+        lines.push(row("", &format!("{count}: {cause}")));
+    }
+    let sessions: u64 = runs.iter().map(|run| run.sessions).sum();
+    if sessions > 0 {
+        let what = match choice.exec_sessions {
+            true => "what they did is in it (--exec-sessions)".to_owned(),
+            false => format!(
+                "{} that they alone did left out (--exec-sessions adds them)",
+                count(union.left_out, "thing")
+            ),
+        };
+        lines.push(row("sessions", &format!("{sessions}; {what}")));
+    }
+    for access in union.seen.keys() {
+        if let Access::Container { what } = access {
+            lines.push(row("beside", what));
+        }
+    }
+    lines.push(String::new());
+    lines
+}
+
+fn or(text: String, else_: &str) -> String {
+    if text.is_empty() { else_.into() } else { text }
+}
+
+/// How many runs, and how many of them have no end.
+fn told(runs: &[Run]) -> String {
+    let open = runs.iter().filter(|run| !run.complete).count();
+    match open {
+        0 => runs.len().to_string(),
+        _ => format!("{}, of which {open} not to the end", runs.len()),
+    }
+}
+
+/// How long all runs took together, where their clocks say.
+fn long(runs: &[Run]) -> String {
+    let mut all = Duration::ZERO;
+    for run in runs {
+        let times = [&run.began, &run.ended].map(|time| humantime::parse_rfc3339(time).ok());
+        let [Some(began), Some(ended)] = times else {
+            return String::new();
+        };
+        all += ended.duration_since(began).unwrap_or_default();
+    }
+    format!(
+        ", {} in all",
+        humantime::format_duration(Duration::from_secs(all.as_secs()))
+    )
+}

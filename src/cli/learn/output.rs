@@ -1,0 +1,79 @@
+//! Files that a person asks for: never over one that is there, unless they say so, and whole or not at
+//! all.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::cli::CliError;
+
+/// Refuses files that exist before anything is done in vain, and whatever is no plain file: to replace
+/// a device would be to remove it.
+///
+/// # Errors
+///
+/// [`CliError::OutputExists`], [`CliError::Written`].
+pub fn free(files: &[&Option<PathBuf>], force: bool) -> Result<(), CliError> {
+    for path in files.iter().filter_map(|file| file.as_ref()) {
+        match fs::symlink_metadata(path) {
+            Ok(_) if !force => return Err(CliError::OutputExists { path: path.clone() }),
+            Ok(meta) if !meta.is_file() => {
+                return Err(CliError::Written {
+                    path: path.clone(),
+                    source: io::Error::other("it is no plain file"),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file through a temporary name beside it.
+///
+/// # Errors
+///
+/// [`CliError::OutputExists`], [`CliError::Written`].
+pub fn write(path: &Path, text: &str, force: bool) -> Result<(), CliError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AlreadyExists => CliError::OutputExists {
+            path: path.to_owned(),
+        },
+        _ => CliError::Written {
+            path: path.to_owned(),
+            source,
+        },
+    };
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let target = if force { Path::new(&temporary) } else { path };
+    let mut new = OpenOptions::new();
+    let mut file = new
+        .write(true)
+        .create_new(true)
+        .open(target)
+        .map_err(failed)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    let named = written.and_then(|()| match force {
+        true => fs::rename(target, path),
+        false => Ok(()),
+    });
+    named.map_err(|error| {
+        // We made it, and the error to report is the first one.
+        let _ = fs::remove_file(target);
+        failed(error)
+    })
+}
+
+/// Prints a text to standard output.
+///
+/// # Errors
+///
+/// [`CliError::Output`].
+pub fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}

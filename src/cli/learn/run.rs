@@ -1,0 +1,267 @@
+//! One container's life as a journal tells it: what was seen, when, and what was not.
+//!
+//! Pure: events in, runs out. A run whose journal has holes is kept, and says how many events are
+//! missing and why: that number decides whether a profile made from it may deny anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::{Access, Phase};
+use crate::event::{Event, Identity, Process, Report, Session, What};
+
+/// Names of programs that are kept for one observation; more say nothing to a person.
+const MOST_PROGRAMS: usize = 4;
+
+/// A container's life, from the first line of it that there is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Run {
+    /// Which container.
+    pub container: Identity,
+    /// Name of its handler.
+    pub handler: String,
+    /// Profiles in force, outermost first.
+    pub profiles: Vec<String>,
+    /// Time of the first line, RFC 3339.
+    pub began: String,
+    /// Time of the last line.
+    pub ended: String,
+    /// Its last line is the container's end.
+    pub complete: bool,
+    /// The workload's program, as the kernel named it when it was let go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// What took effect at the start; none where that line is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
+    /// Mounts at the start, where the journal tells them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// Exec sessions that began.
+    #[serde(default)]
+    pub sessions: u64,
+    /// Events that are missing, by cause.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<String, u64>,
+    /// What was seen.
+    pub seen: Vec<Seen>,
+}
+
+/// A mount of the container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where.
+    pub path: String,
+    /// What it is to the policy.
+    pub kind: Kind,
+    /// Not mounted read-only.
+    #[serde(default)]
+    pub writable: bool,
+}
+
+/// What a mount is to the policy ([`crate::policy::mounts::Kind`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The pod asked for it.
+    Volume,
+    /// A tmpfs.
+    Tmpfs,
+    /// The engine's own.
+    Engine,
+}
+
+/// One thing that was done, told once for its session and phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// What.
+    #[serde(flatten)]
+    pub access: Access,
+    /// Before or after the workload listened.
+    pub phase: Phase,
+    /// By the workload or by a session.
+    pub session: Session,
+    /// Programs that did it, the first few.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub by: BTreeSet<String>,
+    /// The file has several names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub linked: bool,
+    /// The profile that would have denied it; empty in a recording.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub profile: String,
+}
+
+impl Run {
+    /// How many events are missing.
+    #[must_use]
+    pub fn events_lost(&self) -> u64 {
+        self.lost.values().sum()
+    }
+
+    /// The capabilities that the workload held at its start, as bits of their numbers.
+    #[must_use]
+    pub fn held_capabilities(&self) -> u64 {
+        let bits = self
+            .report
+            .as_ref()
+            .map(|report| report.effective_capabilities.as_str());
+        bits.and_then(|bits| u64::from_str_radix(bits, 16).ok())
+            .unwrap_or(0)
+    }
+
+    /// Whether the workload ever listened.
+    #[must_use]
+    pub fn served(&self) -> bool {
+        self.seen.iter().any(|seen| seen.phase == Phase::Serving)
+    }
+
+    fn lose(&mut self, count: u64, cause: &str) {
+        if count > 0 {
+            *self.lost.entry(cause.to_owned()).or_default() += count;
+        }
+    }
+}
+
+/// What people call a process: its program's last component, else `comm`; nothing for our own init, which
+/// executes the workload.
+fn program(process: &Process) -> String {
+    if process.exe.contains("memfd:mantlet-init") {
+        return String::new();
+    }
+    let file = process.exe.trim_end_matches(" (deleted)");
+    let name = file.rsplit('/').next().unwrap_or_default();
+    let name = if name.is_empty() { &process.comm } else { name };
+    name.to_owned()
+}
+
+/// One line of a journal, or the news that a line is none.
+#[derive(Debug, Clone, Copy)]
+pub enum Line<'a> {
+    /// An event.
+    Event(&'a Event),
+    /// A line that could not be understood.
+    Broken,
+}
+
+/// The runs of one journal, in its order. Numbers begin with 1 again where an id is used again.
+#[must_use]
+pub fn runs<'a>(lines: impl IntoIterator<Item = Line<'a>>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut seen = Observations::new();
+    let mut last = 0;
+    let mut broken = 0;
+    for line in lines {
+        let Line::Event(event) = line else {
+            broken += 1;
+            continue;
+        };
+        let ended = runs.last().is_some_and(|run| run.complete);
+        if runs.is_empty() || ended || event.seq == 1 {
+            finish(&mut runs, &mut seen);
+            runs.push(begin(event));
+            last = 0;
+        }
+        let run = runs.last_mut().expect("one was begun");
+        // A broken line had a number; only what is missing beyond those is a hole.
+        let missing = (event.seq.saturating_sub(last + 1)).saturating_sub(broken);
+        run.lose(broken, "lines of the journal that are no events");
+        broken = 0;
+        holes(run, event, last, missing);
+        last = event.seq;
+        take(run, &mut seen, event);
+    }
+    finish(&mut runs, &mut seen);
+    if let Some(run) = runs.last_mut() {
+        run.lose(broken, "lines of the journal that are no events");
+    }
+    runs
+}
+
+/// What was seen so far, each once, with the programs that did it.
+type Observations = BTreeMap<(Access, Phase, bool, String), Sight>;
+
+/// Whether the file has several names, and programs that did it.
+type Sight = (bool, BTreeSet<String>);
+
+/// Gives what was seen to the run that it belongs to.
+fn finish(runs: &mut [Run], seen: &mut Observations) {
+    let Some(run) = runs.last_mut() else { return };
+    let all = std::mem::take(seen).into_iter();
+    run.seen = all
+        .map(|((access, phase, exec, profile), (linked, by))| Seen {
+            access,
+            phase,
+            session: if exec {
+                Session::Exec
+            } else {
+                Session::Workload
+            },
+            by,
+            linked,
+            profile,
+        })
+        .collect();
+}
+
+fn begin(event: &Event) -> Run {
+    Run {
+        container: event.container.clone(),
+        handler: event.handler.clone(),
+        profiles: event.profiles.clone(),
+        began: event.time.clone(),
+        ..Run::default()
+    }
+}
+
+/// Counts numbers that are not there. A `lost` line is about the very hole before it.
+fn holes(run: &mut Run, event: &Event, last: u64, missing: u64) {
+    match &event.what {
+        What::Lost { count, cause } => run.lose(missing.max(*count), cause),
+        _ if last == 0 => run.lose(missing, "the beginning of the journal is gone"),
+        _ => run.lose(missing, "holes in the journal's numbers"),
+    }
+}
+
+fn take(run: &mut Run, seen: &mut Observations, event: &Event) {
+    run.ended = event.time.clone();
+    match &event.what {
+        What::Start {
+            process,
+            session: Session::Workload,
+            report,
+            ..
+        } => {
+            run.program = Some(match process.exe.is_empty() {
+                true => process.comm.clone(),
+                false => process.exe.clone(),
+            });
+            run.report = Some(report.clone());
+        }
+        What::Start { .. } => run.sessions += 1,
+        What::Observed {
+            process,
+            session,
+            phase,
+            access,
+            linked,
+            profile,
+            ..
+        } => {
+            let exec = *session == Session::Exec;
+            let key = (access.clone(), *phase, exec, profile.clone());
+            let (several, by) = seen.entry(key).or_default();
+            *several |= linked;
+            let name = program(process);
+            if !name.is_empty() && by.len() < MOST_PROGRAMS {
+                by.insert(name);
+            }
+        }
+        What::Suppressed { count, of } if of.starts_with("observed") => {
+            run.lose(*count, "faster than the journal takes them");
+        }
+        What::Overflow { count } => run.lose(*count, "the kernel's queue was full"),
+        What::End { .. } => run.complete = true,
+        _ => {}
+    }
+}

@@ -1,0 +1,119 @@
+//! Where runs come from: journals of the node by their container's id, journal files, recordings, and
+//! programs that are run for it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::recording::{Read, Recording};
+use super::run::{Line, Run, runs};
+use crate::cli::events::journals_in;
+use crate::cli::journal::Journal;
+use crate::cli::local::{self, How, Layer};
+use crate::cli::{CliError, warn};
+use crate::config::Config;
+
+/// The runs that `source` names: a file where it is one, else a container's id or the beginning of one.
+///
+/// # Errors
+///
+/// [`Error`], and a journal that cannot be read.
+pub fn read(source: &str, log_dir: &Path) -> Result<Vec<Run>, CliError> {
+    let path = Path::new(source);
+    if source.contains('/') || path.is_file() {
+        return file(path);
+    }
+    if source.is_empty() {
+        return Err(CliError::NoEvents {
+            id: String::new(),
+            folder: log_dir.to_owned(),
+        });
+    }
+    let mut found: Vec<(String, PathBuf, Vec<Run>)> = Vec::new();
+    for path in journals_in(log_dir)? {
+        let runs = journal(&path)?;
+        let id = runs.first().map(|run| run.container.id.clone());
+        if let Some(id) = id.filter(|id| id.starts_with(source)) {
+            found.push((id, path, runs));
+        }
+    }
+    // A whole id wins over ids that merely begin with it.
+    if found.iter().any(|(id, ..)| id == source) {
+        found.retain(|(id, ..)| id == source);
+    }
+    let candidates = found.iter().map(|(_, path, _)| path.display().to_string());
+    let candidates: Vec<String> = candidates.collect();
+    match found.pop() {
+        Some((_, _, runs)) if found.is_empty() => Ok(runs),
+        Some(_) => Err(Error::Several {
+            id: source.into(),
+            candidates,
+        })?,
+        None => Err(CliError::NoEvents {
+            id: source.into(),
+            folder: log_dir.to_owned(),
+        }),
+    }
+}
+
+fn file(path: &Path) -> Result<Vec<Run>, CliError> {
+    let unreadable = |source: io::Error| CliError::Journal {
+        operation: "read",
+        path: path.to_owned(),
+        source,
+    };
+    if path.extension().is_none_or(|ending| ending != "jsonl") {
+        match Recording::read(&fs::read(path).map_err(unreadable)?) {
+            Read::Recording(recording) => return Ok(recording.runs),
+            Read::Broken(why) => Err(Error::Recording {
+                path: path.to_owned(),
+                why,
+            })?,
+            Read::Other => {}
+        }
+    }
+    if !path.exists() {
+        return Err(unreadable(io::ErrorKind::NotFound.into()));
+    }
+    let runs = journal(path)?;
+    match runs.is_empty() {
+        true => Err(Error::NoJournal {
+            path: path.to_owned(),
+        })?,
+        false => Ok(runs),
+    }
+}
+
+/// Runs a program here under the built-in profile that records, to its end.
+///
+/// # Errors
+///
+/// [`CliError::Local`]: it did not run.
+pub fn run(how: &How, config: &Config) -> Result<Vec<Run>, CliError> {
+    let job = how.job(vec![Layer::Named("learn".into())])?;
+    let outcome = local::run(&job, config, &mut |_| None)?;
+    let code = outcome.ending.code();
+    if code != 0 {
+        warn(&format!(
+            "the program ended with code {code}; what it did until then is learned"
+        ));
+    }
+    // Before its place goes.
+    journal(&outcome.journal)
+}
+
+/// A journal with what was put aside of it.
+fn journal(path: &Path) -> Result<Vec<Run>, CliError> {
+    let lines = Journal::new(path.to_owned()).read_on();
+    let lines = lines.map_err(|source| CliError::Journal {
+        operation: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let lines = lines.iter().map(|line| match &line.event {
+        Ok(event) => Line::Event(event),
+        Err(_) => Line::Broken,
+    });
+    Ok(runs(lines))
+}
