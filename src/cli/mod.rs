@@ -7,12 +7,13 @@
 //! Exit codes: 0 success; 1 failure, or something found that needs attention; 2 wrong usage.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::profile::Look;
 use crate::state::StateError;
 
 mod alarm;
@@ -30,6 +31,7 @@ mod freeze;
 mod inspect;
 mod journal;
 mod kill;
+mod lint;
 mod local;
 mod man;
 mod pages;
@@ -98,6 +100,8 @@ enum Verb {
     Kill(kill::Args),
     /// Collect evidence of one container now, or list what was collected
     Evidence(evidence::Args),
+    /// Find what is allowed to write in a profile and most likely not meant
+    Lint(lint::Args),
     /// Make a profile of another tool's file: a seccomp filter, a Landlock ruleset
     Import(exchange::ImportArgs),
     /// Make another tool's file of a profile
@@ -283,6 +287,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
+        Err(CliError::Profile(error)) => {
+            complain(&error);
+            trouble
+        }
         Err(error) => {
             let _ = writeln!(io::stderr(), "mantlet: {error}");
             trouble
@@ -301,6 +309,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Verb::Schema(args)) => schema::schema(&args),
         Some(Verb::Completions(args)) => completions::completions(&args),
         Some(Verb::Man(args)) => man::man(&args),
+        Some(Verb::Lint(args)) => lint::lint(&args),
         Some(Verb::Import(args)) => exchange::import(&args),
         Some(Verb::Export(args)) => exchange::export(&args, &Config::load()?),
         Some(Verb::Explain(args)) => explain::explain(&args, &Config::load()?),
@@ -321,6 +330,18 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
             Ok(ExitCode::from(2))
         }
     }
+}
+
+/// Says what is wrong with a profile: a person sees the line with a mark under the word, a log one line.
+fn complain(error: &crate::profile::Error) {
+    if !io::stderr().is_terminal() {
+        return warn(&error.to_string());
+    }
+    let look = Look {
+        colour: text::stderr_takes_colour(),
+        width: text::width().unwrap_or(Look::PLAIN.width),
+    };
+    let _ = write!(io::stderr(), "{}", error.finding().show(look));
 }
 
 /// A note for the person that is no part of the output, such as a lost supervisor.

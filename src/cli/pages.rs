@@ -211,6 +211,17 @@ const PAGES: &[Page] = &[
         ],
     },
     Page {
+        verb: "lint",
+        examples: &[
+            ("mantlet lint web.yaml", "what is most likely not meant"),
+            (
+                "mantlet lint --format sarif --deny warnings profiles/web.yaml",
+                "in a pipeline",
+            ),
+        ],
+        exits: &[("1", "an error was found, or what --deny names")],
+    },
+    Page {
         verb: "import",
         examples: &[
             (

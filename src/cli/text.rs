@@ -1,38 +1,11 @@
 //! Text for people: hostile strings made harmless, tables, colours only where they are welcome.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use crate::escape::escape;
 use crate::event::Identity;
-
-/// Makes text from a container harmless for a terminal and for line-oriented tools: control
-/// characters (line ends and escape sequences among them), and characters that reorder or hide
-/// text, become `\u{…}`.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => safe.push_str("\\n"),
-            '\t' => safe.push_str("\\t"),
-            '\r' => safe.push_str("\\r"),
-            c if c.is_control() || is_invisible(c) => {
-                // Writing to a String cannot fail.
-                let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-/// Zero-width, directional and separator characters, and tags (Unicode's Cf where it matters).
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
 
 /// Who a container is, in one word: `namespace/pod/name` as far as known, else the id.
 pub fn name(container: &Identity) -> String {
@@ -158,19 +131,32 @@ pub fn speak_on_stderr() {
     TO_STDERR.store(true, Ordering::Relaxed);
 }
 
-/// Colours the text where that was asked for, or a person is likely to see it.
-pub fn ink(text: &str, ink: Ink) -> String {
-    let seen = || match TO_STDERR.load(Ordering::Relaxed) {
+/// Whether text for people is coloured: as was asked for, else where a person is likely to see it.
+pub fn takes_colour() -> bool {
+    let on_stderr = TO_STDERR.load(Ordering::Relaxed);
+    is_wanted(|| match on_stderr {
         true => io::stderr().is_terminal(),
         false => on_terminal(),
-    };
+    })
+}
+
+/// The same for one message on standard error.
+pub fn stderr_takes_colour() -> bool {
+    is_wanted(|| io::stderr().is_terminal())
+}
+
+fn is_wanted(on_terminal: impl Fn() -> bool) -> bool {
     let unwanted = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let coloured = match CHOSEN.get() {
+    match CHOSEN.get() {
         Some(Colour::Always) => true,
         Some(Colour::Never) => false,
-        Some(Colour::Auto) | None => seen() && !unwanted(),
-    };
-    if !coloured {
+        Some(Colour::Auto) | None => on_terminal() && !unwanted(),
+    }
+}
+
+/// Colours the text, where that is wanted.
+pub fn ink(text: &str, ink: Ink) -> String {
+    if !takes_colour() {
         return text.to_owned();
     }
     let code = match ink {

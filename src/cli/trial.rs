@@ -15,7 +15,7 @@ use super::journal::Line;
 use super::local::{self, Job, Layer, LocalError, Mode, Network, Tree, Volume};
 use super::select::ProfileName;
 use super::text::{self, Ink, escape, ink};
-use super::{CliError, warn};
+use super::{CliError, complain, warn};
 use crate::config::Config;
 use crate::event::What;
 use crate::profile::capability;
@@ -137,7 +137,10 @@ pub fn trial(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
 }
 
 fn failed(error: &LocalError) -> ExitCode {
-    warn(&error.to_string());
+    match error {
+        LocalError::Profile(error) => complain(error),
+        error => warn(&error.to_string()),
+    }
     ExitCode::from(FAILED)
 }
 

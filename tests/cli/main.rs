@@ -13,6 +13,7 @@ mod compare;
 mod events;
 mod exchange;
 mod explain;
+mod lint;
 mod node;
 mod reference;
 mod respond;

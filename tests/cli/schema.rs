@@ -44,6 +44,20 @@ fn the_committed_schema_is_the_one_that_is_printed() {
 }
 
 #[test]
+fn the_committed_schema_of_profiles_is_the_one_that_is_printed() {
+    let printed = out(&Node::new().run(&["schema", "profile"]));
+    let path = top("src/cli/profile.schema.json");
+    if std::env::var_os("MANTLET_BLESS").is_some() {
+        fs::write(&path, &printed).unwrap();
+    }
+    let committed = fs::read_to_string(&path).expect("bless with MANTLET_BLESS=1");
+    assert!(
+        printed == committed,
+        "the schema has changed; see `MANTLET_BLESS=1 cargo test --test cli schema` and git diff"
+    );
+}
+
+#[test]
 fn events_of_every_kind_are_valid_and_older_ones_too() {
     let schema = schema();
     let mut all = documented();
