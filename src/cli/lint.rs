@@ -21,9 +21,7 @@ use crate::profile::{self, Finding, Level, Look};
 
 /// Arguments of `lint`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit codes: 0 no errors, 1 errors (with --deny warnings too), 2 wrong usage."
-)]
+#[command()]
 pub struct Args {
     /// Profiles: a path, or the name of the site's or of a built-in one
     #[arg(value_name = "FILE|NAME", required = true)]

@@ -149,6 +149,20 @@ const PAGES: &[Page] = &[
         )],
     },
     Page {
+        verb: "lint",
+        examples: &[
+            ("mantlet lint ./web.yaml", "before it is handed on"),
+            (
+                "mantlet lint --deny warnings --format sarif profiles/*.yaml >lint.sarif",
+                "in CI, for a forge that shows findings beside the lines",
+            ),
+        ],
+        exits: &[(
+            "1",
+            "there are errors, or with --deny warnings, warnings; or a file cannot be read",
+        )],
+    },
+    Page {
         verb: "explain",
         examples: &[
             (
@@ -209,17 +223,6 @@ const PAGES: &[Page] = &[
                 "wrong usage, or the profile or a journal cannot be had",
             ),
         ],
-    },
-    Page {
-        verb: "lint",
-        examples: &[
-            ("mantlet lint web.yaml", "what is most likely not meant"),
-            (
-                "mantlet lint --format sarif --deny warnings profiles/web.yaml",
-                "in a pipeline",
-            ),
-        ],
-        exits: &[("1", "an error was found, or what --deny names")],
     },
     Page {
         verb: "import",

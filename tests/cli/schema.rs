@@ -151,6 +151,9 @@ fn check(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
             "minimum" => value
                 .as_i64()
                 .is_none_or(|number| number >= wants.as_i64().unwrap()),
+            "maximum" => value
+                .as_i64()
+                .is_none_or(|number| number <= wants.as_i64().unwrap()),
             "format" => fits(wants.as_str().unwrap(), value),
             "required" => list().all(|key| {
                 let object = value.as_object();
@@ -204,6 +207,8 @@ fn fits(format: &str, value: &Value) -> bool {
         return true;
     };
     match format {
+        "uint8" => u8::try_from(number).is_ok(),
+        "uint16" => u16::try_from(number).is_ok(),
         "uint32" => u32::try_from(number).is_ok(),
         "int32" => i32::try_from(number).is_ok(),
         "uint64" => number >= 0,
