@@ -21,6 +21,7 @@
 //! handlers:                            # mantlet-NAME is the program's name for handler NAME
 //!   baseline: {profile: baseline, runtime: runc, selectable: []}
 //!   restricted: {profile: restricted, runtime: runc, selectable: []}
+//!   learn: {profile: learn, runtime: runc, selectable: []}
 //! rules: []                            # further profiles for containers that match
 //! proc_mounts: []                      # permitted mounts under /proc, such as lxcfs's
 //! start_container_hooks: false         # hooks that run in the container before init
@@ -28,8 +29,8 @@
 //! init_delivery: auto                  # memfd, bind, or auto: bind where the engine sets SELinux labels
 //! ```
 //!
-//! `handlers` *adds to* the embedded two: a handler of the same name replaces that one, the other
-//! stays. A handler that no program name points to does nothing, so there is no way (and no need)
+//! `handlers` *adds to* the embedded three: a handler of the same name replaces that one, the others
+//! stay. A handler that no program name points to does nothing, so there is no way (and no need)
 //! to remove one. Within a handler, `profile` defaults to the handler's own name, `runtime` to
 //! `runc`, and `selectable`, the profiles that a pod's annotation may select as one layer more, to
 //! none. `rules` are of the form `{namespace: …, image: …, container: …, profile: …}` ([`Rule`]).
@@ -361,7 +362,7 @@ impl Written {
     /// Fills in what was left out.
     fn complete(self) -> Config {
         let or = |given: Option<PathBuf>, default: &str| given.unwrap_or_else(|| default.into());
-        let mut handlers: BTreeMap<String, Handler> = ["baseline", "restricted"]
+        let mut handlers: BTreeMap<String, Handler> = ["baseline", "learn", "restricted"]
             .map(|name| (name.to_owned(), WrittenHandler::default().complete(name)))
             .into();
         for (name, written) in self.handlers.unwrap_or_default() {

@@ -61,6 +61,9 @@ pub enum Ask {
         /// Which of the container's sealed policies it is held to; 0 is the workload's.
         #[serde(default, skip_serializing_if = "is_workloads")]
         policy: u32,
+        /// What profiles in mode `audit` would have refused it for: the profile, and why.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        observed: Vec<(String, String)>,
     },
     /// What the supervisor counts and knows.
     Status,

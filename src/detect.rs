@@ -201,7 +201,9 @@ impl Default for Freeze {
 }
 
 /// What becomes of a container whose supervisor is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnLoss {
     /// It goes on: what the kernel enforces holds, tripwires answer ENOSYS.

@@ -71,6 +71,9 @@ pub enum What {
         stricter: Vec<String>,
         /// What init attested and the supervisor checked.
         report: Report,
+        /// Where a layer only looks: what a profile that is learned from this has to know.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recording: Option<Box<Recording>>,
     },
     /// A call that the profile lists as a tripwire was refused.
     Tripwire {
@@ -217,6 +220,38 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         observed: Option<Observed>,
     },
+}
+
+/// What a container is that a layer in mode `audit` or `learn` looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Recording {
+    /// `audit` or `learn`: the mildest of its layers' modes.
+    pub mode: String,
+    /// Release of the kernel: `6.12.5`.
+    pub kernel: String,
+    /// First word of the command, untrusted.
+    pub command: String,
+    /// Digest of the image, where an annotation tells it, untrusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+    /// Capabilities that the engine gave and no enforcing layer took, `CAP_` names.
+    pub capabilities: Vec<String>,
+    /// Its mounts, but for the kernel's own file systems.
+    pub mounts: Vec<Mounted>,
+    /// What cannot be seen here, in words: what a profile keeps as the engine gave it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blind: Vec<String>,
+}
+
+/// One mount of a container's.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Mounted {
+    /// Where, as config.json has it.
+    pub destination: String,
+    /// `volume` (`@volumes` of a profile) or `tmpfs` (`@tmpfs`).
+    pub kind: String,
+    /// It can be written.
+    pub writable: bool,
 }
 
 /// What was looked at in a container's life, where a layer is in mode `audit` or `learn`.

@@ -13,7 +13,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 | [`sys`]: raw kernel interfaces; the only `unsafe` |
+//! | 0 | [`sys`]: raw kernel interfaces; the only `unsafe`; [`escape`] |
 //! | 1 | [`oci`], [`profile`], [`access`], [`event`], [`detect`], [`cgroup`], [`seal`], [`channel`], [`control`], [`state`], [`config`], [`host`] |
 //! | 2 | [`policy`] (pure), [`init`] (imports `sys`, `seal` and `channel` only) |
 //! | 3 | [`supervisor`], [`runtime`], [`cli`] |
@@ -27,6 +27,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod detect;
+pub mod escape;
 pub mod event;
 pub mod host;
 pub mod init;

@@ -90,6 +90,9 @@ pub struct Record {
     /// ([`crate::policy::observe::Observing`]); empty where all enforce.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observing: Vec<serde_json::Value>,
+    /// What a recording begins with; absent where all layers enforce.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Box<crate::event::Recording>>,
     /// Rules of detection, all layers together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detect: Vec<detect::Rule>,
@@ -156,6 +159,14 @@ pub struct ExecRules {
     /// The same for interactive ones, where that is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stricter_interactive: Option<SubPolicy>,
+}
+
+impl Record {
+    /// `audit` or `learn` where a layer of the container, or of its sessions, denies nothing.
+    #[must_use]
+    pub fn looks_only(&self) -> Option<&str> {
+        self.recording.as_ref().map(|own| own.mode.as_str())
+    }
 }
 
 impl ExecRules {

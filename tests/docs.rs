@@ -191,6 +191,7 @@ fn every_event_shown_is_whole_and_every_type_is_shown() {
         "exit",
         "failed",
         "lost",
+        "observed",
         "overflow",
         "response",
         "start",

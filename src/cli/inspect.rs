@@ -132,6 +132,7 @@ fn identity(known: &Known, record: &Record) -> Vec<(&'static str, String)> {
         ),
         ("handler", escape(&record.handler)),
         ("profiles", escape(&record.profiles.join(" + "))),
+        ("mode", mode(record)),
         ("runtime", path(&record.runtime)),
         ("root", path(&record.root)),
         ("bundle", path(&record.bundle)),
@@ -162,6 +163,14 @@ fn identity(known: &Known, record: &Record) -> Vec<(&'static str, String)> {
 }
 
 /// What exec sessions are held to, and which there may be.
+/// What becomes of what the profiles do not allow.
+fn mode(record: &Record) -> String {
+    match record.looks_only() {
+        None => "enforce".into(),
+        Some(mode) => format!("{} (layers of that mode deny nothing)", mode.to_uppercase()),
+    }
+}
+
 fn sessions(rules: &ExecRules) -> String {
     if let Some(reason) = &rules.refused {
         return format!("refused: {}", escape(reason));

@@ -7,16 +7,18 @@
 //! Exit codes: 0 success; 1 failure, or something found that needs attention; 2 wrong usage.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::profile::Look;
 use crate::state::StateError;
 
 mod alarm;
 mod ask;
+mod completions;
 mod diff;
 mod doctor;
 mod events;
@@ -30,7 +32,10 @@ mod inspect;
 mod journal;
 mod kill;
 mod learn;
+mod lint;
 mod local;
+mod man;
+mod pages;
 mod profiles;
 mod ps;
 mod rootfs;
@@ -56,6 +61,15 @@ struct Cli {
     /// Print version, commit and the digest of mantlet-init
     #[arg(short = 'V', long)]
     version: bool,
+    /// Whether text is coloured; auto: on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false
+    )]
+    color: text::Colour,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -64,6 +78,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run a program under a profile on this machine, and tell what is denied
+    ///
+    /// CMD runs as a container: through the real runtime, supervisor and init, without an engine. It sees this
+    /// machine's files through a layer in memory: what it writes is gone when it ends, but in --volume and --rw.
+    /// /tmp, /run, /dev, its processes and its network are its own. Needs root.
     Try(Box<trial::Args>),
     /// List containers and what is enforced on each
     Ps(ps::Args),
@@ -85,6 +103,8 @@ enum Verb {
     Evidence(evidence::Args),
     /// Make a profile from what containers were recorded to do
     Learn(Box<learn::Args>),
+    /// Find what is allowed to write in a profile and most likely not meant
+    Lint(lint::Args),
     /// Make a profile of another tool's file: a seccomp filter, a Landlock ruleset
     Import(exchange::ImportArgs),
     /// Make another tool's file of a profile
@@ -97,6 +117,10 @@ enum Verb {
     Test(test::Args),
     /// Print the JSON Schema of what other programs read
     Schema(schema::Args),
+    /// Print what a shell needs to complete this command
+    Completions(completions::Args),
+    /// Print a page of the manual, or write all of them
+    Man(man::Args),
 }
 
 /// Why a verb failed.
@@ -157,6 +181,23 @@ pub enum CliError {
     /// A file that the person asked for cannot be written.
     #[error("cannot write {}: {source}; name a file in a folder that you may write to", path.display())]
     Written {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is no page of that.
+    #[error(
+        "there is no verb \"{}\"; `mantlet help` lists them",
+        text::escape(verb)
+    )]
+    NoVerb {
+        /// As given.
+        verb: String,
+    },
+    /// A page of the manual.
+    #[error("cannot write {}: {source}; name a folder that is there with --output", text::escape(&path.display().to_string()))]
+    Page {
         /// The file.
         path: std::path::PathBuf,
         /// The cause.
@@ -241,7 +282,10 @@ impl CliError {
 
 /// Runs one command line and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let parsed = pages::command()
+        .try_get_matches_from(args)
+        .and_then(|found| Cli::from_arg_matches(&found));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // clap knows by itself that help goes to stdout with code 0, misuse to stderr with 2.
@@ -260,6 +304,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
+        // A person sees the line with a mark under the word, a log one line.
+        Err(CliError::Profile(error)) if io::stderr().is_terminal() => {
+            let look = Look {
+                colour: text::takes_colour(),
+                width: text::width().unwrap_or(Look::PLAIN.width),
+            };
+            let _ = write!(io::stderr(), "{}", error.finding().show(look));
+            trouble
+        }
         Err(error) => {
             let _ = writeln!(io::stderr(), "mantlet: {error}");
             trouble
@@ -268,6 +321,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn perform(cli: Cli) -> Result<ExitCode, CliError> {
+    text::choose(cli.color);
     if cli.version {
         return version::print();
     }
@@ -275,6 +329,9 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         // The only verb that has something to say about a broken configuration.
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Schema(args)) => schema::schema(&args),
+        Some(Verb::Lint(args)) => lint::lint(&args),
+        Some(Verb::Completions(args)) => completions::completions(&args),
+        Some(Verb::Man(args)) => man::man(&args),
         Some(Verb::Import(args)) => exchange::import(&args),
         Some(Verb::Export(args)) => exchange::export(&args, &Config::load()?),
         Some(Verb::Explain(args)) => explain::explain(&args, &Config::load()?),
@@ -291,7 +348,7 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Verb::Kill(args)) => kill::kill(&args, &Config::load()?),
         Some(Verb::Evidence(args)) => evidence::evidence(&args, &Config::load()?),
         None => {
-            let help = <Cli as clap::CommandFactory>::command().render_help();
+            let help = pages::command().render_help();
             writeln!(io::stderr(), "{help}")?;
             Ok(ExitCode::from(2))
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::CliError;
 use crate::config::{self, Config, ConfigError};
-use crate::profile::{Error, Profile};
+use crate::profile::{Problem, Profile};
 
 /// One profile. A word with a slash, or with an ending of YAML, is a file, and its parents are
 /// looked for beside it first; any other is a name, and is found as `create` finds it: in the node's
@@ -34,13 +34,13 @@ pub fn find(word: &str, config: &Config) -> Result<Profile, CliError> {
             read => read.map(Some),
         }
     };
-    Profile::resolve(&name, &mut load).map_err(|error| match error {
+    Profile::resolve(&name, &mut load).map_err(|error| match error.problem {
         // With the file's own path, which is what was typed.
-        Error::Read { cause, .. } => CliError::ProfileFile {
+        Problem::Read { cause, .. } => CliError::ProfileFile {
             path: PathBuf::from(word),
             cause,
         },
-        error => error.into(),
+        _ => error.into(),
     })
 }
 

@@ -86,6 +86,13 @@ fn row(known: &Known) -> Vec<String> {
 pub fn state(known: &Known) -> String {
     let watch = known.watch();
     let mut parts = vec![watch.word().to_owned()];
+    // One that is only looked at must never look like one that is protected.
+    let mode = known
+        .record
+        .as_ref()
+        .ok()
+        .and_then(|record| record.looks_only());
+    parts.extend(mode.map(str::to_uppercase));
     let status = known.seen().filter(|_| watch.has_container());
     if let Some(status) = status {
         if status.frozen.is_some() {
@@ -152,6 +159,7 @@ fn row_json(known: &Known) -> Value {
             row["container"] = json!(record.container);
             row["handler"] = json!(record.handler);
             row["profiles"] = json!(record.profiles);
+            row["mode"] = json!(record.looks_only().unwrap_or("enforce"));
             row["root"] = json!(record.root);
             row["runtime"] = json!(record.runtime);
             row["supervised"] = json!(record.supervised);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{CliError, print_json};
 use crate::event::Event;
+use crate::profile;
 
 /// Arguments of `schema`.
 #[derive(Debug, clap::Args)]
@@ -21,12 +22,15 @@ pub struct Args {
 enum Of {
     /// One line of a journal, as `mantlet events --json` prints it
     Event,
+    /// A profile file
+    Profile,
 }
 
 /// Prints one schema (draft 2020-12).
 pub fn schema(args: &Args) -> Result<ExitCode, CliError> {
     match args.of {
         Of::Event => print_json(&event())?,
+        Of::Profile => print_json(&profile::schema())?,
     }
     Ok(ExitCode::SUCCESS)
 }

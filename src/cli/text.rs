@@ -1,36 +1,11 @@
 //! Text for people: hostile strings made harmless, tables, colours only where they are welcome.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use crate::escape::escape;
 use crate::event::Identity;
-
-/// Makes text from a container harmless for a terminal and for line-oriented tools: control
-/// characters (line ends and escape sequences among them), and characters that reorder or hide
-/// text, become `\u{…}`.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => safe.push_str("\\n"),
-            '\t' => safe.push_str("\\t"),
-            '\r' => safe.push_str("\\r"),
-            c if c.is_control() || is_invisible(c) => {
-                // Writing to a String cannot fail.
-                let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-/// Zero-width, directional and separator characters, and tags (Unicode's Cf where it matters).
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
 
 /// Who a container is, in one word: `namespace/pod/name` as far as known, else the id.
 pub fn name(container: &Identity) -> String {
@@ -130,19 +105,54 @@ pub enum Ink {
     Bad,
 }
 
-/// Colours the text where standard output is a terminal and NO_COLOR is unset (no-color.org).
+/// What a person said about colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless NO_COLOR is set (no-color.org)
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+/// What was said, for the whole of this process's life.
+static CHOSEN: OnceLock<Colour> = OnceLock::new();
+/// Coloured text goes to standard error rather than standard output.
+static TO_STDERR: AtomicBool = AtomicBool::new(false);
+
+/// Sets what was said on the command line; the first time counts.
+pub fn choose(colour: Colour) {
+    CHOSEN.get_or_init(|| colour);
+}
+
+/// From now on coloured text goes to standard error.
+pub fn speak_on_stderr() {
+    TO_STDERR.store(true, Ordering::Relaxed);
+}
+
+/// Whether a person who sees a stream, or does not, gets colours there.
+fn is_welcome(seen: bool) -> bool {
+    let unwanted = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match CHOSEN.get() {
+        Some(Colour::Always) => true,
+        Some(Colour::Never) => false,
+        Some(Colour::Auto) | None => seen && !unwanted(),
+    }
+}
+
+/// Whether standard output takes colours.
+pub fn takes_colour() -> bool {
+    is_welcome(on_terminal())
+}
+
+/// Colours the text where that was asked for, or a person is likely to see it.
 pub fn ink(text: &str, ink: Ink) -> String {
-    coloured(text, ink, on_terminal())
-}
-
-/// The same for what goes to standard error.
-pub fn ink_on_stderr(text: &str, ink: Ink) -> String {
-    coloured(text, ink, io::stderr().is_terminal())
-}
-
-fn coloured(text: &str, ink: Ink, on_terminal: bool) -> String {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if unwanted || !on_terminal {
+    let seen = match TO_STDERR.load(Ordering::Relaxed) {
+        true => io::stderr().is_terminal(),
+        false => on_terminal(),
+    };
+    if !is_welcome(seen) {
         return text.to_owned();
     }
     let code = match ink {

@@ -6,10 +6,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::ValueHint;
+
 use super::events::human;
 use super::journal::Line;
 use super::local::{self, How, Job, Layer, LocalError, Mode};
-use super::text::{Ink, escape, ink_on_stderr as ink};
+use super::select::ProfileName;
+use super::text::{self, Ink, escape, ink};
 use super::{CliError, warn};
 use crate::config::Config;
 use crate::event::What;
@@ -23,19 +26,18 @@ const FAILED: u8 = 125;
 
 /// Arguments of `try`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
 pub struct Args {
     /// A profile's name, or the path of its file; `A+B` for several as layers
-    #[arg(value_name = "PROFILE")]
+    #[arg(value_name = "PROFILE", value_parser = ProfileName, hide_possible_values = true)]
     profile: String,
     /// One more profile as a layer
-    #[arg(long, value_name = "PROFILE")]
+    #[arg(long, value_name = "PROFILE", value_parser = ProfileName, hide_possible_values = true)]
     layer: Vec<String>,
     /// Perform what would be denied, and report it
     #[arg(long)]
     audit: bool,
     /// Write the events as JSON lines into this file, and no text about them (`-`: standard error)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     json: Option<PathBuf>,
     /// Tell only what was denied, and no summary
     #[arg(short, long)]
@@ -47,26 +49,13 @@ pub struct Args {
     how: How,
 }
 
-const HELP: &str = "\
-Runs CMD as a container on this machine: through the real runtime, supervisor and init, without an engine.
-It sees this machine's files through a layer in memory: what it writes is gone when it ends, but in
---volume and --rw. /tmp, /run, /dev and the network are its own.
-
-Examples:
-  mantlet try restricted -- id
-  mantlet try ./web.yaml --user www-data --rw /var/log/web -- web --serve
-  mantlet try baseline+./web.yaml --audit --rootfs ./image -- /bin/web
-  mantlet try web --bundle ./bundle
-
-Exit codes: CMD's own; 128 + N where signal N ended it; 124 out of time; 127 no such command, 126 it
-cannot be executed; 125 mantlet could not run it, as where a profile is wrong or refuses it; 2 wrong usage.";
-
 /// Runs it.
 pub fn trial(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     let job = match job(args) {
         Ok(job) => job,
         Err(error) => return Ok(failed(&error)),
     };
+    text::speak_on_stderr();
     let mut told = Told::new(args)?;
     let run = local::run(&job, config, &mut |line| told.line(line));
     let outcome = match run {

@@ -38,11 +38,11 @@ fn an_empty_file_is_the_embedded_default() {
 }
 
 #[test]
-fn handlers_add_to_the_embedded_two_and_replace_by_name() {
+fn handlers_add_to_the_embedded_three_and_replace_by_name() {
     let config =
         parse("handlers:\n  web: {runtime: crun}\n  baseline: {profile: house}\n").unwrap();
     let names: Vec<_> = config.handlers.keys().map(String::as_str).collect();
-    assert_eq!(names, ["baseline", "restricted", "web"]);
+    assert_eq!(names, ["baseline", "learn", "restricted", "web"]);
     assert_eq!(
         config.handlers["web"],
         Handler {
@@ -138,7 +138,7 @@ fn a_name_that_names_no_handler_is_not_the_default_one() {
         "",
     ] {
         let refused = config.handler_for(program).unwrap_err().to_string();
-        assert!(refused.contains("baseline, restricted"), "{refused}");
+        assert!(refused.contains("baseline, learn, restricted"), "{refused}");
     }
 }
 

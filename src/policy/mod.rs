@@ -40,6 +40,7 @@ use oci_spec::runtime::{Process, Spec};
 
 use crate::config::Config;
 use crate::detect;
+use crate::event::Recording;
 use crate::host::Host;
 use crate::oci::patch::Edit;
 use crate::profile::{Checkpoint, Profile, Restore};
@@ -85,6 +86,8 @@ pub struct Plan {
     /// What layers in mode `audit` and `learn` would say, for the supervisor: one for each policy, none
     /// where all of its layers enforce; empty where all of all do.
     pub observing: Vec<Option<observe::Observing>>,
+    /// What a recording begins with.
+    pub recording: Option<Box<Recording>>,
     /// What exec sessions are held to.
     pub exec: ExecRules,
     /// What `start` judges the mounts by that were made.
@@ -112,6 +115,8 @@ pub struct ExecPlan {
     pub rlimits: Vec<seal::Rlimit>,
     /// Number of the sealed policy that the session is held to.
     pub policy: u32,
+    /// What profiles in mode `audit` would have refused it for: the profile, and why.
+    pub observed: Vec<(String, String)>,
 }
 
 /// Plans one workload container.
@@ -161,7 +166,8 @@ pub fn plan_exec(
         terminal: streams.terminal || process.terminal().unwrap_or(false),
         ..streams
     };
-    let held = session::admit(argv0.map(|word| word.as_bytes()), streams, rules)?;
+    let argv0 = argv0.map(|word| word.as_bytes());
+    let held = session::admit(argv0, streams, rules)?;
     refuse::selinux(process, rules.delivery)?;
     if held.refuse_root && process.user().uid() == 0 {
         return Err(Refusal::Exec(
@@ -180,6 +186,7 @@ pub fn plan_exec(
         edits,
         rlimits,
         policy: held.policy,
+        observed: session::observed(argv0, streams, rules),
     })
 }
 
@@ -252,6 +259,7 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
     Ok(Plan {
         edits,
         policy: composed.policy(supervised, rlimits),
+        recording: observe::recording(input, &mounts, &held, &sessions),
         observing: observing(input, &composed, &sessions),
         tripwires,
         detect,

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::compose::Scene;
-use super::mounts::beneath;
+use super::mounts::{Kind, Place, beneath};
 use super::seccomp::exact::Exact;
 use super::seccomp::verdict::{Action, Decision};
+use super::session::Planned;
 use super::{Input, Layers, Refusal, admission, fix_for, landlock, refuse};
 use crate::access::Access;
+use crate::event::{Mounted, Recording};
 use crate::profile::{Condition, Mode, Op, Profile};
 use crate::seal::{Layer, rights};
 
@@ -347,6 +349,62 @@ pub fn at_start(input: &Input<'_>) -> Vec<AtStart> {
     }
     all
 }
+
+/// What a recording begins with; none where all layers enforce.
+pub(super) fn recording(
+    input: &Input<'_>,
+    mounts: &[Place],
+    held: &[String],
+    sessions: &Planned,
+) -> Option<Box<Recording>> {
+    let mut sessions = sessions.observing.iter().flatten();
+    let learns = input.profiles.learn() || sessions.clone().any(|own| own.learns);
+    if !input.profiles.observe() && sessions.next().is_none() {
+        return None;
+    }
+    let mounted = |place: &Place| {
+        let kind = match place.kind {
+            Kind::Volume => "volume",
+            Kind::Tmpfs => "tmpfs",
+            Kind::Engine => return None,
+        };
+        Some(Mounted {
+            destination: place.destination.clone(),
+            kind: kind.into(),
+            writable: place.writable,
+        })
+    };
+    let annotations = input.spec.annotations().as_ref();
+    let digest = annotations.and_then(|all| {
+        let named = DIGESTS.iter().find_map(|name| all.get(*name));
+        let image = all.get("io.kubernetes.cri.image-name");
+        named
+            .cloned()
+            .or_else(|| Some(image?.split_once('@')?.1.to_owned()))
+    });
+    let process = input.spec.process().as_ref();
+    let command = process.and_then(|process| process.args().as_ref()?.first().cloned());
+    Some(Box::new(Recording {
+        mode: if learns { "learn" } else { "audit" }.into(),
+        kernel: String::new(),
+        command: command.unwrap_or_default().chars().take(LONGEST).collect(),
+        image_digest: digest.map(|digest| digest.chars().take(LONGEST).collect()),
+        capabilities: held.to_vec(),
+        mounts: mounts
+            .iter()
+            .filter_map(mounted)
+            .take(MOST_MOUNTS)
+            .collect(),
+        blind: Vec::new(),
+    }))
+}
+
+/// Annotations by which engines tell an image's digest.
+const DIGESTS: [&str; 2] = ["io.kubernetes.cri.image-id", "io.kubernetes.cri-o.ImageRef"];
+/// Characters of a text that the pod's author chose.
+const LONGEST: usize = 512;
+/// Mounts that are told, so that the line fits into the journal.
+const MOST_MOUNTS: usize = 256;
 
 /// The line that would allow a call which a layer denies: under its arguments where the layer's own
 /// decision looks at them.

@@ -286,6 +286,20 @@ pub fn admit<'a>(
     }
 }
 
+/// What profiles in mode `audit` would have refused the session for: the profile, and why.
+#[must_use]
+pub fn observed(
+    argv0: Option<&[u8]>,
+    streams: Streams,
+    rules: &ExecRules,
+) -> Vec<(String, String)> {
+    let told = |rule: &SessionRule| {
+        let refusal = one(argv0, streams, rule).err()?;
+        Some((rule.profile.clone(), refusal.to_string()))
+    };
+    rules.observed.iter().filter_map(told).collect()
+}
+
 fn one(argv0: Option<&[u8]>, streams: Streams, rule: &SessionRule) -> Result<(), Refusal> {
     let what = match (streams.terminal, streams.input) {
         (true, _) => Some("a terminal"),

@@ -7,7 +7,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserial
 use serde::{Deserialize, Serialize};
 
 use super::capability;
-use super::diagnose::closest;
+use super::diagnose::{closest, closest_group};
 use super::entry::normal_glob;
 use super::host_paths;
 use super::origin::At;
@@ -40,7 +40,7 @@ pub enum Refuse {
 }
 
 /// The rules that are one word.
-const WORDS: [(&str, Refuse); 7] = [
+pub(super) const WORDS: [(&str, Refuse); 7] = [
     ("root-user", Refuse::RootUser),
     ("privileged", Refuse::Privileged),
     ("host-pid", Refuse::HostPid),
@@ -162,7 +162,7 @@ impl<'de> Deserialize<'de> for HostPath {
             if host_paths::names().any(|name| name == group) {
                 return Ok(HostPath(written));
             }
-            let hint = closest(group, host_paths::names());
+            let hint = closest_group(group, host_paths::names());
             return Err(de::Error::custom(format!(
                 "unknown group `{written}`{hint}"
             )));
@@ -225,7 +225,7 @@ impl<'de> Visitor<'de> for EntryVisitor {
         }
         if KEYS.contains(&word) {
             return Err(E::custom(format!(
-                "`{word}` needs to be told what: write {{{word}: [...]}}"
+                "`{word}` needs to be told what\nwrite {{{word}: [...]}}"
             )));
         }
         let words = WORDS.iter().map(|(name, _)| *name);
@@ -240,7 +240,7 @@ impl<'de> Visitor<'de> for EntryVisitor {
             || keys.host_path.as_ref().is_some_and(Vec::is_empty)
         {
             return Err(de::Error::custom(
-                "an empty list refuses nothing: remove it",
+                "an empty list refuses nothing\nremove it",
             ));
         }
         let limits = keys.missing_limit.into_iter().flatten();
@@ -253,7 +253,7 @@ impl<'de> Visitor<'de> for EntryVisitor {
             .collect();
         if rules.is_empty() {
             return Err(de::Error::custom(format!(
-                "an entry without a rule: write one of {}",
+                "an entry without a rule\nwrite one of {}",
                 KEYS.join(", ")
             )));
         }

@@ -25,13 +25,13 @@ use crate::detect::{Freeze, MOST_AFTER, Response, Rule, Sensor, Severity, Then};
 /// Longest time of `within` and `for`.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most tags of a rule.
-const MOST_TAGS: usize = 16;
+pub(super) const MOST_TAGS: usize = 16;
 /// Most entries of one list, as written.
-const MOST_ENTRIES: usize = 256;
+pub(super) const MOST_ENTRIES: usize = 256;
 /// Most letters of a name or a tag.
 const MOST_LETTERS: usize = 64;
 /// The kernel's largest number of tasks (PID_MAX_LIMIT).
-const MOST_TASKS: u64 = 1 << 22;
+pub(super) const MOST_TASKS: u64 = 1 << 22;
 
 /// A rule. Its name is empty where none is written; [`Rule::profile`] always is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl<'de> Visitor<'de> for EntryVisitor {
         let known = Sensor::ALL.iter().any(|sensor| sensor.word() == word);
         let word = if known { word } else { "drift" };
         Err(E::custom(format!(
-            "a rule is a mapping: write {{on: {word}, respond: log}}"
+            "a rule is a mapping\nwrite {{on: {word}, respond: log}}"
         )))
     }
 
@@ -142,7 +142,7 @@ fn misplaced(fields: &Fields) -> Option<String> {
         if written && !fitting.contains(&on) {
             let fitting: Vec<&str> = fitting.iter().map(|sensor| sensor.word()).collect();
             return Some(format!(
-                "`{key}` goes with `on: {}` only, and this rule is `on: {}`: remove it",
+                "`{key}` goes with `on: {}` only, and this rule is `on: {}`\nremove it",
                 fitting.join("` or `on: "),
                 on.word()
             ));
@@ -150,7 +150,7 @@ fn misplaced(fields: &Fields) -> Option<String> {
     }
     (fields.unless.is_some() && !on.has_process()).then(|| {
         format!(
-            "`unless` excepts executables, and `on: {}` is about no process: remove it",
+            "`unless` excepts executables, and `on: {}` is about no process\nremove it",
             on.word()
         )
     })
@@ -168,18 +168,18 @@ fn lists(fields: &Fields) -> Option<String> {
     for (key, length) in lengths {
         match length {
             Some(0) => {
-                return Some(format!("an empty `{key}` means nothing: remove it"));
+                return Some(format!("an empty `{key}` means nothing\nremove it"));
             }
             Some(many) if many > MOST_ENTRIES => {
                 return Some(format!(
-                    "`{key}` has {many} entries, at most {MOST_ENTRIES}: use groups and wildcards"
+                    "`{key}` has {many} entries, at most {MOST_ENTRIES}\nuse groups and wildcards"
                 ));
             }
             _ => {}
         }
     }
     let tags = fields.tags.as_ref().map_or(0, Vec::len);
-    (tags > MOST_TAGS).then(|| format!("{tags} tags, at most {MOST_TAGS}: write fewer"))
+    (tags > MOST_TAGS).then(|| format!("{tags} tags, at most {MOST_TAGS}\nwrite fewer"))
 }
 
 /// What the sensor cannot be answered with, and times without what they are the times of.
@@ -196,7 +196,7 @@ fn response(fields: &Fields) -> Option<String> {
         let possible = all.into_iter().filter(|&r| impossible(on, r).is_none());
         let possible: Vec<&str> = possible.map(Response::word).collect();
         return Some(format!(
-            "`on: {}` cannot be answered with `{}`: {why}; write one of {}",
+            "`on: {}` cannot be answered with `{}`: {why}\nwrite one of {}",
             on.word(),
             respond.word(),
             possible.join(", ")
@@ -204,7 +204,7 @@ fn response(fields: &Fields) -> Option<String> {
     }
     if fields.within.is_some() && fields.after.as_ref().is_none_or(|after| after.0 == 1) {
         return Some(
-            "`within` is the time in which `after` times count, and the first time needs none: write \
+            "`within` is the time in which `after` times count, and the first time needs none\nwrite \
              `after: 2` or more, or remove it"
                 .into(),
         );
@@ -217,7 +217,7 @@ fn response(fields: &Fields) -> Option<String> {
     alone
         .filter(|_| respond != Response::Freeze)
         .map(|(key, _)| {
-            format!("`{key}` goes with `respond: freeze` only: remove it, or write that")
+            format!("`{key}` goes with `respond: freeze` only\nremove it, or write that")
         })
 }
 
@@ -304,7 +304,7 @@ impl<'de> Deserialize<'de> for Name {
             return Ok(Name(written));
         }
         Err(de::Error::custom(format!(
-            "`{}` is no rule's name: use letters, digits, `-`, `_` and `.`, {MOST_LETTERS} at most",
+            "`{}` is no rule's name\nuse letters, digits, `-`, `_` and `.`, {MOST_LETTERS} at most",
             written.escape_debug()
         )))
     }
@@ -320,7 +320,7 @@ impl<'de> Deserialize<'de> for Tag {
             return Ok(Tag(written));
         }
         Err(de::Error::custom(format!(
-            "`{}` is no tag: use letters, digits, `-`, `_`, `.` and `:`, {MOST_LETTERS} at most",
+            "`{}` is no tag\nuse letters, digits, `-`, `_`, `.` and `:`, {MOST_LETTERS} at most",
             written.escape_debug()
         )))
     }
@@ -357,7 +357,7 @@ impl<'de> Deserialize<'de> for After {
         match u32::try_from(written) {
             Ok(times @ 1..=MOST_AFTER) => Ok(After(times)),
             _ => Err(de::Error::custom(format!(
-                "`after: {written}` is out of range: write 1 (the first time) to {MOST_AFTER}"
+                "`after: {written}` is out of range\nwrite 1 (the first time) to {MOST_AFTER}"
             ))),
         }
     }
@@ -373,7 +373,7 @@ impl<'de> Deserialize<'de> for Above {
             return Ok(Above(written));
         }
         Err(de::Error::custom(format!(
-            "`above: {written}` is never or always so: write 1 to {}",
+            "`above: {written}` is never or always so\nwrite 1 to {}",
             MOST_TASKS - 1
         )))
     }
@@ -387,13 +387,13 @@ impl<'de> Deserialize<'de> for Time {
         let written = String::deserialize(deserializer)?;
         let Ok(time) = humantime::parse_duration(&written) else {
             return Err(de::Error::custom(format!(
-                "`{written}` is no time: write a number with its unit, such as 10s, 5m or 1h"
+                "`{written}` is no time\nwrite a number with its unit, such as 10s, 5m or 1h"
             )));
         };
         match u64::try_from(time.as_millis()) {
             Ok(ms @ 1..) if time <= LONGEST => Ok(Time(ms)),
             _ => Err(de::Error::custom(format!(
-                "`{written}` is out of range: write 1ms to 24h"
+                "`{written}` is out of range\nwrite 1ms to 24h"
             ))),
         }
     }

@@ -108,14 +108,14 @@ impl<'de> Visitor<'de> for PortVisitor {
 
     fn visit_u64<E: de::Error>(self, port: u64) -> Result<PortFields, E> {
         let port = u16::try_from(port)
-            .map_err(|_| E::custom(format!("{port} is no port: write 0 to 65535")))?;
+            .map_err(|_| E::custom(format!("{port} is no port\nwrite 0 to 65535")))?;
         Ok(PortFields { port, why: None })
     }
 
     fn visit_i64<E: de::Error>(self, port: i64) -> Result<PortFields, E> {
         match u64::try_from(port) {
             Ok(port) => self.visit_u64(port),
-            Err(_) => Err(E::custom(format!("{port} is no port: write 0 to 65535"))),
+            Err(_) => Err(E::custom(format!("{port} is no port\nwrite 0 to 65535"))),
         }
     }
 
@@ -166,18 +166,18 @@ impl Condition {
     fn problem(&self) -> Option<String> {
         if self.index > 5 {
             return Some(format!(
-                "argument index {} is above 5, the last",
+                "`index: {}` is above 5, the last argument\nwrite 0 (the first) to 5",
                 self.index
             ));
         }
         match (self.op, self.mask) {
-            (Op::Masked | Op::MaskedNe, None) => Some("`masked` needs a `mask`".into()),
+            (Op::Masked | Op::MaskedNe, None) => Some("`masked` needs a `mask`\nadd the bits to look at, such as `mask: 0xff`".into()),
             (Op::Masked | Op::MaskedNe, Some(mask)) if self.value & !mask != 0 => Some(format!(
-                "value {:#x} has bits outside mask {mask:#x}, so it never compares equal",
+                "value {:#x} has bits outside mask {mask:#x}, so it never compares equal\nwrite a `mask` that has them",
                 self.value
             )),
             (Op::Masked | Op::MaskedNe, Some(_)) => None,
-            (_, Some(_)) => Some("`mask` goes with the ops `masked` and `masked-ne` only".into()),
+            (_, Some(_)) => Some("`mask` goes with the ops `masked` and `masked-ne` only\nremove it, or write one of these".into()),
             (_, None) => None,
         }
     }
@@ -200,12 +200,25 @@ pub struct Call {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied(pub Call);
 
+/// A condition that can hold.
+struct Sound(Condition);
+
+impl<'de> Deserialize<'de> for Sound {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let condition = Condition::deserialize(deserializer)?;
+        match condition.problem() {
+            None => Ok(Sound(condition)),
+            Some(problem) => Err(de::Error::custom(problem)),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CallFields {
     name: String,
     #[serde(default)]
-    args: Vec<Condition>,
+    args: Vec<Sound>,
     #[serde(default)]
     errno: Option<Errno>,
     #[serde(default)]
@@ -226,9 +239,11 @@ impl<'de> Deserialize<'de> for Judged {
                 why: None,
             },
         ))?;
-        if let Some(problem) = fields.args.iter().find_map(Condition::problem) {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let group = fields.name.starts_with('@');
+        if !group && (fields.name.is_empty() || !fields.name.chars().all(plain)) {
             return Err(de::Error::custom(format!(
-                "condition on `{}`: {problem}",
+                "`{}` is no system call's name\nwrite it as in the manual's section 2, such as openat",
                 fields.name
             )));
         }
@@ -242,7 +257,7 @@ impl<'de> Deserialize<'de> for Judged {
         }
         if fields.name.starts_with('@') && !fields.args.is_empty() {
             return Err(de::Error::custom(format!(
-                "{} is a group: conditions go with a single call's name",
+                "{} is a group, and means other arguments in each call\nwrite the condition on one call's name",
                 fields.name
             )));
         }
@@ -255,7 +270,7 @@ fn call(At { value, origin }: At<Judged>) -> Call {
     let fields = value.0;
     Call {
         name: fields.name,
-        args: fields.args,
+        args: fields.args.into_iter().map(|sound| sound.0).collect(),
         errno: fields.errno.map(|e| e.0),
         origin: origin.because(fields.why),
     }
@@ -297,7 +312,7 @@ impl<'de> Deserialize<'de> for Denied {
 struct Errno(i32);
 
 /// What a refusal may answer. Success is not among them.
-const ERRNOS: [(&str, i32); 12] = [
+pub(super) const ERRNOS: [(&str, i32); 12] = [
     ("EPERM", libc::EPERM),
     ("EACCES", libc::EACCES),
     ("ENOSYS", libc::ENOSYS),
@@ -347,7 +362,7 @@ pub enum Symbol {
     Devices,
 }
 
-const SYMBOLS: [(&str, Symbol); 4] = [
+pub(super) const SYMBOLS: [(&str, Symbol); 4] = [
     ("@image", Symbol::Image),
     ("@volumes", Symbol::Volumes),
     ("@tmpfs", Symbol::Tmpfs),
@@ -445,7 +460,7 @@ fn place(written: &str) -> Result<Place, String> {
     if path.starts_with("/proc/") {
         return Err(format!(
             "`{written}` lies below procfs, where a rule vanishes with the inode cache and \
-             /proc/self means mantlet's init: name /proc itself"
+             /proc/self means mantlet's init\nname /proc itself"
         ));
     }
     Ok(Place::Path(path))
@@ -458,7 +473,7 @@ fn place(written: &str) -> Result<Place, String> {
 /// What is wrong with it, and how it should be written.
 pub fn normal_path(written: &str) -> Result<String, String> {
     let Some(rest) = written.strip_prefix('/') else {
-        return Err(format!("`{written}` is not absolute: write it from `/`"));
+        return Err(format!("`{written}` is not absolute\nwrite it from `/`"));
     };
     if rest.contains('\0') {
         return Err("a path cannot hold a NUL byte".into());
@@ -466,12 +481,12 @@ pub fn normal_path(written: &str) -> Result<String, String> {
     let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
     if parts.iter().any(|part| *part == "." || *part == "..") {
         return Err(format!(
-            "`{written}` holds `.` or `..`: write the path itself"
+            "`{written}` holds `.` or `..`\nwrite the path itself"
         ));
     }
     if parts.iter().any(|part| part.contains('*')) {
         return Err(format!(
-            "`{written}` holds a wildcard: rules cover whole directories, name one"
+            "`{written}` holds a wildcard\nname a directory: a rule covers all beneath it"
         ));
     }
     Ok(format!("/{}", parts.join("/")))

@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
 use super::Profile;
-use super::diagnose::Error;
+use super::diagnose::{Error, Problem};
 use super::entry::NameOr;
-use super::origin::At;
+use super::origin::{At, Origin};
 
 /// `exec` as written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exec {
     /// Sessions with a terminal or an attached standard input.
@@ -20,6 +21,7 @@ pub struct Exec {
     pub interactive: Option<At<Interactive>>,
     /// A profile that every session is held to besides the container's own.
     #[serde(default)]
+    #[schemars(schema_with = "super::schema::name")]
     pub profile: Option<At<String>>,
     /// What sessions may execute, by argv[0]; absent: anything.
     #[serde(default)]
@@ -60,7 +62,7 @@ impl<'de> Deserialize<'de> for Interactive {
             Ok(word) if word == "allow" => Ok(Interactive::Allow),
             Ok(word) if word == "deny" => Ok(Interactive::Deny),
             Ok(word) => Err(de::Error::custom(format!(
-                "`{word}` is neither allow, deny nor {{profile: NAME}}"
+                "`{word}` is neither allow, deny nor {{profile: NAME}}\nwrite one of these"
             ))),
         }
     }
@@ -83,10 +85,10 @@ impl<'de> Deserialize<'de> for Command {
 
 fn problem(pattern: &str) -> Option<&'static str> {
     if pattern.is_empty() || pattern.contains('\0') {
-        Some("can be no argv[0]: write a name such as pg_isready, or an absolute path")
+        Some("can be no argv[0]\nwrite a name such as pg_isready, or an absolute path")
     } else if pattern.contains('/') && !is_plain_path(pattern) {
         Some(
-            "is neither a bare name nor a plain absolute path: write it from `/`, without `.` and `..`",
+            "is neither a bare name nor a plain absolute path\nwrite it from `/`, without `.` and `..`",
         )
     } else {
         None
@@ -137,12 +139,13 @@ impl Sessions {
 }
 
 /// What a child writes is its own; of what it leaves out, all parents that say something must say the
-/// same, because neither of two answers is the looser one in every case. Commands add up.
+/// same, because neither of two answers is the looser one in every case. Commands add up. `combined` is
+/// where the profile `name` says what it extends.
 pub(super) fn merge(
-    name: &str,
+    (name, combined): (&str, &Origin),
     own: Option<Exec>,
     parents: &[Profile],
-    whole: &mut dyn FnMut(&str) -> Result<Profile, Error>,
+    whole: &mut dyn FnMut(&str, &Origin) -> Result<Profile, Error>,
 ) -> Result<Option<Sessions>, Error> {
     let said: Vec<&Sessions> = parents.iter().filter_map(|p| p.exec.as_ref()).collect();
     if own.is_none() && said.is_empty() {
@@ -160,19 +163,16 @@ pub(super) fn merge(
         let commands = list.value.into_iter();
         commands.map(|command| command.value.0).collect()
     });
+    let own_places = [
+        own.profile.as_ref().map(|own| own.origin.clone()),
+        own.interactive.as_ref().map(|own| own.origin.clone()),
+    ];
+    let own_interactive = own.interactive.map(|own| own.value);
+    let own_profile = own.profile.map(|own| own.value);
+    let by = (name, combined);
     let mut sessions = Sessions {
-        interactive: agreed(
-            name,
-            "exec.interactive",
-            own.interactive.map(|own| own.value),
-            interactive,
-        )?,
-        profile: agreed(
-            name,
-            "exec.profile",
-            own.profile.map(|own| own.value),
-            profile,
-        )?,
+        interactive: agreed(by, "exec.interactive", own_interactive, interactive)?,
+        profile: agreed(by, "exec.profile", own_profile, profile)?,
         commands: listed.into_iter().chain(lists).reduce(|a, b| &a | &b),
         profiles: Default::default(),
     };
@@ -180,11 +180,13 @@ pub(super) fn merge(
         Some(Interactive::Profile(named)) => Some(named),
         _ => None,
     };
-    for named in sessions.profile.iter().chain(by_profile) {
+    let wanted = [sessions.profile.as_ref(), by_profile];
+    for (named, place) in wanted.into_iter().zip(own_places) {
+        let Some(named) = named else { continue };
         let found = said.iter().find_map(|exec| exec.profiles.get(named));
         let profile = match found {
             Some(profile) => profile.clone(),
-            None => whole(named)?,
+            None => whole(named, place.as_ref().unwrap_or(combined))?,
         };
         sessions.profiles.insert(named.clone(), profile);
     }
@@ -192,7 +194,7 @@ pub(super) fn merge(
 }
 
 fn agreed<'a, T: Clone + PartialEq + 'a>(
-    name: &str,
+    (name, combined): (&str, &Origin),
     key: &'static str,
     own: Option<T>,
     mut parents: impl Iterator<Item = &'a T>,
@@ -202,10 +204,8 @@ fn agreed<'a, T: Clone + PartialEq + 'a>(
     }
     let first = parents.next();
     if parents.any(|other| Some(other) != first) {
-        return Err(Error::Disagree {
-            profile: name.into(),
-            key,
-        });
+        let profile = name.into();
+        return Err(Error::at(combined, Problem::Disagree { profile, key }));
     }
     Ok(first.cloned())
 }

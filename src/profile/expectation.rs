@@ -4,16 +4,14 @@
 //! Read strictly, like everything else: an expectation that means nothing would be a test that never
 //! fails.
 
-use std::fmt;
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use std::fmt;
 
 use super::capability;
 use super::diagnose::{Error, closest};
 use super::entry::{Capability, normal_path};
-use super::model::VERSION;
+use super::model::check;
 use super::origin::{At, Origin, Source, Why};
 use super::table::{Lookup, lookup};
 
@@ -146,13 +144,13 @@ impl<'de> Deserialize<'de> for Expectation {
 
 fn deed(fields: Fields) -> Result<Deed, String> {
     if fields.args.is_some() && fields.syscall.is_none() {
-        return Err("`args` are a system call's: write `syscall` too, or remove them".into());
+        return Err("`args` are a system call's\nwrite `syscall` too, or remove them".into());
     }
     if fields.access.is_some() && fields.path.is_none() {
-        return Err("`access` is what is done to a file: write `path` too, or remove it".into());
+        return Err("`access` is what is done to a file\nwrite `path` too, or remove it".into());
     }
     if fields.args.as_ref().is_some_and(|args| args.len() > 6) {
-        return Err("a system call has six arguments at most: remove the rest".into());
+        return Err("a system call has six arguments at most\nremove the rest".into());
     }
     let args = fields
         .args
@@ -164,7 +162,7 @@ fn deed(fields: Fields) -> Result<Deed, String> {
             access,
         }),
         None => Err(
-            "`path` without `access`: write read, write, execute, create, delete, or a list of them",
+            "`path` without `access`\nwrite read, write, execute, create, delete, or a list of them",
         ),
     };
     let deeds = [
@@ -183,11 +181,11 @@ fn deed(fields: Fields) -> Result<Deed, String> {
     match (written.next(), written.next()) {
         (Some(deed), None) => deed.map_err(str::to_owned),
         (None, _) => Err(format!(
-            "a test that tries nothing: write one of {}",
+            "a test that tries nothing\nwrite one of {}",
             DEEDS.join(", ")
         )),
         (Some(_), Some(_)) => Err(format!(
-            "a test tries one thing: keep one of {}, and write another entry for the other",
+            "a test tries one thing\nkeep one of {}, and write another entry for the other",
             DEEDS.join(", ")
         )),
     }
@@ -274,7 +272,7 @@ impl<'de> Deserialize<'de> for Accesses {
                 let mut all = Vec::deserialize(de::value::SeqAccessDeserializer::new(seq))?;
                 if all.is_empty() {
                     return Err(de::Error::custom(
-                        "an empty `access` tries nothing: write read, write, execute, create or delete",
+                        "an empty `access` tries nothing\nwrite read, write, execute, create or delete",
                     ));
                 }
                 all.sort_unstable();
@@ -301,7 +299,7 @@ impl<'de> Deserialize<'de> for CapabilityName {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sheet {
-    version: u32,
+    version: At<u32>,
     tests: Vec<Expectation>,
 }
 
@@ -313,18 +311,11 @@ impl Expectation {
     ///
     /// As [`super::Document::parse`].
     pub fn parse(source: &str, text: &str) -> Result<Vec<Expectation>, Error> {
-        let sheet: Sheet =
-            serde_saphyr::from_str(text).map_err(|error| Error::from_yaml(source, &error))?;
-        if sheet.version != VERSION {
-            return Err(Error::Version {
-                source_name: source.into(),
-                found: sheet.version,
-            });
-        }
-        let file = Arc::new(Source {
-            name: source.into(),
-            text: text.into(),
-        });
+        let file = Source::of(source, text);
+        let mut sheet: Sheet =
+            serde_saphyr::from_str(text).map_err(|error| Error::from_yaml(&file, &error))?;
+        sheet.version.origin.set_source(&file);
+        check(&sheet.version)?;
         let mut tests = sheet.tests;
         tests
             .iter_mut()

@@ -11,7 +11,7 @@ use super::entry::{NameOr, normal_glob};
 
 /// A resource of getrlimit(2), by its name without `RLIMIT_`; the position is its number
 /// (asm-generic/resource.h, which x86_64 and aarch64 share).
-const RESOURCES: [&str; 16] = [
+pub(super) const RESOURCES: [&str; 16] = [
     "CPU",
     "FSIZE",
     "DATA",
@@ -128,7 +128,7 @@ impl<'de> Visitor<'de> for BoundVisitor {
 
 fn bound<E: de::Error>(soft: u64, hard: u64) -> Result<Bound, E> {
     if soft > hard {
-        let text = format!("the soft limit {soft} is above the hard one, {hard}: write it lower");
+        let text = format!("the soft limit {soft} is above the hard one, {hard}\nwrite it lower");
         return Err(E::custom(text));
     }
     Ok(Bound { soft, hard })
@@ -147,7 +147,7 @@ impl<'de> Deserialize<'de> for Tasks {
         let written = u64::deserialize(deserializer)?;
         if written < FEWEST_TASKS {
             return Err(de::Error::custom(format!(
-                "`max: {written}` leaves no room for the runtime's own threads: write {FEWEST_TASKS} or more"
+                "`max: {written}` leaves no room for the runtime's own threads\nwrite {FEWEST_TASKS} or more"
             )));
         }
         // The kernel's largest (PID_MAX_LIMIT); more is no limit.
@@ -229,7 +229,7 @@ impl<'de> Deserialize<'de> for Access {
         let written = String::deserialize(deserializer)?;
         let read = Access::read(&written).filter(|access| !access.is_none());
         read.ok_or_else(|| {
-            de::Error::custom(format!("`{written}` is no access: write letters of `rwm`"))
+            de::Error::custom(format!("`{written}` is no access\nwrite letters of `rwm`"))
         })
     }
 }
@@ -294,7 +294,7 @@ fn device(fields: DeviceFields) -> Result<Device, String> {
     let numbers = fields.kind.is_some() || fields.major.is_some() || fields.minor.is_some();
     match (fields.path, fields.kind, fields.major) {
         (Some(_), ..) if numbers => {
-            Err("a device is named by `path` or by numbers, not by both".into())
+            Err("a device is named by `path` or by numbers, not by both\nremove one".into())
         }
         (Some(path), ..) if path == "@standard" => match fields.access {
             None => Ok(Device::Standard),
@@ -307,7 +307,7 @@ fn device(fields: DeviceFields) -> Result<Device, String> {
         (Some(path), ..) => match normal_glob(&path)? {
             path if path.starts_with("/dev/") => Ok(Device::Path { path, access }),
             _ => Err(format!(
-                "`{path}` does not lie in /dev: devices are named by their path there"
+                "`{path}` does not lie in /dev\nname the device by its path there"
             )),
         },
         (None, Some(kind), Some(major)) => Ok(Device::Numbers {
@@ -317,7 +317,7 @@ fn device(fields: DeviceFields) -> Result<Device, String> {
             access,
         }),
         (None, Some(_), None) if fields.minor.is_some() => {
-            Err("`minor` without `major`: write both".into())
+            Err("`minor` without `major`\nwrite both".into())
         }
         (None, Some(kind), None) => Ok(Device::Numbers {
             kind,

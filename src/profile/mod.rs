@@ -15,11 +15,14 @@ pub mod glob;
 pub mod groups;
 pub mod host_paths;
 mod limits;
+pub mod lint;
 mod model;
 mod origin;
 mod places;
 pub mod programs;
+mod remarks;
 mod resolve;
+mod schema;
 pub mod table;
 
 #[cfg(test)]
@@ -27,7 +30,7 @@ mod tests;
 
 pub use admission::{Held, HostPath, Limited, Refuse};
 pub use detection::{Entry as Detection, implied as implied_tripwire};
-pub use diagnose::Error;
+pub use diagnose::{Error, Finding, Level, Look, Problem, parse_all};
 pub use entry::{
     Call, Condition, FileEntry, Op, Place, PlainPath, Symbol, errno_name, normal_glob, normal_path,
 };
@@ -38,6 +41,10 @@ pub use model::{Checkpoint, Degrade, Document, Files, Mode, Network, Requires, R
 pub use origin::{At, Origin, Origins, Part, Source};
 pub use programs::covers_program;
 pub use resolve::{Profile, Rule, Syscalls};
+pub use schema::schema;
+
+/// Names of the profiles that are built into the programs and that people use.
+pub const BUILT_IN: [&str; 3] = ["baseline", "restricted", "watched"];
 
 /// Names of all capabilities, with their prefix.
 pub fn capability_names() -> impl Iterator<Item = &'static str> {

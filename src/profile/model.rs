@@ -4,35 +4,42 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
 use super::admission;
 use super::detection;
-use super::diagnose::Error;
+use super::diagnose::{Error, Problem};
 use super::entry::{Call, Capability, Denied, FileEntry, PlainPath, Port};
 use super::exec::Exec;
 use super::expectation::Expectation;
 use super::limits::{Bound, Device, Resource, Tasks};
 use super::origin::{At, Source};
-use super::places;
+use super::remarks::Remarks;
+use super::{places, schema};
 use crate::detect::OnLoss;
 
 /// Version of the language.
 pub const VERSION: u32 = 1;
 
 /// A profile file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Profile")]
 pub struct Document {
     /// Version of the language: 1.
-    pub version: u32,
+    #[schemars(schema_with = "schema::version")]
+    pub version: At<u32>,
     /// The profile's name; the file is called `NAME.yaml`.
-    pub name: String,
+    #[schemars(schema_with = "schema::name")]
+    pub name: At<String>,
     /// For people.
     #[serde(default)]
     pub description: String,
     /// Profiles whose allowances are added to this one's.
     #[serde(default)]
+    #[schemars(schema_with = "schema::names")]
     pub extends: Vec<At<String>>,
     /// What becomes of what it does not allow; absent: it is denied, whatever the parents say.
     #[serde(default)]
@@ -66,13 +73,14 @@ pub struct Document {
     pub devices: Option<Vec<At<Device>>>,
     /// Upper bounds of resource limits.
     #[serde(default)]
+    #[schemars(schema_with = "schema::rlimits")]
     pub rlimits: BTreeMap<Resource, At<Bound>>,
     /// Rules on the container as a whole.
     #[serde(default)]
     pub process: Process,
     /// Rules on exec sessions; absent: as the parents say, else none.
     #[serde(default)]
-    pub exec: Option<Exec>,
+    pub exec: Option<At<Exec>>,
     /// Whether the container may be checkpointed; absent: as all parents agree, else not.
     #[serde(default)]
     pub checkpoint: Option<At<Checkpoint>>,
@@ -90,13 +98,18 @@ pub struct Document {
     /// them.
     #[serde(default)]
     pub tests: Vec<Expectation>,
+    /// What the author has an answer to of what `mantlet lint` finds; children do not have it.
+    #[serde(default)]
+    pub lint: Remarks,
     /// The file.
     #[serde(skip)]
     pub source: Option<Arc<Source>>,
 }
 
 /// What becomes of `checkpoint`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Checkpoint {
     /// Refused.
@@ -106,7 +119,9 @@ pub enum Checkpoint {
 }
 
 /// What becomes of `restore`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restore {
     /// Refused.
@@ -116,7 +131,7 @@ pub enum Restore {
 }
 
 /// How a profile is applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// What is not allowed is denied.
@@ -128,15 +143,30 @@ pub enum Mode {
 }
 
 /// `requires` as written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Needs {
     /// Least Landlock ABI, 1 and up; absent: 1.
     #[serde(default)]
-    pub landlock: Option<At<u32>>,
+    pub landlock: Option<At<Abi>>,
     /// What a node may lack; absent: nothing.
     #[serde(default)]
     pub degrade: Vec<At<Degrade>>,
+}
+
+/// A Landlock ABI, 1 and up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abi(pub u32);
+
+impl<'de> Deserialize<'de> for Abi {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            0 => Err(de::Error::custom(
+                "`landlock: 0` is no ABI\nwrite 1 or more; to go without Landlock, list it in `degrade`",
+            )),
+            abi => Ok(Abi(abi)),
+        }
+    }
 }
 
 /// What the node must be able to do, and what a container may go without.
@@ -149,7 +179,9 @@ pub struct Requires {
 }
 
 /// A promise that a profile lets go of on a node that cannot keep it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Degrade {
     /// A Landlock ABI below `requires.landlock`, or no Landlock at all.
@@ -171,11 +203,12 @@ pub enum Degrade {
 }
 
 /// System calls as listed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallLists {
     /// Data version of the groups.
-    pub groups: String,
+    #[schemars(schema_with = "schema::data_version")]
+    pub groups: At<String>,
     /// Allowed.
     #[serde(default)]
     pub allow: Vec<Call>,
@@ -189,7 +222,7 @@ pub struct CallLists {
 }
 
 /// Landlock file rules. What no list grants is denied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
     /// Read files, list directories, connect to sockets.
@@ -223,7 +256,7 @@ fn plain<S: serde::Serializer>(paths: &[PlainPath], s: S) -> Result<S::Ok, S::Er
 }
 
 /// `network` as written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ports {
     /// Ports that may be bound.
@@ -252,7 +285,9 @@ impl Network {
 }
 
 /// Landlock scopes (ABI 6): reach only processes of the same domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// Signals.
@@ -262,7 +297,7 @@ pub enum Scope {
 }
 
 /// Rules on the container as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Process {
     /// What a container must not be.
@@ -285,26 +320,44 @@ impl Document {
         }
     }
 
+    /// Keys that list something to enforce.
+    pub(super) const ENFORCED: [&str; 13] = [
+        "extends",
+        "requires",
+        "capabilities",
+        "syscalls",
+        "files",
+        "network",
+        "scope",
+        "masked_paths",
+        "readonly_paths",
+        "devices",
+        "rlimits",
+        "process",
+        "exec",
+    ];
+
     /// The first key, in the order of the language, by which it lists something that a recording would
     /// have no use for.
     fn listed(&self) -> Option<&'static str> {
-        [
-            (!self.extends.is_empty(), "extends"),
-            (self.requires.is_some(), "requires"),
-            (!self.capabilities.is_empty(), "capabilities"),
-            (self.syscalls.is_some(), "syscalls"),
-            (self.files.is_some(), "files"),
-            (self.network.is_some(), "network"),
-            (self.scope.is_some(), "scope"),
-            (!self.masked_paths.is_empty(), "masked_paths"),
-            (!self.readonly_paths.is_empty(), "readonly_paths"),
-            (self.devices.is_some(), "devices"),
-            (!self.rlimits.is_empty(), "rlimits"),
-            (self.process != Process::default(), "process"),
-            (self.exec.is_some(), "exec"),
-        ]
-        .into_iter()
-        .find_map(|(there, key)| there.then_some(key))
+        let there = [
+            !self.extends.is_empty(),
+            self.requires.is_some(),
+            !self.capabilities.is_empty(),
+            self.syscalls.is_some(),
+            self.files.is_some(),
+            self.network.is_some(),
+            self.scope.is_some(),
+            !self.masked_paths.is_empty(),
+            !self.readonly_paths.is_empty(),
+            self.devices.is_some(),
+            !self.rlimits.is_empty(),
+            self.process != Process::default(),
+            self.exec.is_some(),
+        ];
+        let keys = there.into_iter().zip(Document::ENFORCED);
+        keys.into_iter()
+            .find_map(|(there, key)| there.then_some(key))
     }
 
     /// Reads one file; `source` is what errors call it, such as its path.
@@ -313,27 +366,26 @@ impl Document {
     ///
     /// What is wrong, with line, column and, for a misspelt word, the likely right one.
     pub fn parse(source: &str, text: &str) -> Result<Document, Error> {
+        let file = Source::of(source, text);
         let mut document: Document =
-            serde_saphyr::from_str(text).map_err(|error| Error::from_yaml(source, &error))?;
-        if document.version != VERSION {
-            return Err(Error::Version {
-                source_name: source.into(),
-                found: document.version,
-            });
-        }
-        let mode = document.mode.as_ref().map(|mode| mode.value);
-        if let Some(key) = document.listed().filter(|_| mode == Some(Mode::Learn)) {
-            return Err(Error::Learns {
-                source_name: source.into(),
-                key,
-            });
-        }
-        let file = Arc::new(Source {
-            name: source.into(),
-            text: text.into(),
-        });
+            serde_saphyr::from_str(text).map_err(|error| Error::from_yaml(&file, &error))?;
         places::settle(&mut document, &file);
+        check(&document.version)?;
+        let learns = |mode: &&At<Mode>| mode.value == Mode::Learn;
+        if let (Some(mode), Some(key)) = (document.mode.as_ref().filter(learns), document.listed())
+        {
+            return Err(Error::at(&mode.origin, Problem::Learns { key }));
+        }
         document.source = Some(file);
         Ok(document)
     }
+}
+
+/// Whether this build reads that version.
+pub(super) fn check(version: &At<u32>) -> Result<(), Error> {
+    if version.value == VERSION {
+        return Ok(());
+    }
+    let found = version.value;
+    Err(Error::at(&version.origin, Problem::Version { found }))
 }

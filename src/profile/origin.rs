@@ -27,6 +27,15 @@ pub struct Source {
     pub text: String,
 }
 
+impl Source {
+    pub(super) fn of(name: &str, text: &str) -> Arc<Source> {
+        Arc::new(Source {
+            name: name.into(),
+            text: text.into(),
+        })
+    }
+}
+
 /// Where a thing was written, and why. Equal to every other, see the [module](self).
 #[derive(Clone, Default)]
 pub struct Origin {
@@ -83,6 +92,16 @@ impl Origin {
         self.why.as_deref()
     }
 
+    /// The same place, in a file that is called otherwise.
+    #[must_use]
+    pub fn in_file(&self, name: &str) -> Origin {
+        let source = self.source().map(|source| Source::of(name, &source.text));
+        Origin {
+            source,
+            ..self.clone()
+        }
+    }
+
     /// Whether it is known where.
     #[must_use]
     pub fn is_known(&self) -> bool {
@@ -98,6 +117,31 @@ impl Origin {
         Origin {
             group: Some(Arc::clone(group)),
             ..self.clone()
+        }
+    }
+
+    /// Points at `word`, where that stands behind on the same line and a whole word.
+    pub(super) fn narrow(&mut self, word: &str) {
+        let Some(source) = &self.source else { return };
+        let line = self.line.saturating_sub(1) as usize;
+        let from = self.column.saturating_sub(1) as usize;
+        let Some(text) = source.text.lines().nth(line) else {
+            return;
+        };
+        let rest: String = text.chars().skip(from).collect();
+        let inside = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '/' | '.');
+        let whole = |at: &(usize, &str)| {
+            let before = rest[..at.0].chars().next_back();
+            let after = rest[at.0 + word.len()..].chars().next();
+            !before.is_some_and(inside) && !after.is_some_and(inside)
+        };
+        if let Some((at, _)) = rest.match_indices(word).find(whole)
+            && !word.is_empty()
+        {
+            // Whoever writes quotes means them as a part of the word.
+            let quoted = rest[..at].ends_with(['"', '\'']);
+            let more = rest[..at].chars().count() - usize::from(quoted);
+            self.column += u32::try_from(more).unwrap_or(0);
         }
     }
 
@@ -186,12 +230,12 @@ impl<'de> Deserialize<'de> for Why {
         let text = written.trim();
         if text.is_empty() {
             return Err(serde::de::Error::custom(
-                "an empty `why` gives no reason: write one, or remove it",
+                "an empty `why` gives no reason\nwrite one, or remove it",
             ));
         }
         if text.chars().count() > LONGEST_WHY {
             return Err(serde::de::Error::custom(format!(
-                "a `why` has at most {LONGEST_WHY} letters: write the reason, and the rest elsewhere"
+                "a `why` has at most {LONGEST_WHY} letters\nwrite the reason, and the rest elsewhere"
             )));
         }
         Ok(Why(text.to_owned()))

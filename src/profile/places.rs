@@ -9,6 +9,8 @@ use super::origin::{At, Origin, Source};
 /// Says `source` to all parts.
 pub(super) fn settle(document: &mut Document, source: &Arc<Source>) {
     let tell = &mut |origin: &mut Origin| origin.set_source(source);
+    tell(&mut document.version.origin);
+    tell(&mut document.name.origin);
     each(&mut document.extends, tell);
     one(&mut document.mode, tell);
     if let Some(needs) = &mut document.requires {
@@ -48,7 +50,8 @@ pub(super) fn settle(document: &mut Document, source: &Arc<Source>) {
         each(&mut entry.0, tell);
     }
     one(&mut document.process.max, tell);
-    if let Some(exec) = &mut document.exec {
+    one(&mut document.exec, tell);
+    if let Some(exec) = document.exec.as_mut().map(|exec| &mut exec.value) {
         one(&mut exec.interactive, tell);
         one(&mut exec.profile, tell);
         one(&mut exec.commands, tell);
@@ -61,6 +64,9 @@ pub(super) fn settle(document: &mut Document, source: &Arc<Source>) {
         tell(&mut entry.origin);
     }
     one(&mut document.on_supervisor_loss, tell);
+    for ignored in &mut document.lint.ignore {
+        tell(&mut ignored.origin);
+    }
     for test in &mut document.tests {
         tell(&mut test.origin);
     }
@@ -81,6 +87,7 @@ fn each<T>(parts: &mut [At<T>], tell: Tell<'_>) {
 }
 
 fn calls(lists: &mut CallLists, tell: Tell<'_>) {
+    tell(&mut lists.groups.origin);
     for call in &mut lists.allow {
         tell(&mut call.origin);
     }

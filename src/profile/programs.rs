@@ -8,8 +8,9 @@
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::diagnose::{Error, closest};
+use super::diagnose::{Error, Problem, closest_group};
 use super::exec::is_plain_path;
+use super::origin::Origin;
 use super::{glob, groups};
 
 /// `(name, names of files)`, version 2026.1. The file is the one that the kernel opens, links
@@ -89,7 +90,8 @@ impl<'de> Deserialize<'de> for Program {
 fn problem(written: &str) -> Option<String> {
     if let Some(group) = written.strip_prefix('@') {
         let known = names().any(|name| name == group);
-        return (!known).then(|| format!("unknown group `{written}`{}", closest(group, names())));
+        return (!known)
+            .then(|| format!("unknown group `{written}`{}", closest_group(group, names())));
     }
     if written.is_empty() || written.contains('\0') || written.len() > LONGEST {
         return Some(
@@ -102,7 +104,7 @@ fn problem(written: &str) -> Option<String> {
     }
     if !is_plain_path(written) {
         return Some(format!(
-            "`{written}` is neither a bare name nor a plain absolute path: write it from `/`, without \
+            "`{written}` is neither a bare name nor a plain absolute path\nwrite it from `/`, without \
              `.`, `..` and a slash at its end"
         ));
     }
@@ -116,7 +118,7 @@ fn problem(written: &str) -> Option<String> {
 
 /// Patterns with their groups expanded, each once.
 pub(super) fn expand(
-    profile: &str,
+    (profile, origin): (&str, &Origin),
     version: &str,
     written: &[String],
 ) -> Result<Vec<String>, Error> {
@@ -125,11 +127,14 @@ pub(super) fn expand(
         let own = [pattern.as_str()];
         let listed = match pattern.strip_prefix('@') {
             None => own.to_vec(),
-            Some(group) => members(version, group).ok_or_else(|| Error::Group {
-                profile: profile.into(),
-                version: version.into(),
-                group: group.into(),
-                hint: closest(group, names()),
+            Some(group) => members(version, group).ok_or_else(|| {
+                let problem = Problem::Group {
+                    profile: profile.into(),
+                    version: version.into(),
+                    group: group.into(),
+                    hint: closest_group(group, names()),
+                };
+                Error::at(origin, problem)
             })?,
         };
         for pattern in listed {

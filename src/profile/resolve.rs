@@ -16,8 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::admission::Refuse;
 use super::detection;
-use super::diagnose::Error;
-use super::embedded;
+use super::diagnose::{Error, Problem, nearest};
 use super::entry::{Condition, PlainPath, Port};
 use super::exec::{self, Sessions};
 use super::expectation::Expectation;
@@ -26,6 +25,7 @@ use super::model::{
     Checkpoint, Degrade, Document, Files, Mode, Needs, Network, Ports, Requires, Restore, Scope,
 };
 use super::origin::{At, Origin, Origins, Part};
+use super::{BUILT_IN, embedded};
 use crate::detect::{self, OnLoss};
 
 /// A profile, whole.
@@ -127,7 +127,11 @@ impl Profile {
         name: &str,
         load: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
     ) -> Result<Profile, Error> {
-        let document = find(name, "", load)?;
+        let asker = Asker {
+            profile: None,
+            origin: &Origin::default(),
+        };
+        let document = find(name, &asker, load)?;
         fold(document, load, name, For::Container)
     }
 
@@ -135,7 +139,7 @@ impl Profile {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`].
+    /// [`Problem::Missing`].
     pub fn builtin(name: &str) -> Result<Profile, Error> {
         Profile::resolve(name, &mut |_| Ok(None))
     }
@@ -143,36 +147,49 @@ impl Profile {
 
 type Load<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<Option<String>>;
 
-fn find(name: &str, wanted_by: &str, load: Load<'_>) -> Result<Document, Error> {
+/// Who wants a profile, and where that is written.
+struct Asker<'a> {
+    /// A profile; nobody: whoever asked for it by name.
+    profile: Option<&'a str>,
+    origin: &'a Origin,
+}
+
+fn find(name: &str, asker: &Asker<'_>, load: Load<'_>) -> Result<Document, Error> {
+    let fail = |problem| Err(Error::at(asker.origin, problem));
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-        return Err(Error::Name { name: name.into() });
+        return fail(Problem::Name { name: name.into() });
     }
-    let read = load(name).map_err(|error| Error::Read {
-        name: name.into(),
-        cause: error.to_string(),
-    })?;
+    let read = match load(name) {
+        Ok(read) => read,
+        Err(error) => {
+            return fail(Problem::Read {
+                name: name.into(),
+                cause: error.to_string(),
+            });
+        }
+    };
     let text = match (read, embedded(name)) {
         (Some(text), _) => text,
         (None, Some(text)) => text.to_owned(),
         (None, None) => {
-            let wanted_by = if wanted_by.is_empty() {
-                String::new()
-            } else {
-                format!(" (named by {wanted_by})")
-            };
-            return Err(Error::Missing {
+            let by = asker.profile.map(|by| format!(" (named by {by})"));
+            return fail(Problem::Missing {
                 name: name.into(),
-                wanted_by,
+                wanted_by: by.unwrap_or_default(),
+                hint: nearest(name, BUILT_IN.into_iter())
+                    .map(|near| format!("did you mean `{near}`? Else "))
+                    .unwrap_or_default(),
             });
         }
     };
     let document = Document::parse(&format!("{name}.yaml"), &text)?;
-    if document.name != name {
-        return Err(Error::Misnamed {
+    if document.name.value != name {
+        let problem = Problem::Misnamed {
             file: name.into(),
-            name: document.name,
-        });
+            name: document.name.value,
+        };
+        return Err(Error::at(&document.name.origin, problem));
     }
     Ok(document)
 }
@@ -187,19 +204,26 @@ enum For {
 
 fn fold(document: Document, load: Load<'_>, name: &str, whom: For) -> Result<Profile, Error> {
     let mut profile = merge(document, load, &mut vec![name.to_owned()], whom)?;
+    let named = Part::Key("name");
     let allows = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
     if profile.mode == Mode::Learn {
         return Ok(profile);
     }
-    if profile.syscalls.allow.is_empty() {
-        return Err(Error::NoCalls {
-            profile: profile.name,
-        });
-    }
-    if !allows("execve") {
-        return Err(Error::NoExec {
-            profile: profile.name,
-        });
+    let problem = if profile.syscalls.allow.is_empty() {
+        Some(Problem::NoCalls {
+            profile: profile.name.clone(),
+        })
+    } else if !allows("execve") {
+        Some(Problem::NoExec {
+            profile: profile.name.clone(),
+        })
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        let calls = profile.origins.of(&Part::Key("syscalls.groups"));
+        let origin = calls.or(profile.origins.of(&named)).cloned();
+        return Err(Error::at(&origin.unwrap_or_default(), problem));
     }
     detection::complete(&mut profile)?;
     Ok(profile)
@@ -211,49 +235,63 @@ fn merge(
     chain: &mut Vec<String>,
     whom: For,
 ) -> Result<Profile, Error> {
+    let mut origins = origins::own(&document);
+    let place = |key| origins.of(&Part::Key(key)).cloned().unwrap_or_default();
     // What sessions may be is said in one place; and profiles that name each other have no end.
-    if whom == For::Sessions && document.exec.is_some() {
-        return Err(Error::Nested {
-            profile: document.name,
-        });
+    if whom == For::Sessions
+        && let Some(exec) = &document.exec
+    {
+        let problem = Problem::Nested {
+            profile: document.name.value,
+        };
+        return Err(Error::at(&exec.origin, problem));
     }
     if whom == For::Sessions
         && let Some(key) = document.watches()
     {
-        return Err(Error::Watches {
-            profile: document.name,
-            key,
-        });
+        let rule = document.detect.first().map(|entry| entry.origin.clone());
+        let origin = rule.unwrap_or_else(|| place("on_supervisor_loss"));
+        let profile = document.name.value;
+        return Err(Error::at(&origin, Problem::Watches { profile, key }));
     }
     let mut parents = Vec::new();
-    for parent in document.extends.iter().map(|parent| &parent.value) {
-        if chain.contains(parent) {
-            return Err(Error::Circle {
-                chain: format!("{} -> {parent}", chain.join(" -> ")),
-            });
+    for parent in &document.extends {
+        if chain.contains(&parent.value) {
+            let chain = format!("{} -> {}", chain.join(" -> "), parent.value);
+            return Err(Error::at(&parent.origin, Problem::Circle { chain }));
         }
-        let found = find(parent, &document.name, load)?;
-        if found
-            .mode
-            .as_ref()
-            .is_some_and(|mode| mode.value == Mode::Learn)
-        {
-            return Err(Error::ExtendsLearning {
-                profile: document.name,
-                parent: parent.clone(),
-            });
+        let asker = Asker {
+            profile: Some(&document.name.value),
+            origin: &parent.origin,
+        };
+        let found = find(&parent.value, &asker, load)?;
+        let mode = found.mode.as_ref().map(|mode| mode.value);
+        if mode == Some(Mode::Learn) {
+            let problem = Problem::ExtendsLearning {
+                profile: document.name.value,
+                parent: parent.value.clone(),
+            };
+            return Err(Error::at(&parent.origin, problem));
         }
-        chain.push(parent.clone());
+        chain.push(parent.value.clone());
         parents.push(merge(found, load, chain, whom)?);
         chain.pop();
     }
-    let mut origins = origins::own(&document);
+    let name = &document.name.value;
     let syscalls = calls::merge(&document, &parents)?;
-    let files = files::merge(&document.name, document.files, &parents)?;
-    let mut whole = |name: &str| fold(find(name, &document.name, load)?, load, name, For::Sessions);
-    let exec = exec::merge(&document.name, document.exec, &parents, &mut whole)?;
+    let files = files::merge(name, document.files, &parents)?;
+    let mut whole = |named: &str, origin: &Origin| {
+        let asker = Asker {
+            profile: Some(name),
+            origin,
+        };
+        fold(find(named, &asker, load)?, load, named, For::Sessions)
+    };
+    let combined = place("extends");
+    let own_exec = document.exec.map(|exec| exec.value);
+    let exec = exec::merge((name, &combined), own_exec, &parents, &mut whole)?;
     let mut detect = Vec::new();
-    for entry in detection::merge(&document.name, document.detect, &parents)? {
+    for entry in detection::merge(name, document.detect, &parents)? {
         origins.add(Part::Detection(entry.rule.name.clone()), entry.origin);
         detect.push(entry.rule);
     }
@@ -269,12 +307,12 @@ fn merge(
     };
     let scope = document.scope.map(values);
     let needs = document.requires.as_ref();
-    let own_landlock = needs.and_then(|needs| Some(needs.landlock.as_ref()?.value));
+    let own_landlock = needs.and_then(|needs| Some(needs.landlock.as_ref()?.value.0));
     let path = |path: PlainPath| path.path;
     let mut profile = Profile {
         scope: scope.unwrap_or_else(|| common(|p| p.scope.clone())),
         requires: merge_requires(document.requires, &parents),
-        name: document.name,
+        name: document.name.value,
         description: document.description,
         extends: Vec::new(),
         mode: document.mode.map_or(Mode::Enforce, |mode| mode.value),
@@ -379,7 +417,7 @@ fn merge_requires(own: Option<Needs>, parents: &[Profile]) -> Requires {
         .unwrap_or_else(BTreeSet::<Degrade>::new);
     match own {
         Some(own) => Requires {
-            landlock: own.landlock.map_or(1, |own| own.value).max(least),
+            landlock: own.landlock.map_or(1, |own| own.value.0).max(least),
             degrade: values(own.degrade),
         },
         None => Requires {

@@ -271,6 +271,7 @@ fn assemble(
         host_paths: plan.host_paths.clone(),
         checkpoint: plan.checkpoint,
         tripwires: plan.tripwires.clone(),
+        recording: plan.recording.clone(),
         observing: plan
             .observing
             .iter()

@@ -61,7 +61,11 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
     // 3. Init's program, the policy and a channel, all from the supervisor.
     let supervisor = connect(&home, &exec.id, VERB)?;
     let rlimits = process.as_ref().map(|(_, plan)| plan.rlimits.as_slice());
-    let mut ours = borrow(&supervisor, exec, policy, rlimits)?;
+    let observed = match &process {
+        Some((_, plan)) => plan.observed.clone(),
+        None => policy::session::observed(argv0, streams(exec), &record.exec),
+    };
+    let mut ours = borrow(&supervisor, exec, (policy, observed), rlimits)?;
     if record.exec.delivery == Delivery::Bind {
         ours.remove(0);
     }
@@ -170,7 +174,7 @@ fn running_pid(home: &Home, id: &str) -> Result<i32, Failure> {
 fn borrow(
     supervisor: &OwnedFd,
     exec: &Exec,
-    policy: u32,
+    (policy, observed): (u32, Vec<(String, String)>),
     rlimits: Option<&[Rlimit]>,
 ) -> Result<Vec<OwnedFd>, Failure> {
     let (near, far) =
@@ -180,6 +184,7 @@ fn borrow(
         print_errors: !exec.detach,
         rlimits: rlimits.map(|limits| limits.iter().map(own).collect()),
         policy,
+        observed,
     };
     say(supervisor, &ask, &[near.as_raw_fd()], &exec.id, VERB)?;
     let (answer, mut packet) = hear(supervisor, &exec.id, VERB)?;

@@ -63,6 +63,7 @@ fn record(root: &Path) -> Record {
         }],
         detect: Vec::new(),
         observing: Vec::new(),
+        recording: None,
         on_supervisor_loss: crate::detect::OnLoss::Keep,
         fanotify: false,
         log_total: 0,

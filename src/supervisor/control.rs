@@ -116,8 +116,10 @@ impl Keeper {
                 print_errors,
                 rlimits,
                 policy,
+                observed,
             } => {
                 let wanted = Wanted {
+                    observed,
                     print_errors,
                     rlimits: rlimits.map(|limits| limits.into_iter().map(own).collect()),
                     policy: policy as usize,

@@ -10,6 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 
 use super::attendant::Attendant;
+use super::capabilities;
 use super::journal::Journal;
 use super::link::{Scene, Whose};
 use super::observer::Observer;
@@ -22,7 +23,7 @@ use super::{Passed, Sealed, StartError, look};
 use crate::cgroup::{Cgroup, Watch};
 use crate::control::Answer;
 use crate::detect::{OnLoss, Rule};
-use crate::event::{Observed, Process, What};
+use crate::event::{Observed, Process, Recording, What};
 use crate::state::{self, Home, HomeId, Record, Status};
 use crate::sys::{pidfd, process};
 
@@ -61,6 +62,8 @@ pub(super) enum Source {
     Collector(Collector),
     /// The sentinel's end.
     Sentinel(OwnedFd),
+    /// A capability was used that none was noted for.
+    Capabilities(OwnedFd),
 }
 
 /// A process whose end is waited for.
@@ -118,6 +121,10 @@ pub(super) struct Keeper {
     pub(super) rules: Vec<Rule>,
     pub(super) wires: Tripwires,
     pub(super) observer: Observer,
+    /// What a recording begins with.
+    pub(super) recording: Option<Box<Recording>>,
+    /// Capabilities that the container uses.
+    pub(super) capabilities: Option<capabilities::Using>,
     pub(super) shared: Shared,
     pub(super) bell: EventFd,
     /// The watcher winds it up before what may take long, and stops it afterwards.
@@ -174,6 +181,8 @@ impl Keeper {
             shared: Shared::new(&record.detect, observer.observes())
                 .map_err(system("make shared memory"))?,
             observer,
+            recording: record.recording.clone(),
+            capabilities: None,
             rules: record.detect.clone(),
             on_loss: record.on_supervisor_loss,
             home,
@@ -297,6 +306,7 @@ impl Keeper {
             Some(Source::Clock(_)) => self.clock_was_set(token),
             Some(Source::Collector(_)) => self.collected(token),
             Some(Source::Sentinel(_)) => self.sentinel_ended(token),
+            Some(Source::Capabilities(_)) => self.see_capabilities(),
             // Removed earlier in the same batch of events.
             None => {}
         }
@@ -471,6 +481,7 @@ impl Keeper {
 
     fn leave(&mut self) {
         self.bury_attendant();
+        self.see_capabilities();
         self.end_sentinel();
         self.tell_left_out();
         if self.status.report.is_some() {
@@ -500,6 +511,7 @@ impl Source {
             | Source::Bell(fd)
             | Source::Files(fd)
             | Source::Sentinel(fd)
+            | Source::Capabilities(fd)
             | Source::Pipe(fd, _) => fd.as_fd(),
             Source::Watchdog(timer) => timer.as_fd(),
             Source::Clock(timer) => timer.as_fd(),

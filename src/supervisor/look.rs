@@ -122,6 +122,21 @@ pub(super) fn ancestor(pid: i32) -> (Ancestor, i32) {
     (ancestor, process.ppid)
 }
 
+/// Capabilities that a process and its children can ever hold (`CapBnd:`).
+pub(super) fn bounding(pid: i32) -> Option<u64> {
+    let status = text(&format!("/proc/{pid}/status")).ok()?;
+    u64::from_str_radix(field(&status, "CapBnd")?, 16).ok()
+}
+
+/// Whether it is the first process of a pid namespace of its own.
+pub(super) fn begins_namespace(pid: i32) -> bool {
+    let status = text(&format!("/proc/{pid}/status")).unwrap_or_default();
+    let mut numbers = field(&status, "NSpid")
+        .unwrap_or_default()
+        .split_whitespace();
+    numbers.clone().count() > 1 && numbers.next_back() == Some("1")
+}
+
 /// `Uid:` of /proc/PID/status, the second number.
 pub(super) fn effective_uid(pid: i32) -> Option<u32> {
     let status = text(&format!("/proc/{pid}/status")).ok()?;

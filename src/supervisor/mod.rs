@@ -25,6 +25,7 @@ mod alone;
 mod attendant;
 mod body;
 mod bucket;
+mod capabilities;
 mod clock;
 mod control;
 mod counts;

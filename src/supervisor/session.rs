@@ -12,8 +12,9 @@ use nix::sys::epoll::EpollFlags;
 
 use super::keeper::{Keeper, Source, Workload, is_listener};
 use super::link::{Order, Whose};
+use super::observer::phase;
 use super::{Sealed, look};
-use crate::access::{Access, Phase};
+use crate::access::Access;
 use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
 use crate::control::Answer;
 use crate::event::{self, Process, Report, What};
@@ -51,6 +52,8 @@ pub(super) struct Wanted {
     pub(super) rlimits: Option<Vec<Rlimit>>,
     /// Place of its policy.
     pub(super) policy: usize,
+    /// What profiles in mode `audit` would have refused it for.
+    pub(super) observed: Vec<(String, String)>,
 }
 
 enum Stage {
@@ -83,6 +86,7 @@ impl Session {
                 print_errors,
                 rlimits: None,
                 policy: 0,
+                observed: Vec::new(),
             },
             spoke: false,
             last_words: Vec::new(),
@@ -352,6 +356,9 @@ impl Keeper {
         report: Report,
         listener: Option<OwnedFd>,
     ) -> Result<(), String> {
+        if let (event::Session::Workload, Some(peer)) = (session.kind, session.peer()) {
+            self.look_for_capabilities(peer.pid);
+        }
         if let Some(listener) = listener {
             // Kernels before 6.6 refuse, and answer a little later.
             let _ = seccomp::wake_synchronously(&listener);
@@ -476,13 +483,7 @@ impl Keeper {
         if session.last_words.is_empty() && matches!(session.stage, Stage::Released(..)) {
             let _ = self.epoll.delete(&session.channel);
             if let Stage::Released(peer, report) = session.stage {
-                self.executed(
-                    session.kind,
-                    session.client,
-                    session.wanted.policy,
-                    peer,
-                    report,
-                );
+                self.executed(session.kind, session.client, session.wanted, peer, report);
             }
             return;
         }
@@ -499,7 +500,7 @@ impl Keeper {
         &mut self,
         kind: event::Session,
         client: Option<u64>,
-        policy: usize,
+        wanted: Wanted,
         peer: Peer,
         report: Report,
     ) {
@@ -514,40 +515,55 @@ impl Keeper {
             self.status.sessions += 1;
         }
         self.order(&Order::Began { pid: peer.pid }, &[]);
-        let stricter = self.policies[policy].profiles.clone();
+        let stricter = self.policies[wanted.policy].profiles.clone();
+        let recording = self.recording.clone().filter(|_| first);
         self.journal.write(&What::Start {
             process: workload.clone(),
             session: kind,
             stricter,
             report,
+            recording,
         });
         self.count();
-        if first {
-            self.tell_start(&workload);
-        }
+        let refused = if first {
+            let told = self.observer.at_start();
+            told.map(|(profile, what)| (profile.to_owned(), what.to_owned()))
+                .collect()
+        } else {
+            wanted.observed
+        };
+        self.tell_refusals(kind, &workload, refused);
+        self.see_capabilities();
         self.write_status();
         self.watch(peer.pidfd, workload, first, true);
         self.conclude(kind, client, Answer::Running { pid: peer.pid });
         self.rest_soon();
     }
 
-    /// What layers in mode `audit` would have refused before there was a container.
-    fn tell_start(&mut self, workload: &Process) {
-        let told: Vec<(String, String)> = self
-            .observer
-            .at_start()
-            .map(|(profile, what)| (profile.to_owned(), what.to_owned()))
-            .collect();
-        for (profile, what) in told {
+    /// What layers in mode `audit` would have refused as a whole: the container, or a session.
+    fn tell_refusals(
+        &mut self,
+        session: event::Session,
+        process: &Process,
+        refused: Vec<(String, String)>,
+    ) {
+        for (profile, what) in refused {
+            let access = Access::Container { what };
+            let phase = phase(&self.shared);
+            let hash = self.observer.hash(&access, session, phase);
+            if self.shared.is_told(hash) || !self.shared.has_room() {
+                continue;
+            }
+            self.shared.remember(hash);
             self.status.observed += 1;
             self.tell(&What::Observed {
-                process: workload.clone(),
-                session: event::Session::Workload,
-                phase: Phase::StartUp,
-                access: Access::Container { what },
+                process: process.clone(),
+                session,
+                phase,
+                access,
                 linked: false,
                 profile,
-                fix: "none: the pod must be another one, or the profile".into(),
+                fix: "none: the pod or the session must be another one, or the profile".into(),
             });
         }
     }

@@ -464,9 +464,15 @@ impl Shared {
 
     /// It is in the ring.
     pub(super) fn remember(&self, hash: u64) {
-        if let Some((slot, false)) = self.place(hash) {
-            slot.store(hash.max(1), Release);
-            self.observed(ACCESSES).fetch_add(1, Relaxed);
+        // The keeper and the watcher both may.
+        while let Some((slot, false)) = self.place(hash) {
+            if slot
+                .compare_exchange(0, hash.max(1), SeqCst, Acquire)
+                .is_ok()
+            {
+                self.observed(ACCESSES).fetch_add(1, Relaxed);
+                return;
+            }
         }
     }
 

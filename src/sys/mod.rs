@@ -6,6 +6,7 @@
 
 pub mod auxv;
 pub mod bound;
+pub mod capability;
 pub mod confine;
 pub mod fanotify;
 pub mod fds;

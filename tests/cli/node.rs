@@ -145,6 +145,7 @@ pub fn record(id: &str, root: PathBuf, bundle: PathBuf, original: PathBuf) -> Re
         tripwires: vec![],
         detect: Vec::new(),
         observing: Vec::new(),
+        recording: None,
         on_supervisor_loss: mantlet::detect::OnLoss::Keep,
         fanotify: false,
         log_total: 0,
@@ -205,6 +206,7 @@ pub fn start() -> What {
         ..Process::default()
     };
     What::Start {
+        recording: None,
         stricter: Vec::new(),
         process,
         session: Session::Workload,

@@ -44,6 +44,20 @@ fn the_committed_schema_is_the_one_that_is_printed() {
 }
 
 #[test]
+fn the_committed_schema_of_profiles_is_the_one_that_is_printed() {
+    let printed = out(&Node::new().run(&["schema", "profile"]));
+    let path = top("src/cli/profile.schema.json");
+    if std::env::var_os("MANTLET_BLESS").is_some() {
+        fs::write(&path, &printed).unwrap();
+    }
+    let committed = fs::read_to_string(&path).expect("bless with MANTLET_BLESS=1");
+    assert!(
+        printed == committed,
+        "the schema has changed; see `MANTLET_BLESS=1 cargo test --test cli schema` and git diff"
+    );
+}
+
+#[test]
 fn events_of_every_kind_are_valid_and_older_ones_too() {
     let schema = schema();
     let mut all = documented();
@@ -137,6 +151,9 @@ fn check(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
             "minimum" => value
                 .as_i64()
                 .is_none_or(|number| number >= wants.as_i64().unwrap()),
+            "maximum" => value
+                .as_i64()
+                .is_none_or(|number| number <= wants.as_i64().unwrap()),
             "format" => fits(wants.as_str().unwrap(), value),
             "required" => list().all(|key| {
                 let object = value.as_object();
@@ -190,6 +207,8 @@ fn fits(format: &str, value: &Value) -> bool {
         return true;
     };
     match format {
+        "uint8" => u8::try_from(number).is_ok(),
+        "uint16" => u16::try_from(number).is_ok(),
         "uint32" => u32::try_from(number).is_ok(),
         "int32" => i32::try_from(number).is_ok(),
         "uint64" => number >= 0,

@@ -60,6 +60,7 @@ fn at(seq: u64, ago: u64, what: What) -> Event {
 
 fn session(process: Process) -> What {
     What::Start {
+        recording: None,
         stricter: Vec::new(),
         process,
         session: Session::Exec,

@@ -220,3 +220,88 @@ fn a_watcher_that_is_killed_under_load_denies_nothing_and_what_is_not_seen_is_co
     assert!(made + lost >= 400, "{made} told, {lost} lost");
     assert_eq!(count("tripwire"), 0);
 }
+
+fn capabilities(lived: &Lived, session: &str) -> Vec<String> {
+    let all = seen(lived, "capability").into_iter();
+    let of = all.filter(|event| event["session"] == session);
+    of.filter_map(|event| event["access"]["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn a_recording_says_what_it_began_with_and_which_capabilities_were_used() {
+    // runc's own default has no CAP_CHOWN.
+    let bundle = recorded(World::runc()).edit(|config| {
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] =
+                json!(["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW"]);
+        }
+    });
+    let lived = to_the_end(bundle, "echo > /tmp/f; chown 7:7 /tmp/f && echo done");
+    lived.printed("done");
+    let start = lived.of_type("start")[0];
+    let recording = &start["recording"];
+    assert_eq!(recording["mode"], "learn");
+    assert_eq!(recording["command"], "sh");
+    let kernel = recording["kernel"].as_str().expect("a text");
+    assert!(kernel.contains('.'), "{kernel}");
+    let held = recording["capabilities"].as_array().expect("a list");
+    assert!(held.contains(&json!("CAP_NET_RAW")), "{recording}");
+    if recording["blind"] == Value::Null {
+        let used = capabilities(&lived, "workload");
+        assert!(used.contains(&"CAP_CHOWN".to_owned()), "{used:?}");
+        assert!(!used.contains(&"CAP_NET_RAW".to_owned()), "{used:?}");
+        assert!(!used.contains(&"CAP_SYS_ADMIN".to_owned()), "{used:?}");
+    } else {
+        // Kernels before 6.14.
+        assert!(
+            recording["blind"][0]
+                .as_str()
+                .expect("a text")
+                .contains("capabilities")
+        );
+    }
+    whole(&lived);
+}
+
+#[test]
+fn a_session_of_an_audited_container_is_told_apart_and_not_refused() {
+    let text = "mode: audit\nsyscalls: {groups: 2026.1, allow: ['@default', '@file-system', '@process', '@basic-io', '@io-event', '@ipc', '@signal']}\nexec: {commands: ['true']}\nfiles: {read_execute: [/bin]}\n\
+                process: {refuse: [writable-rootfs]}";
+    for world in worlds() {
+        let bundle = site(world, text).up();
+        let said = bundle.exec(["sh", "-c", "mkdir /tmp/by-session && echo made"]);
+        assert!(
+            said.stdout.contains("made"),
+            "{} {}",
+            said.stdout,
+            said.stderr
+        );
+        let whole = eventually("it is told", || {
+            let events = bundle.journal();
+            let made = |event: &Value| event["access"]["entry"] == "by-session";
+            events.iter().any(made).then_some(events)
+        });
+        let observed: Vec<&Value> = whole.iter().filter(|e| e["type"] == "observed").collect();
+        let by = observed
+            .iter()
+            .find(|event| event["access"]["entry"] == "by-session");
+        assert_eq!(by.expect("found above")["session"], "exec");
+        let refused: Vec<&str> = observed
+            .iter()
+            .filter(|event| event["access"]["kind"] == "container")
+            .filter_map(|event| event["access"]["what"].as_str())
+            .collect();
+        assert!(
+            refused.iter().any(|what| what.contains("writable-rootfs")),
+            "{refused:?}"
+        );
+        assert!(
+            refused.iter().any(|what| what.contains("sh")),
+            "{refused:?}"
+        );
+        let listed = world.mantlet(["ps"]);
+        assert!(listed.stdout.contains("AUDIT"), "{}", listed.stdout);
+        bundle.kill("KILL").ok();
+    }
+}

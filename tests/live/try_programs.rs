@@ -114,16 +114,7 @@ fn a_denial_is_told_as_it_happens_and_its_fix_really_allows_it() {
             done.stderr
         );
         assert!(done.stderr.contains("1 ×  unshare"), "{}", done.stderr);
-        // The snippet, as it is printed.
-        let snippet: String = done
-            .stderr
-            .split("or to one that extends it:\n")
-            .nth(1)
-            .expect("a snippet")
-            .lines()
-            .take_while(|line| line.starts_with("  "))
-            .map(|line| format!("{}\n", &line[2..]))
-            .collect();
+        let snippet = snippet(&done);
         // A namespace needs a capability as well, of both the engine and the profile.
         let more = format!("extends: [restricted]\ncapabilities: [SYS_ADMIN]\n{snippet}");
         let more = more.replace("syscalls:\n", "syscalls:\n  groups: \"2026.1\"\n");
@@ -136,6 +127,49 @@ fn a_denial_is_told_as_it_happens_and_its_fix_really_allows_it() {
         let own = profile(&folder, "own", &own);
         let words = [&[&*own, "--capability", "sys_admin"][..], &command].concat();
         attempt(world, &words).expect(0);
+        fs::remove_dir_all(folder).expect("our own folder");
+    }
+}
+
+/// The lines to add, as they are printed.
+fn snippet(done: &Finished) -> String {
+    let after = done.stderr.split("or to one that extends it:\n").nth(1);
+    let after = after.unwrap_or_else(|| panic!("no snippet in {}", done.stderr));
+    let lines = after.lines().take_while(|line| line.starts_with("  "));
+    lines.map(|line| format!("{}\n", &line[2..])).collect()
+}
+
+#[test]
+fn an_audit_denies_nothing_and_what_it_prints_is_enough() {
+    for world in [World::runc(), World::crun()] {
+        let folder = folder(world);
+        let file = profile(&folder, "site", "extends: [restricted]\n");
+        let script = "echo new > /srv/mantlet-try && cat /srv/mantlet-try";
+        let command = ["--", "sh", "-c", script];
+        let denied = attempt(world, &[&[&*file][..], &command].concat()).refused();
+        assert!(
+            denied.stderr.contains("Permission denied"),
+            "{}",
+            denied.stderr
+        );
+        let audited = attempt(world, &[&[&*file, "--audit"][..], &command].concat()).expect(0);
+        assert_eq!(audited.stdout, "new\n");
+        for told in [
+            "would deny make-reg",
+            "    fix: files: {",
+            "mantlet: what would be denied",
+        ] {
+            assert!(
+                audited.stderr.contains(told),
+                "{told} in {}",
+                audited.stderr
+            );
+        }
+        let more = format!("extends: [restricted]\n{}", snippet(&audited));
+        let fixed = profile(&folder, "fixed", &more);
+        attempt(world, &[&[&*fixed][..], &command].concat()).expect(0);
+        let quiet = attempt(world, &[&[&*fixed, "--audit"][..], &command].concat()).expect(0);
+        assert_eq!(quiet.stderr, "", "{more}");
         fs::remove_dir_all(folder).expect("our own folder");
     }
 }

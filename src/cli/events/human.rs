@@ -95,6 +95,7 @@ fn start(what: &What) -> String {
         session,
         stricter,
         report,
+        recording,
     } = what
     else {
         return String::new();
@@ -103,8 +104,18 @@ fn start(what: &What) -> String {
         [] => String::new(),
         more => format!(" held to {} too", escape(&more.join(" + "))),
     };
+    let mode = recording.as_ref().map_or_else(String::new, |recording| {
+        let mode = escape(&recording.mode).to_uppercase();
+        format!(
+            "  {}",
+            ink(
+                &format!("{mode}: nothing that such a layer lists is denied"),
+                Ink::Odd
+            )
+        )
+    });
     format!(
-        "started {} {}{held}  landlock: {}; seccomp: {}",
+        "started {} {}{held}{mode}  landlock: {}; seccomp: {}",
         kind(*session),
         who(process),
         ps::landlock(report),

@@ -29,6 +29,7 @@ fn start() -> What {
         session: Session::Workload,
         stricter: Vec::new(),
         report: Report::default(),
+        recording: None,
     }
 }
 

@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueHint;
+
 use super::{Job, Layer, LocalError, Network, Tree, Volume};
 use crate::profile::capability;
 
@@ -12,16 +14,16 @@ use crate::profile::capability;
 #[derive(Debug, clap::Args)]
 pub struct How {
     /// The root filesystem is this folder, with a layer in memory over it, instead of this machine's
-    #[arg(long, value_name = "DIR", conflicts_with = "bundle")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "bundle")]
     rootfs: Option<PathBuf>,
     /// The config.json and root filesystem of this OCI bundle, with a layer in memory over the latter
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     bundle: Option<PathBuf>,
     /// Bring in a folder or file of this machine's, which the program may change unless `:ro` is said
     #[arg(short, long, value_name = "SRC[:DST][:ro]")]
     volume: Vec<String>,
     /// The same as --volume DIR
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     rw: Vec<String>,
     /// A fresh folder in memory there
     #[arg(long, value_name = "PATH")]
@@ -51,13 +53,13 @@ pub struct How {
     #[arg(long)]
     no_tty: bool,
     /// The real runtime, a name or a path [default: that of the node's default handler]
-    #[arg(long, value_name = "RUNTIME")]
+    #[arg(long, value_name = "RUNTIME", value_hint = ValueHint::CommandName)]
     runtime: Option<PathBuf>,
     /// End it after this time, such as `30s`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// The program and its arguments, after `--`; a bundle has its own
-    #[arg(value_name = "CMD", last = true)]
+    #[arg(value_name = "CMD", last = true, value_hint = ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
 }
 

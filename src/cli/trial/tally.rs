@@ -1,6 +1,7 @@
 //! What was denied, how often, and what one would add to a profile to allow all of it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -107,6 +108,14 @@ impl Tally {
                     }
                     !sentence
                 });
+                for list in map
+                    .get_mut("files")
+                    .and_then(Value::as_object_mut)
+                    .into_iter()
+                    .flatten()
+                {
+                    without_beneath(list.1);
+                }
                 if !map.is_empty() {
                     text += &format!(
                         "mantlet: to allow that, add to profile {}, or to one that extends it:\n",
@@ -147,6 +156,25 @@ fn merge(into: &mut Value, from: Value) {
         (into @ Value::Null, from) => *into = from,
         _ => {}
     }
+}
+
+/// Leaves out paths beneath another one of the same list, which covers them. A file that a run has made need
+/// not be there when the next one begins, and a path that is not there refuses the container.
+fn without_beneath(list: &mut Value) {
+    let Some(entries) = list.as_array_mut() else {
+        return;
+    };
+    let all: Vec<String> = entries
+        .iter()
+        .filter_map(|entry| entry.as_str().map(str::to_owned))
+        .collect();
+    entries.retain(|entry| {
+        let Some(path) = entry.as_str() else {
+            return true;
+        };
+        let above = |other: &&String| *other != path && Path::new(path).starts_with(other);
+        !all.iter().any(|other| above(&other))
+    });
 }
 
 /// Mappings as blocks, and what is in lists as one line each, which JSON's own form is.
@@ -258,6 +286,28 @@ mod tests {
             json!({"files": {"read": ["/etc/a b"]}, "syscalls": {"allow": ["bpf",
                 {"name": "ioctl", "args": [{"index": 1, "op": "eq", "value": 0x5412}]}, "keyctl"]}})
         );
+    }
+
+    #[test]
+    fn a_folder_covers_what_is_beneath_it() {
+        let summary = tally(&[
+            ("web", "a", "files: {read_write: [/etc, /var/x]}"),
+            (
+                "web",
+                "b",
+                "files: {read_write: [/etc/new], read: [/etc/other]}",
+            ),
+        ])
+        .summary(false);
+        assert!(
+            summary.contains("- /etc\n") && summary.contains("- /var/x\n"),
+            "{summary}"
+        );
+        assert!(
+            summary.contains("- /etc/other\n"),
+            "another list: {summary}"
+        );
+        assert!(!summary.contains("/etc/new"), "{summary}");
     }
 
     #[test]

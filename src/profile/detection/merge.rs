@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::diagnose::{Error, closest};
+use super::super::diagnose::{Error, Problem, closest_group};
 use super::super::entry::{Condition, Op};
 use super::super::origin::{Origin, Part};
 use super::super::resolve::{self, Profile};
@@ -24,12 +24,13 @@ pub(in crate::profile) fn merge(
 ) -> Result<Vec<Entry>, Error> {
     // 1. Names that the file itself gives.
     let mut taken = BTreeSet::new();
-    for Entry { rule, .. } in own.iter().filter(|entry| !entry.rule.name.is_empty()) {
+    for Entry { rule, origin } in own.iter().filter(|entry| !entry.rule.name.is_empty()) {
         if !taken.insert(rule.name.clone()) {
-            return Err(Error::SameRule {
+            let problem = Problem::SameRule {
                 profile: profile.into(),
                 rule: rule.name.clone(),
-            });
+            };
+            return Err(Error::at(origin, problem));
         }
     }
     // 2. The parents', but those that the file replaces and those that come by two ways.
@@ -81,15 +82,17 @@ pub(in crate::profile) fn complete(profile: &mut Profile) -> Result<(), Error> {
     imply(profile);
     let mut rules = std::mem::take(&mut profile.detect);
     for rule in &mut rules {
+        let origin = origin(profile, rule);
         rule.profile.clone_from(&profile.name);
         if rule.on == Sensor::Tripwire {
-            rule.calls = tripping(profile, rule)?;
+            rule.calls = tripping(profile, rule, &origin)?;
         }
         if rule.on == Sensor::ReverseShell && rule.programs.is_empty() {
             rule.programs = vec!["@shells".into()];
         }
-        let expand =
-            |list: &[String]| programs::expand(&profile.name, &profile.syscalls.groups, list);
+        let expand = |list: &[String]| {
+            programs::expand((&profile.name, &origin), &profile.syscalls.groups, list)
+        };
         rule.programs = expand(&rule.programs)?;
         rule.unless = expand(&rule.unless)?;
     }
@@ -138,14 +141,17 @@ fn imply(profile: &mut Profile) {
 }
 
 /// The calls of a rule on tripwires: each that it names must be one, and some of each group.
-fn tripping(profile: &Profile, rule: &Rule) -> Result<Vec<String>, Error> {
+fn tripping(profile: &Profile, rule: &Rule, origin: &Origin) -> Result<Vec<String>, Error> {
     let calls = &profile.syscalls;
     let listed = |list: &[resolve::Rule], name: &str| list.iter().any(|have| have.name == name);
-    let never = |call: &str, why| Error::NeverTrips {
-        profile: profile.name.clone(),
-        rule: rule.name.clone(),
-        call: call.into(),
-        why,
+    let never = |call: &str, why| {
+        let problem = Problem::NeverTrips {
+            profile: profile.name.clone(),
+            rule: rule.name.clone(),
+            call: call.into(),
+            why,
+        };
+        Error::at(origin, problem)
     };
     if calls.tripwire.is_empty() {
         return Err(never("tripwires", "the profile has no tripwire"));
@@ -163,11 +169,14 @@ fn tripping(profile: &Profile, rule: &Rule) -> Result<Vec<String>, Error> {
             add(&mut all, written);
             continue;
         };
-        let members = groups::members(&calls.groups, group).ok_or_else(|| Error::Group {
-            profile: profile.name.clone(),
-            version: calls.groups.clone(),
-            group: group.into(),
-            hint: closest(group, groups::names(&calls.groups).into_iter()),
+        let members = groups::members(&calls.groups, group).ok_or_else(|| {
+            let problem = Problem::Group {
+                profile: profile.name.clone(),
+                version: calls.groups.clone(),
+                group: group.into(),
+                hint: closest_group(group, groups::names(&calls.groups).into_iter()),
+            };
+            Error::at(origin, problem)
         })?;
         let tripping = members
             .into_iter()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::diagnose::{Error, closest};
+use super::super::diagnose::{Error, Problem, closest_group};
 use super::super::entry::{Call, Condition};
 use super::super::groups;
 use super::super::model::{CallLists, Document};
@@ -12,7 +12,7 @@ use super::{Profile, Rule, Syscalls};
 /// A file's own lists and its parents'.
 pub(super) fn merge(document: &Document, parents: &[Profile]) -> Result<Syscalls, Error> {
     let mut merged = match &document.syscalls {
-        Some(lists) => expand(&document.name, lists)?,
+        Some(lists) => expand(&document.name.value, lists)?,
         None => Syscalls {
             groups: parents
                 .first()
@@ -24,12 +24,16 @@ pub(super) fn merge(document: &Document, parents: &[Profile]) -> Result<Syscalls
     };
     for parent in parents {
         if parent.syscalls.groups != merged.groups {
-            return Err(Error::MixedGroups {
-                profile: document.name.clone(),
+            let own = document.syscalls.as_ref().map(|lists| &lists.groups.origin);
+            let extends = document.extends.first().map(|first| &first.origin);
+            let problem = Problem::MixedGroups {
+                profile: document.name.value.clone(),
                 own: merged.groups,
                 parent: parent.name.clone(),
                 theirs: parent.syscalls.groups.clone(),
-            });
+            };
+            let origin = own.or(extends).cloned().unwrap_or_default();
+            return Err(Error::at(&origin, problem));
         }
         append(&mut merged.allow, &parent.syscalls.allow);
         append(&mut merged.tripwire, &parent.syscalls.tripwire);
@@ -60,17 +64,18 @@ fn append(list: &mut Vec<Rule>, more: &[Rule]) {
 }
 
 fn expand(profile: &str, lists: &CallLists) -> Result<Syscalls, Error> {
-    if !groups::VERSIONS.contains(&lists.groups.as_str()) {
-        return Err(Error::Groups {
+    let version = &lists.groups.value;
+    if !groups::VERSIONS.contains(&version.as_str()) {
+        let problem = Problem::Groups {
             profile: profile.into(),
-            found: lists.groups.clone(),
+            found: version.clone(),
             known: groups::VERSIONS.join(", "),
-        });
+        };
+        return Err(Error::at(&lists.groups.origin, problem));
     }
-    let expand =
-        |calls: &mut dyn Iterator<Item = &Call>| expand_calls(profile, &lists.groups, calls);
+    let expand = |calls: &mut dyn Iterator<Item = &Call>| expand_calls(profile, version, calls);
     Ok(Syscalls {
-        groups: lists.groups.clone(),
+        groups: version.clone(),
         allow: expand(&mut lists.allow.iter())?,
         tripwire: expand(&mut lists.tripwire.iter().map(|d| &d.0))?,
         deny: expand(&mut lists.deny.iter().map(|d| &d.0))?,
@@ -99,11 +104,14 @@ fn expand_calls(
             });
             continue;
         };
-        let members = groups::members(version, group).ok_or_else(|| Error::Group {
-            profile: profile.into(),
-            version: version.into(),
-            group: group.into(),
-            hint: closest(group, groups::names(version).into_iter()),
+        let members = groups::members(version, group).ok_or_else(|| {
+            let problem = Problem::Group {
+                profile: profile.into(),
+                version: version.into(),
+                group: group.into(),
+                hint: closest_group(group, groups::names(version).into_iter()),
+            };
+            Error::at(&call.origin, problem)
         })?;
         let origin = call.origin.by_group(&Arc::from(group));
         for name in members {

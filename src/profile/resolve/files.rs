@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::diagnose::Error;
+use super::super::diagnose::{Error, Problem};
 use super::super::entry::{FileEntry, Place, PlainPath};
 use super::super::model::Files;
 use super::Profile;
@@ -49,12 +49,13 @@ fn unite(name: &str, mut all: Part, more: Part) -> Result<Part, Error> {
                 && entries(&other.files).any(|entry| touches(entry, &path.path))
         };
         if let Some(path) = one.files.except.iter().find(lost) {
-            return Err(Error::ExceptLost {
+            let problem = Problem::ExceptLost {
                 profile: name.to_owned(),
                 path: path.path.clone(),
                 by: one.of.clone(),
                 other: other.of.clone(),
-            });
+            };
+            return Err(Error::at(&path.origin, problem));
         }
     }
     let more_files = more.files;

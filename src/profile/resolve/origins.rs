@@ -8,6 +8,10 @@ use crate::detect::OnLoss;
 /// What a file itself says. Rules of `detect` have no name yet, and are added with it.
 pub(super) fn own(document: &Document) -> Origins {
     let mut all = Origins::default();
+    key(&mut all, "name", Some(&document.name));
+    key(&mut all, "extends", document.extends.first());
+    let groups = document.syscalls.as_ref().map(|lists| &lists.groups);
+    key(&mut all, "syscalls.groups", groups);
     if let Some(mode) = &document.mode {
         all.add(Part::Key("mode"), mode.origin.clone());
     }
@@ -49,7 +53,7 @@ pub(super) fn own(document: &Document) -> Origins {
         all.add(Part::Refuse(rule.value.clone()), rule.origin.clone());
     }
     key(&mut all, "process.max", document.process.max.as_ref());
-    if let Some(exec) = &document.exec {
+    if let Some(exec) = document.exec.as_ref().map(|exec| &exec.value) {
         key(&mut all, "exec.interactive", exec.interactive.as_ref());
         key(&mut all, "exec.profile", exec.profile.as_ref());
         key(&mut all, "exec.commands", exec.commands.as_ref());
@@ -89,7 +93,7 @@ pub(super) fn outdone(profile: &mut Profile, landlock: Option<u32>, loss: Option
 pub(super) fn inherit(profile: &mut Profile, parent: &Profile) {
     for (part, origin) in parent.origins.iter() {
         let outdoes = match part {
-            Part::Key("mode") | Part::Detection(_) => continue,
+            Part::Key("mode" | "name" | "extends") | Part::Detection(_) => continue,
             Part::Key("requires.landlock")
                 if parent.requires.landlock < profile.requires.landlock =>
             {

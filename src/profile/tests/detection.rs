@@ -69,7 +69,10 @@ fn wrong_rules_are_errors_on_their_line_that_say_what_to_write() {
             "`on: exec` or `on: reverse-shell` only, and this rule is `on: drift`",
         ),
         ("{on: exec, programs: []}", "an empty `programs`"),
-        ("{on: exec, programs: ['@shell']}", "did you mean `shells`?"),
+        (
+            "{on: exec, programs: ['@shell']}",
+            "did you mean `@shells`?",
+        ),
         ("{on: exec, programs: [bin/sh]}", "write it from `/`"),
         ("{on: exec, programs: [/bin/../sh]}", "without `.`, `..`"),
         ("{on: exec, programs: [/opt/]}", "a slash at its end"),
@@ -262,7 +265,7 @@ fn groups_are_those_of_the_profiles_own_data_version() {
     assert_eq!(one("{on: reverse-shell, programs: [nc]}").programs, ["nc"]);
     let found = error(&text("[{on: tripwire, calls: ['@mont']}]"));
     assert!(
-        found.contains("has no @mont; did you mean `mount`?"),
+        found.contains("has no @mont; did you mean `@mount`?"),
         "{found}"
     );
 }

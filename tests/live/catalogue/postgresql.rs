@@ -1,20 +1,36 @@
-//! PostgreSQL: makes its cluster, answers queries in parallel and over its socket, checkpoints, vacuums, is
-//! stopped, and recovers.
+//! PostgreSQL: answers queries in parallel and over its socket, checkpoints, vacuums, is stopped, and recovers.
+//!
+//! Its cluster is made by a container of its own, as init containers and operators do it: initdb(1) needs a
+//! shell, and the server does not.
 
-use super::{Program, uid};
-use crate::harness::{Container, Containerd, DEBIAN, Pod, eventually};
+use std::path::Path;
+
+use super::{Program, furnished, uid};
+use crate::harness::{Container, Containerd, DEBIAN, Pod, eventually, image};
 
 pub struct PostgreSql;
 
-/// What an image's entrypoint does.
-const ENTRY: &str = "set -e; PATH=$(echo /usr/lib/postgresql/*/bin):$PATH; export PATH
-test -s /data/db/PG_VERSION || initdb --auth=trust -D /data/db
-exec postgres -D /data/db -k /run/postgresql -c listen_addresses=127.0.0.1 -c max_wal_size=64MB";
+/// Debian's folder of programs, which has the version in it. What lies in /usr/bin are scripts.
+fn program(name: &str) -> String {
+    let folder = image("debian-rootfs").join("usr/lib/postgresql");
+    let mut versions = std::fs::read_dir(folder).expect("PostgreSQL is in the image");
+    let version = versions
+        .next()
+        .expect("a version")
+        .expect("our own folder")
+        .file_name();
+    format!(
+        "/usr/lib/postgresql/{}/bin/{name}",
+        version.to_string_lossy()
+    )
+}
 
 /// The one client that is in the image, as probes are: a session.
 fn query(container: &Container<'_>, text: &str) -> (i32, String) {
+    let psql = program("psql");
     let done = container.exec([
-        "psql",
+        &psql,
+        "-X",
         "-h",
         "/run/postgresql",
         "-d",
@@ -25,19 +41,44 @@ fn query(container: &Container<'_>, text: &str) -> (i32, String) {
     (done.code, done.stdout)
 }
 
-impl PostgreSql {
-    fn server<'a>(&self, pod: &'a Pod<'_>, name: &str) -> Container<'a> {
-        let user = uid("debian", "postgres");
-        let container = pod
-            .container(name)
-            .image(DEBIAN)
-            .user(user.into())
-            .read_only();
-        container
-            .volume("/run/postgresql", user)
-            .volume("/tmp", user)
-            .shell(ENTRY)
-    }
+/// Makes a cluster in a folder of the host.
+fn initialised(data: &Path) {
+    let user = uid("debian", "postgres");
+    let pod = Containerd::shared()
+        .with_debian()
+        .pod("mantlet-restricted")
+        .run();
+    let container = pod
+        .container("init")
+        .image(DEBIAN)
+        .user(user.into())
+        .read_only();
+    let container = container.mount(data, "/data", false).volume("/tmp", user);
+    let container = container
+        .command([&program("initdb"), "--auth=trust", "-D", "/data/db"])
+        .run();
+    assert_eq!(container.wait(), 0, "{}", container.logs());
+}
+
+fn server<'a>(pod: &'a Pod<'_>, name: &str, data: &Path) -> Container<'a> {
+    let user = uid("debian", "postgres");
+    let container = pod
+        .container(name)
+        .image(DEBIAN)
+        .user(user.into())
+        .read_only();
+    let container = container
+        .volume("/run/postgresql", user)
+        .mount(data, "/data", false);
+    let postgres = program("postgres");
+    let args = [postgres.as_str(), "-D", "/data/db", "-k", "/run/postgresql"];
+    let settings = [
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        "max_wal_size=64MB",
+    ];
+    container.command([&args[..], &settings].concat()).run()
 }
 
 impl Program for PostgreSql {
@@ -50,10 +91,14 @@ impl Program for PostgreSql {
     }
 
     fn live(&self, pod: &Pod<'_>) -> Vec<String> {
-        let first = self
-            .server(pod, "first")
-            .volume("/data", uid("debian", "postgres"))
-            .run();
+        let data = furnished(
+            &pod.container("data"),
+            "/data",
+            uid("debian", "postgres"),
+            &[],
+        );
+        initialised(&data);
+        let first = server(pod, "first", &data);
         eventually("PostgreSQL answers", || {
             (query(&first, "select 1").0 == 0).then_some(())
         });
@@ -66,16 +111,13 @@ impl Program for PostgreSql {
                         set force_parallel_mode=on; select count(*) from t";
         assert!(query(&first, parallel).1.ends_with("20000\n"));
         // A sort that does not fit into memory, and what runs in the background.
-        let spill =
-            "set work_mem='64kB'; select count(*) from (select h from t order by h) s; checkpoint";
+        let spill = "set work_mem='64kB'; select count(*) from (select h from t order by h) s";
         assert!(query(&first, spill).1.contains("20000"));
-        assert_eq!(query(&first, "vacuum full t").0, 0);
+        for text in ["checkpoint", "vacuum full t"] {
+            assert_eq!(query(&first, text).0, 0, "{text}");
+        }
         first.stop(60).expect("StopContainer");
-        let data = first.volume_path("/data");
-        let second = self
-            .server(pod, "second")
-            .mount(&data, "/data", false)
-            .run();
+        let second = server(pod, "second", &data);
         eventually("it came up again", || {
             (query(&second, "select 1").0 == 0).then_some(())
         });

@@ -133,6 +133,9 @@ impl Containerd {
     pub fn with_runtimes(&self) -> &Containerd {
         self.runtimes.get_or_init(|| {
             self.import("k8s.io", &image("runtimes.tar"));
+            // Half a gigabyte that is still to be written would hold up whoever syncs a small file next.
+            let root = std::fs::File::open(&self.home).expect("our own folder");
+            nix::unistd::syncfs(&root).expect("the disk can be written");
         });
         self
     }

@@ -1,0 +1,176 @@
+//! `mantlet lint`: what is allowed to write in a profile and most likely not meant.
+//!
+//! The rules are [`crate::profile::lint`]'s; here files are found, and findings shown to people, to
+//! programs (`--format json`) and to whatever annotates changes (`--format sarif`).
+
+mod sarif;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::local::Layer;
+use super::{CliError, print_json, text};
+use crate::config::Config;
+use crate::profile::{self, Finding, Level, Look};
+
+/// Arguments of `lint`.
+#[derive(Debug, clap::Args)]
+#[command()]
+pub struct Args {
+    /// Profiles: a path, or the name of the site's or of a built-in one
+    #[arg(value_name = "FILE|NAME", required = true)]
+    profiles: Vec<String>,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Fail for these as well
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    deny: Option<Deny>,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: the line with a mark under the word
+    Text,
+    /// A list of objects
+    Json,
+    /// SARIF 2.1.0, which code hosts show beside a change
+    Sarif,
+}
+
+/// What fails beside errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Deny {
+    /// Warnings
+    Warnings,
+    /// Warnings and notes
+    Notes,
+}
+
+/// Prints what is found, and fails where that is too much.
+pub fn lint(args: &Args) -> Result<ExitCode, CliError> {
+    // Whoever writes a profile need not have a node's configuration, nor a right one.
+    let site = Config::load().map_or_else(
+        |_| PathBuf::from("/etc/mantlet/profiles"),
+        |config| config.profiles_dir,
+    );
+    let mut all = Vec::new();
+    for written in &args.profiles {
+        all.extend(one(written, &site)?);
+    }
+    match args.format {
+        Format::Text => show(&all)?,
+        Format::Json => print_json(&Value::Array(all.iter().map(object).collect()))?,
+        Format::Sarif => print_json(&sarif::log(&all))?,
+    }
+    let least = match args.deny {
+        None => Level::Error,
+        Some(Deny::Warnings) => Level::Warning,
+        Some(Deny::Notes) => Level::Note,
+    };
+    let failed = all.iter().any(|found| found.level >= least);
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// All findings about one profile. What it extends is looked for beside its file, at the site, then
+/// among the built-in ones.
+fn one(written: &str, site: &Path) -> Result<Vec<Finding>, CliError> {
+    let (name, file) = match Layer::parse(written) {
+        Layer::Named(name) => (name, None),
+        Layer::File(path) => {
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            (stem.unwrap_or(written).to_owned(), Some(path))
+        }
+    };
+    let own = match &file {
+        None => None,
+        Some(path) => Some(
+            fs::read_to_string(path).map_err(|error| CliError::Unreadable {
+                reason: format!(
+                    "cannot read {}: {error}; correct the path",
+                    text::escape(written)
+                ),
+            })?,
+        ),
+    };
+    let mut cache: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut load = |wanted: &str| -> io::Result<Option<String>> {
+        if wanted == name && own.is_some() {
+            return Ok(own.clone());
+        }
+        if let Some(text) = cache.get(wanted) {
+            return Ok(text.clone());
+        }
+        let beside = file
+            .as_ref()
+            .map(|path| path.with_file_name(format!("{wanted}.yaml")));
+        let places = beside
+            .into_iter()
+            .chain([site.join(format!("{wanted}.yaml"))]);
+        let mut found = None;
+        for place in places {
+            match fs::read_to_string(&place) {
+                Ok(text) => {
+                    found = Some(text);
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        cache.insert(wanted.to_owned(), found.clone());
+        Ok(found)
+    };
+    let mut all = profile::lint::lint(&name, &mut load);
+    if let Some(path) = &file {
+        let shown = path.display().to_string();
+        let said = format!("{name}.yaml");
+        for found in all.iter_mut().filter(|found| found.origin.file() == said) {
+            found.origin = found.origin.in_file(&shown);
+        }
+    }
+    Ok(all)
+}
+
+fn show(all: &[Finding]) -> Result<(), CliError> {
+    let look = Look {
+        colour: text::takes_colour(),
+        width: text::width().unwrap_or(Look::PLAIN.width),
+    };
+    let mut out = io::stdout().lock();
+    for found in all {
+        writeln!(out, "{}", found.show(look))?;
+    }
+    let count = |level| all.iter().filter(|found| found.level == level).count();
+    let levels = [Level::Error, Level::Warning, Level::Note];
+    let counted = levels.map(|level| (count(level), level.word()));
+    let counted = counted.into_iter().filter(|(many, _)| *many > 0);
+    let said: Vec<String> = counted
+        .map(|(many, word)| format!("{many} {word}{}", if many == 1 { "" } else { "s" }))
+        .collect();
+    match said.is_empty() {
+        true => writeln!(out, "nothing found")?,
+        false => writeln!(out, "{}", said.join(", "))?,
+    }
+    Ok(())
+}
+
+/// One finding, for programs.
+fn object(found: &Finding) -> Value {
+    json!({
+        "code": found.code,
+        "level": found.level.word(),
+        "message": found.message,
+        "help": found.help,
+        "file": found.origin.file(),
+        "line": found.origin.line(),
+        "column": found.origin.column(),
+    })
+}

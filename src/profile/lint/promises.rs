@@ -1,0 +1,138 @@
+//! M303 of plain lists, M5xx and M902: what is promised, and by whom.
+
+use super::super::diagnose::Finding;
+use super::super::entry::{FileEntry, Place};
+use super::super::model::{Degrade, Files, Mode};
+use super::{Subject, finding};
+
+pub(super) fn look(subject: &Subject<'_>, all: &mut Vec<Finding>) {
+    degrade(subject, all);
+    least(subject, all);
+    if let Some(mode) = &subject.own.mode
+        && mode.value != Mode::Enforce
+    {
+        let message = "the profile denies nothing: it only reports what it would deny";
+        let help = "write `mode: enforce` once it is tried";
+        all.push(finding("M902", &mode.origin, message.into(), help));
+    }
+    inherited(subject, all);
+}
+
+/// Whether an entry grants all of the file system.
+fn everywhere(list: &[FileEntry]) -> bool {
+    let whole = |entry: &FileEntry| entry.place == Place::Path("/".into());
+    list.iter().any(whole)
+}
+
+fn narrows(files: &Files, lists: [&Vec<FileEntry>; 2]) -> bool {
+    !(lists.iter().any(|list| everywhere(list)) && files.except.is_empty())
+}
+
+/// What of Landlock the whole profile uses: the word, and the least ABI.
+fn uses(subject: &Subject<'_>) -> [(Degrade, bool, u32); 4] {
+    let whole = subject.whole;
+    let files = whole.files.as_ref();
+    let truncate = files.is_some_and(|f| narrows(f, [&f.read_write, &f.read_write_execute]));
+    let ioctl = files.is_some_and(|f| narrows(f, [&f.device_ioctl, &f.device_ioctl]));
+    let network = whole
+        .network
+        .as_ref()
+        .is_some_and(|network| network.restricts());
+    [
+        (Degrade::Truncate, truncate, 3),
+        (Degrade::Network, network, 4),
+        (Degrade::DeviceIoctl, ioctl, 5),
+        (Degrade::Scope, !whole.scope.is_empty(), 6),
+    ]
+}
+
+fn word(of: Degrade) -> &'static str {
+    match of {
+        Degrade::Landlock => "landlock",
+        Degrade::Tripwires => "tripwires",
+        Degrade::Truncate => "truncate",
+        Degrade::DeviceIoctl => "device-ioctl",
+        Degrade::Network => "network",
+        Degrade::Scope => "scope",
+        Degrade::ExecCapture => "exec-capture",
+    }
+}
+
+fn degrade(subject: &Subject<'_>, all: &mut Vec<Finding>) {
+    let Some(needs) = &subject.own.requires else {
+        return;
+    };
+    let uses = uses(subject);
+    let least = subject.whole.requires.landlock;
+    for listed in &needs.degrade {
+        let control = uses.iter().find(|(word, ..)| *word == listed.value);
+        let (used, what) = match (control, listed.value) {
+            (Some((_, used, abi)), _) if *used => (
+                *abi > least,
+                format!("`requires.landlock: {least}` has it anyway"),
+            ),
+            (Some(_), _) => (false, "the profile asks for no such thing".to_owned()),
+            (None, Degrade::Tripwires) => (
+                !subject.whole.syscalls.tripwire.is_empty(),
+                "the profile has no tripwire".to_owned(),
+            ),
+            (None, _) => (true, String::new()),
+        };
+        if !used {
+            let message = format!("`{}` lets go of nothing: {what}", word(listed.value));
+            all.push(finding("M501", &listed.origin, message, "remove it"));
+        }
+    }
+}
+
+fn least(subject: &Subject<'_>, all: &mut Vec<Finding>) {
+    let requires = &subject.whole.requires;
+    if requires.degrade.contains(&Degrade::Landlock) {
+        return;
+    }
+    let kept = uses(subject).into_iter();
+    let mut kept = kept.filter(|(word, used, _)| *used && !requires.degrade.contains(word));
+    let needed = kept.by_ref().max_by_key(|(_, _, abi)| *abi);
+    if let Some((control, _, abi)) = needed.filter(|(_, _, abi)| *abi > requires.landlock) {
+        let origin = subject.place("requires.landlock");
+        let message = format!(
+            "`landlock: {}` is too low: `{}` needs ABI {abi}, and an older node refuses the container",
+            requires.landlock,
+            word(control)
+        );
+        let help = format!(
+            "write `requires: {{landlock: {abi}}}`, or list `{}` in `degrade`",
+            word(control)
+        );
+        all.push(finding("M502", &origin, message, &help));
+    }
+}
+
+fn inherited(subject: &Subject<'_>, all: &mut Vec<Finding>) {
+    for parent in subject.parents {
+        for capability in &subject.own.capabilities {
+            if parent.capabilities.contains(capability.name) {
+                let message = format!("{} is granted by {} already", capability.name, parent.name);
+                all.push(finding("M303", &capability.origin, message, "remove it"));
+            }
+        }
+        let (Some(own), Some(granted)) = (&subject.own.network, &parent.network) else {
+            continue;
+        };
+        for (own, granted) in [
+            (&own.bind_tcp, &granted.bind_tcp),
+            (&own.connect_tcp, &granted.connect_tcp),
+        ] {
+            for port in own.iter().flat_map(|list| &list.value) {
+                if granted
+                    .as_ref()
+                    .is_some_and(|ports| ports.contains(&port.port))
+                {
+                    let message =
+                        format!("port {} is granted by {} already", port.port, parent.name);
+                    all.push(finding("M303", &port.origin, message, "remove it"));
+                }
+            }
+        }
+    }
+}
