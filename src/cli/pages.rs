@@ -152,21 +152,21 @@ const PAGES: &[Page] = &[
         verb: "learn",
         examples: &[
             (
-                "mantlet learn -o web.yaml -- web --serve",
-                "from a program, recorded here and now",
+                "mantlet learn -o web.yaml -- nginx -g 'daemon off;'",
+                "a profile of a program that is run and recorded here",
             ),
             (
-                "mantlet learn --from 3f2a --save web.recording",
-                "from a pod under the handler mantlet-learn, kept for later",
+                "mantlet learn --from 3f2a --from 77b1 -o web.yaml",
+                "one of two recorded containers",
             ),
             (
-                "mantlet learn --from web.recording --from 77ab -o web.yaml",
-                "from several runs, with how many of them used each line",
+                "mantlet learn --from 3f2a --save monday.json -o web.yaml",
+                "and what was recorded kept, to be learned from with others",
             ),
         ],
         exits: &[(
             "1",
-            "events were lost, so the profile only audits; the file is there; or nothing can be learned from it",
+            "nothing could be learned; FILE is there; or events were lost, and the profile only audits",
         )],
     },
     Page {

@@ -1,16 +1,17 @@
 //! Runs → a draft: what was seen becomes allowances, and what is known of the runs its head.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::calls::{self, Calls};
 use super::draft::{Allowance, Draft, Section};
 use super::expect::expectations;
 use super::files::{self, Grant, Need, Options as FileOptions};
 use super::head;
-use super::run::{Mount, Run};
+use super::run::Run;
 use super::union::{Coverage, Union};
 use super::write::scalar;
 use crate::access::{Access, Argument};
+use crate::policy::mounts::Place;
 use crate::profile::capability;
 
 /// What a person chose.
@@ -69,14 +70,13 @@ pub fn draft(runs: &[Run], extends: Option<&str>, choice: &Choice) -> (Draft, Un
 }
 
 /// Mounts that every run had; none where one does not tell.
-fn common_mounts(runs: &[Run]) -> Vec<Mount> {
-    let mut all = runs.iter().map(|run| run.mounts.iter().cloned());
-    let first: BTreeSet<Mount> = all.next().into_iter().flatten().collect();
-    let common = all.fold(first, |known, more| {
-        let more: BTreeSet<Mount> = more.collect();
-        &known & &more
-    });
-    common.into_iter().collect()
+fn common_mounts(runs: &[Run]) -> Vec<Place> {
+    let mut all = runs.iter().map(Run::mounts);
+    let first = all.next().unwrap_or_default();
+    all.fold(first, |mut known, more| {
+        known.retain(|mount| more.contains(mount));
+        known
+    })
 }
 
 fn absent(calls: &Calls) -> Vec<(String, String)> {
@@ -96,13 +96,11 @@ fn capabilities(draft: &mut Draft, union: &Union, runs: &[Run]) {
             used.entry(name).or_default().join(coverage);
         }
     }
-    // A recording tells none where nobody could look at them; an audit tells those that were denied.
-    let blind = used.is_empty() && draft.extends.is_none();
-    let held = match blind {
-        true => runs
-            .iter()
-            .fold(0, |all, run| all | run.held_capabilities()),
-        false => 0,
+    // An audit tells those that were denied, and no more is asked of it.
+    let blind = runs.iter().filter(|run| run.blind_to_capabilities());
+    let held = match draft.extends {
+        None => blind.fold(0, |all, run| all | run.held_capabilities()),
+        Some(_) => 0,
     };
     if held != 0 {
         let text = "Which capabilities are used was not recorded. These were held at the start: take out \

@@ -4,14 +4,14 @@
 use std::fmt::Write;
 
 use super::draft::{Draft, Section};
-use super::run::{Kind, Run};
+use super::run::Run;
 use super::union::Union;
 use super::{calls, files, write};
 use crate::access::Access;
 use crate::host::{Family, Host, Runtime};
 use crate::oci::reference;
 use crate::policy::decide::{Answer, AsWritten, Known, Layer};
-use crate::policy::mounts::{Kind as MountKind, Place};
+use crate::policy::mounts::Place;
 use crate::policy::{Refusal, Scene};
 use crate::profile::{self, Profile};
 
@@ -123,20 +123,16 @@ struct Stage {
 
 impl Stage {
     fn of(runs: &[Run]) -> Stage {
-        let mounts = runs.iter().flat_map(|run| &run.mounts);
-        let mounts = mounts.map(|mount| Place {
-            destination: mount.path.clone(),
-            kind: match mount.kind {
-                Kind::Volume => MountKind::Volume,
-                Kind::Tmpfs => MountKind::Tmpfs,
-                Kind::Engine => MountKind::Engine,
-            },
-            writable: mount.writable,
-        });
+        let mut mounts = Vec::new();
+        for mount in runs.iter().flat_map(Run::mounts) {
+            if !mounts.contains(&mount) {
+                mounts.push(mount);
+            }
+        }
         let spec = serde_json::from_value(reference::config());
         Stage {
             spec: spec.expect("the reference is a config.json, says its own test"),
-            mounts: mounts.collect(),
+            mounts,
             host: Host {
                 landlock_abi: ABI,
                 user_notif: true,

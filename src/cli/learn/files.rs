@@ -10,10 +10,9 @@ use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
 use super::names;
-use super::run::{Kind, Mount};
 use super::union::{Coverage, Union};
 use crate::access::Access;
-use crate::policy::mounts::beneath;
+use crate::policy::mounts::{Kind, Place, beneath};
 use crate::profile::glob;
 
 /// How far files are taken together.
@@ -191,7 +190,7 @@ const MOST_WRITTEN: usize = 4;
 
 /// Makes places of what `union` says of files. `mounts` are those that every run had.
 #[must_use]
-pub fn places(union: &Union, mounts: &[Mount], options: &Options) -> Vec<Grant> {
+pub fn places(union: &Union, mounts: &[Place], options: &Options) -> Vec<Grant> {
     let made = Made::of(union);
     // 1. Where each file can be granted at all.
     let mut grants: Vec<Grant> = union
@@ -488,12 +487,12 @@ fn may_stand_for_many(folder: &str) -> bool {
 
 /// Where every volume, or every tmpfs, is written to as a whole, their symbol says the same and holds
 /// for pods that mount them elsewhere.
-fn symbols(grants: &mut [Grant], mounts: &[Mount]) {
+fn symbols(grants: &mut [Grant], mounts: &[Place]) {
     for (kind, symbol) in [(Kind::Volume, "@volumes"), (Kind::Tmpfs, "@tmpfs")] {
         let all: BTreeSet<&str> = mounts
             .iter()
-            .filter(|mount| mount.kind == kind && mount.writable && mount.path != "/dev")
-            .map(|mount| mount.path.as_str())
+            .filter(|mount| mount.kind == kind && mount.writable && mount.destination != "/dev")
+            .map(|mount| mount.destination.as_str())
             .collect();
         let whole =
             |grant: &Grant| all.contains(grant.place.as_str()) && grant.need.has(Need::WRITE);

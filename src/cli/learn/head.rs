@@ -66,6 +66,17 @@ pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice
     lines.push("Comments say where a line comes from. Read it before you enforce it.".into());
     lines.push(String::new());
     lines.push(row("image", &or(list(images(runs)), "not known")));
+    let recorded = || runs.iter().filter_map(|run| run.recording.as_ref());
+    let digests: BTreeSet<String> = recorded()
+        .filter_map(|of| of.image_digest.clone())
+        .collect();
+    for digest in digests {
+        lines.push(row("", &digest));
+    }
+    let commands: BTreeSet<String> = recorded().map(|of| of.command.clone()).collect();
+    if !commands.is_empty() {
+        lines.push(row("command", &list(commands)));
+    }
     let programs = runs.iter().filter_map(|run| run.program.clone()).collect();
     lines.push(row("program", &or(list(programs), "not known")));
     lines.push(row("runs", &told(runs)));
@@ -89,6 +100,14 @@ pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice
         "landlock",
         &format!("ABI {}", or(list(abis), "not known")),
     ));
+    let kernels: BTreeSet<String> = recorded().map(|of| of.kernel.clone()).collect();
+    if !kernels.is_empty() {
+        lines.push(row("kernel", &list(kernels)));
+    }
+    let blind: BTreeSet<&String> = recorded().flat_map(|of| &of.blind).collect();
+    for what in blind {
+        lines.push(row("not seen", what));
+    }
     let lost = lost(runs);
     let total: u64 = lost.values().sum();
     lines.push(row("events lost", &total.to_string()));

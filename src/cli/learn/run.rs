@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, Phase};
-use crate::event::{Event, Identity, Process, Report, Session, What};
+use crate::event::{self, Event, Identity, Process, Report, Session, What};
+use crate::policy::mounts::{Kind, Place};
 
 /// Names of programs that are kept for one observation; more say nothing to a person.
 const MOST_PROGRAMS: usize = 4;
@@ -34,9 +35,9 @@ pub struct Run {
     /// What took effect at the start; none where that line is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
-    /// Mounts at the start, where the journal tells them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mounts: Vec<Mount>,
+    /// What was recorded of the container beside what it did; none in journals of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Box<event::Recording>>,
     /// Exec sessions that began.
     #[serde(default)]
     pub sessions: u64,
@@ -45,30 +46,6 @@ pub struct Run {
     pub lost: BTreeMap<String, u64>,
     /// What was seen.
     pub seen: Vec<Seen>,
-}
-
-/// A mount of the container.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Mount {
-    /// Where.
-    pub path: String,
-    /// What it is to the policy.
-    pub kind: Kind,
-    /// Not mounted read-only.
-    #[serde(default)]
-    pub writable: bool,
-}
-
-/// What a mount is to the policy ([`crate::policy::mounts::Kind`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// The pod asked for it.
-    Volume,
-    /// A tmpfs.
-    Tmpfs,
-    /// The engine's own.
-    Engine,
 }
 
 /// One thing that was done, told once for its session and phase.
@@ -97,6 +74,32 @@ impl Run {
     #[must_use]
     pub fn events_lost(&self) -> u64 {
         self.lost.values().sum()
+    }
+
+    /// Its mounts as the policy sees them; none where the journal does not tell.
+    #[must_use]
+    pub fn mounts(&self) -> Vec<Place> {
+        let all = self
+            .recording
+            .iter()
+            .flat_map(|recording| &recording.mounts);
+        let place = |mount: &event::Mounted| Place {
+            destination: mount.destination.clone(),
+            kind: match mount.kind.as_str() {
+                "volume" => Kind::Volume,
+                "tmpfs" => Kind::Tmpfs,
+                _ => Kind::Engine,
+            },
+            writable: mount.writable,
+        };
+        all.map(place).collect()
+    }
+
+    /// Whether nobody could see which capabilities it used.
+    #[must_use]
+    pub fn blind_to_capabilities(&self) -> bool {
+        let told = self.recording.as_ref().map(|recording| &recording.blind);
+        told.is_none_or(|blind| blind.iter().any(|what| what.starts_with("capabilities")))
     }
 
     /// The capabilities that the workload held at its start, as bits of their numbers.
@@ -230,8 +233,10 @@ fn take(run: &mut Run, seen: &mut Observations, event: &Event) {
             process,
             session: Session::Workload,
             report,
+            recording,
             ..
         } => {
+            run.recording.clone_from(recording);
             run.program = Some(match process.exe.is_empty() {
                 true => process.comm.clone(),
                 false => process.exe.clone(),

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::calls;
 use super::files::{Grant, Level, Need, Options, Why, places};
-use super::run::{Kind, Mount};
 use super::union::{Coverage, Union};
 use crate::access::{Access, Argument};
+use crate::policy::mounts::{Kind, Place};
 
 fn options(level: Level) -> Options {
     Options {
@@ -156,8 +156,8 @@ fn a_volume_gives_no_other_program_than_the_one_that_ran() {
 
 #[test]
 fn all_volumes_are_a_symbol_where_all_are_written_to() {
-    let mount = |path: &str, kind| Mount {
-        path: path.into(),
+    let mount = |path: &str, kind| Place {
+        destination: path.into(),
         kind,
         writable: true,
     };

@@ -1,7 +1,7 @@
 //! Journals of recorded containers, made by hand.
 
 use mantlet::access::{Access, Argument, Phase};
-use mantlet::event::{Event, Process, Report, Session, What};
+use mantlet::event::{Event, Process, Recording, Report, Session, What};
 
 use crate::node::{event, report};
 
@@ -13,12 +13,18 @@ pub struct Recorded {
     session: Session,
     profile: &'static str,
     linked: bool,
+    blind: Vec<String>,
     pub events: Vec<Event>,
 }
 
 impl Recorded {
     /// A container whose workload is `program`, just started.
     pub fn new(id: &str, program: &'static str) -> Recorded {
+        Recorded::seen(id, program, Vec::new())
+    }
+
+    /// The same where something cannot be seen.
+    pub fn seen(id: &str, program: &'static str, blind: Vec<String>) -> Recorded {
         let mut recorded = Recorded {
             id: id.into(),
             program,
@@ -26,6 +32,7 @@ impl Recorded {
             session: Session::Workload,
             profile: "",
             linked: false,
+            blind,
             events: Vec::new(),
         };
         recorded.start(report());
@@ -40,7 +47,13 @@ impl Recorded {
             session,
             stricter: Vec::new(),
             report,
-            recording: None,
+            recording: Some(Box::new(Recording {
+                mode: "learn".into(),
+                kernel: "6.18.0".into(),
+                command: self.program.into(),
+                blind: self.blind.clone(),
+                ..Recording::default()
+            })),
         });
     }
 
