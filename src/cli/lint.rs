@@ -21,7 +21,6 @@ use crate::profile::{self, Finding, Level, Look};
 
 /// Arguments of `lint`.
 #[derive(Debug, clap::Args)]
-#[command()]
 pub struct Args {
     /// Profiles: a path, or the name of the site's or of a built-in one
     #[arg(value_name = "FILE|NAME", required = true)]

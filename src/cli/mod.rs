@@ -101,10 +101,10 @@ enum Verb {
     Kill(kill::Args),
     /// Collect evidence of one container now, or list what was collected
     Evidence(evidence::Args),
-    /// Make a profile from what containers were recorded to do
-    Learn(Box<learn::Args>),
     /// Find what is allowed to write in a profile and most likely not meant
     Lint(lint::Args),
+    /// Make a profile from what containers were recorded to do
+    Learn(Box<learn::Args>),
     /// Make a profile of another tool's file: a seccomp filter, a Landlock ruleset
     Import(exchange::ImportArgs),
     /// Make another tool's file of a profile
@@ -178,14 +178,6 @@ pub enum CliError {
         /// The cause.
         source: io::Error,
     },
-    /// A file that the person asked for cannot be written.
-    #[error("cannot write {}: {source}; name a file in a folder that you may write to", path.display())]
-    Written {
-        /// The file.
-        path: std::path::PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
     /// There is no page of that.
     #[error(
         "there is no verb \"{}\"; `mantlet help` lists them",
@@ -198,6 +190,14 @@ pub enum CliError {
     /// A page of the manual.
     #[error("cannot write {}: {source}; name a folder that is there with --output", text::escape(&path.display().to_string()))]
     Page {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A file that the person asked for cannot be written.
+    #[error("cannot write {}: {source}; name a file in a folder that you may write to", path.display())]
+    Written {
         /// The file.
         path: std::path::PathBuf,
         /// The cause.
@@ -304,13 +304,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
-        // A person sees the line with a mark under the word, a log one line.
-        Err(CliError::Profile(error)) if io::stderr().is_terminal() => {
-            let look = Look {
-                colour: text::takes_colour(),
-                width: text::width().unwrap_or(Look::PLAIN.width),
-            };
-            let _ = write!(io::stderr(), "{}", error.finding().show(look));
+        Err(CliError::Profile(error)) => {
+            complain(&error);
             trouble
         }
         Err(error) => {
@@ -329,9 +324,9 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
         // The only verb that has something to say about a broken configuration.
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Schema(args)) => schema::schema(&args),
-        Some(Verb::Lint(args)) => lint::lint(&args),
         Some(Verb::Completions(args)) => completions::completions(&args),
         Some(Verb::Man(args)) => man::man(&args),
+        Some(Verb::Lint(args)) => lint::lint(&args),
         Some(Verb::Import(args)) => exchange::import(&args),
         Some(Verb::Export(args)) => exchange::export(&args, &Config::load()?),
         Some(Verb::Explain(args)) => explain::explain(&args, &Config::load()?),
@@ -353,6 +348,18 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
             Ok(ExitCode::from(2))
         }
     }
+}
+
+/// Says what is wrong with a profile: a person sees the line with a mark under the word, a log one line.
+fn complain(error: &crate::profile::Error) {
+    if !io::stderr().is_terminal() {
+        return warn(&error.to_string());
+    }
+    let look = Look {
+        colour: text::stderr_takes_colour(),
+        width: text::width().unwrap_or(Look::PLAIN.width),
+    };
+    let _ = write!(io::stderr(), "{}", error.finding().show(look));
 }
 
 /// A note for the person that is no part of the output, such as a lost supervisor.

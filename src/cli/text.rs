@@ -131,28 +131,32 @@ pub fn speak_on_stderr() {
     TO_STDERR.store(true, Ordering::Relaxed);
 }
 
-/// Whether a person who sees a stream, or does not, gets colours there.
-fn is_welcome(seen: bool) -> bool {
+/// Whether text for people is coloured: as was asked for, else where a person is likely to see it.
+pub fn takes_colour() -> bool {
+    let on_stderr = TO_STDERR.load(Ordering::Relaxed);
+    is_wanted(|| match on_stderr {
+        true => io::stderr().is_terminal(),
+        false => on_terminal(),
+    })
+}
+
+/// The same for one message on standard error.
+pub fn stderr_takes_colour() -> bool {
+    is_wanted(|| io::stderr().is_terminal())
+}
+
+fn is_wanted(on_terminal: impl Fn() -> bool) -> bool {
     let unwanted = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     match CHOSEN.get() {
         Some(Colour::Always) => true,
         Some(Colour::Never) => false,
-        Some(Colour::Auto) | None => seen && !unwanted(),
+        Some(Colour::Auto) | None => on_terminal() && !unwanted(),
     }
 }
 
-/// Whether standard output takes colours.
-pub fn takes_colour() -> bool {
-    is_welcome(on_terminal())
-}
-
-/// Colours the text where that was asked for, or a person is likely to see it.
+/// Colours the text, where that is wanted.
 pub fn ink(text: &str, ink: Ink) -> String {
-    let seen = match TO_STDERR.load(Ordering::Relaxed) {
-        true => io::stderr().is_terminal(),
-        false => on_terminal(),
-    };
-    if !is_welcome(seen) {
+    if !takes_colour() {
         return text.to_owned();
     }
     let code = match ink {

@@ -13,7 +13,7 @@ use super::journal::Line;
 use super::local::{self, How, Job, Layer, LocalError, Mode};
 use super::select::ProfileName;
 use super::text::{self, Ink, escape, ink};
-use super::{CliError, warn};
+use super::{CliError, complain, warn};
 use crate::config::Config;
 use crate::event::What;
 
@@ -82,7 +82,10 @@ pub fn trial(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
 }
 
 fn failed(error: &LocalError) -> ExitCode {
-    warn(&error.to_string());
+    match error {
+        LocalError::Profile(error) => complain(error),
+        error => warn(&error.to_string()),
+    }
     ExitCode::from(FAILED)
 }
 

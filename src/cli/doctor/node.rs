@@ -9,6 +9,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::Check;
 use crate::config::Config;
+use crate::profile::{Mode, Profile};
 
 /// The configuration, where there is a usable one.
 pub fn configuration() -> (Check, Option<Config>) {
@@ -50,6 +51,40 @@ pub fn checks(config: &Config) -> Vec<Check> {
     }
     checks.push(folder("state folder", &config.state_dir));
     checks.push(folder("journal folder", &config.log_dir));
+    checks.extend(modes(config));
+    checks
+}
+
+/// Handlers whose profile denies nothing. The one that ships for learning is meant to; any other is told as
+/// what it may have been forgotten as.
+fn modes(config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (name, handler) in &config.handlers {
+        let mut read = |profile: &str| {
+            let path = config.profiles_dir.join(format!("{profile}.yaml"));
+            match fs::read_to_string(path) {
+                Ok(text) => Ok(Some(text)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        // One that does not resolve is told where containers are refused for it.
+        let Ok(profile) = Profile::resolve(&handler.profile, &mut read) else {
+            continue;
+        };
+        let mode = match profile.mode {
+            Mode::Enforce => continue,
+            Mode::Audit => "audit",
+            Mode::Learn if handler.profile == "learn" => continue,
+            Mode::Learn => "learn",
+        };
+        let found = format!(
+            "handler {name}: profile {} has `mode: {mode}` and denies nothing",
+            profile.name
+        );
+        let remedy = "write `mode: enforce` once what it would deny has been looked at";
+        checks.push(Check::warn("mode", found, remedy));
+    }
     checks
 }
 

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::LocalError;
+use crate::cli::profiles::as_file;
 use crate::config::{self, ConfigError};
 use crate::profile::{self, Profile};
 
@@ -54,12 +55,9 @@ pub struct Texts {
 impl Layer {
     /// What a person wrote for a profile: with a slash, or an ending of YAML, it is a path.
     pub fn parse(written: &str) -> Layer {
-        let path = Path::new(written);
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        if written.contains('/') || matches!(ending, Some("yaml" | "yml" | "json")) {
-            Layer::File(path.to_owned())
-        } else {
-            Layer::Named(written.to_owned())
+        match as_file(written) {
+            Some(path) => Layer::File(path),
+            None => Layer::Named(written.to_owned()),
         }
     }
 
