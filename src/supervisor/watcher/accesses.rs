@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use super::super::link::Request;
 use super::super::look;
@@ -238,7 +238,7 @@ impl Watcher<'_> {
             let mut found = Found::default();
             found.itself = self.named(tid, &node, &mut found.outside);
             all.extend(found.all(&files::execute()));
-            if let Some(path) = needs(&node)
+            if let Some(path) = needs(&node)?
                 && let Led::There(more) = view.walk(None, &path, true)?
             {
                 next = Some(more);
@@ -372,9 +372,23 @@ fn text(tid: i32, at: At) -> io::Result<Option<Vec<u8>>> {
     Ok(text.filter(|text| at.empty || !text.is_empty()))
 }
 
-/// The path of what the kernel executes with a program.
-fn needs(node: &Node) -> Option<Vec<u8>> {
-    let file = File::open(format!("/proc/self/fd/{}", node.fd.as_raw_fd())).ok()?;
+/// The path of what the kernel executes with a program; none where it needs nothing, or is not executed at
+/// all for want of a bit in its mode.
+///
+/// Its owner may hold a lease on it, or have it asked about by somebody (fanotify): nobody waits for them.
+/// So nothing is opened that is no program, and what cannot be had at once is an error.
+fn needs(node: &Node) -> io::Result<Option<Vec<u8>>> {
+    if node.mode & libc::S_IFMT != libc::S_IFREG || node.mode & 0o111 == 0 {
+        return Ok(None);
+    }
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(format!("/proc/self/fd/{}", node.fd.as_raw_fd()))?;
+    Ok(needs_of(&file))
+}
+
+fn needs_of(file: &File) -> Option<Vec<u8>> {
     let mut start = [0; START];
     let length = file.read_at(&mut start, 0).ok()?;
     let start = &start[..length];

@@ -33,6 +33,10 @@ impl Watcher<'_> {
         let (mut found, mut unread) = (Vec::new(), false);
         self.linked.clear();
         let tid = call.tid as i32;
+        if self.observer.reads_memory() {
+            // A page of the caller's may be somebody's to bring (userfaultfd, FUSE), and a path too.
+            self.wind_watchdog();
+        }
         if name == "clone3" && self.observer.reads_memory() {
             match self.clone_flags(tid, &call.args) {
                 Ok(access) => found.push(access),
@@ -44,9 +48,6 @@ impl Watcher<'_> {
         if self.observer.reads_memory() {
             let file = files::of(&name, &call.args);
             let socket = files::socket(&name, &call.args);
-            if file.is_some() || socket.is_some() {
-                self.wind_watchdog();
-            }
             for more in [
                 file.map(|file| self.file_accesses(tid, file)),
                 socket.map(|socket| self.socket_accesses(tid, socket)),
