@@ -137,11 +137,8 @@ impl Program for PostgreSql {
                 what: "COPY FROM PROGRAM",
                 profile: None,
                 carry_out: |pod| injected(pod, "create table o(l text); copy o from program 'id'"),
-                refused: &[
-                    "Permission denied",
-                    "child process",
-                    "command not executable",
-                ],
+                // popen(3) says that it had no memory, whatever the kernel said to its execve(2) of /bin/sh.
+                refused: &["could not execute command \"id\": Cannot allocate memory"],
             },
             Attack {
                 what: "a file is exported to where it does not belong",
@@ -149,7 +146,7 @@ impl Program for PostgreSql {
                 carry_out: |pod| {
                     injected(
                         pod,
-                        "select lo_export(lo_from_bytea(0, 'x'), '/victim/authorized_keys')",
+                        "select lo_from_bytea(4242, 'x'); select lo_export(4242, '/victim/authorized_keys')",
                     )
                 },
                 refused: &["Permission denied"],

@@ -109,7 +109,11 @@ impl Program for Redis {
                         .join("dump.rdb")
                         .exists();
                     assert_eq!(there, saved.starts_with("+OK"), "{saved}");
-                    (!there).then(|| container.logs())
+                    if there {
+                        return None;
+                    }
+                    container.await_log("RDB");
+                    Some(container.logs())
                 },
                 refused: &["Permission denied"],
             },
@@ -119,6 +123,7 @@ impl Program for Redis {
                 carry_out: |pod| {
                     let (container, wire) = open(pod);
                     ask(&wire, "MODULE LOAD /data/evil.so");
+                    container.await_log("/data/evil.so");
                     let log = container.logs();
                     // It is mapped, and found to be no module: its constructors have run by then.
                     (!log.contains("does not export RedisModule_OnLoad")).then_some(log)

@@ -1,7 +1,7 @@
 //! A static program that answers on a port, as Go makes them: `golike` of tests/programs.
 
 use super::{Attack, Program, said};
-use crate::harness::{Container, Containerd, Pod};
+use crate::harness::{Container, Containerd, Pod, image};
 
 pub struct StaticGo;
 
@@ -26,15 +26,16 @@ impl Program for StaticGo {
     fn attacks(&self) -> &'static [Attack] {
         &[
             Attack {
-                what: "a program is written and executed",
-                profile: Some("static-hostile"),
+                what: "a program that was written is executed",
+                profile: None,
                 carry_out: |pod| {
-                    said(
-                        &taken_over(pod),
-                        &["/bin/hostile", "write-exec", "/data/evil"],
-                    )
+                    let container = taken_over(pod);
+                    let evil = container.volume_path("/volume").join("evil");
+                    std::fs::copy(image("static-rootfs").join("bin/hostile"), evil)
+                        .expect("a program of the image");
+                    said(&container, &["/volume/evil", "list"])
                 },
-                refused: &["errno EACCES"],
+                refused: &["permission denied", "Permission denied"],
             },
             Attack {
                 what: "a program that is in no file is executed",
@@ -54,7 +55,7 @@ impl Program for StaticGo {
 
 /// A service that is up.
 fn taken_over<'a>(pod: &'a Pod<'_>) -> Container<'a> {
-    let container = pod.container("static").user(1000).volume("/data", 1000);
+    let container = pod.container("static").user(1000).volume("/volume", 1000);
     let container = container
         .command(["/bin/golike", "8080", "5", "serve"])
         .run();
