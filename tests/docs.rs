@@ -271,7 +271,13 @@ fn what_is_installed_as_shown_is_complete() {
         run(&text, top());
     }
     for handler in Config::embedded().handlers.keys() {
-        let link = fs::read_link(scratch.0.join(format!("mantlet-{handler}")));
+        let link = scratch.0.join(format!("mantlet-{handler}"));
+        if handler == "learn" {
+            // It denies nothing: whoever wants it makes the link.
+            assert!(!link.exists());
+            continue;
+        }
+        let link = fs::read_link(link);
         assert_eq!(link.expect("a link"), Path::new("mantlet-runtime"));
     }
     let mut version = Command::new(scratch.0.join("mantlet"));

@@ -58,10 +58,18 @@ pub fn evidence(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
 fn collect(id: &str, args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     let known = select::one(&config.state_dir, id)?;
     // Before anything is collected in vain.
-    if let Some(output) = args.output.as_deref().filter(|_| !args.force)
-        && fs::symlink_metadata(output).is_ok()
+    if let Some(output) = args.output.as_deref()
+        && let Ok(there) = fs::symlink_metadata(output)
     {
-        return Err(copying(output)(io::ErrorKind::AlreadyExists.into()));
+        // To replace a device would be to remove it.
+        let cause = match (args.force, there.is_file()) {
+            (true, true) => None,
+            (true, false) => Some(io::Error::other("it is no plain file")),
+            (false, _) => Some(io::ErrorKind::AlreadyExists.into()),
+        };
+        if let Some(cause) = cause {
+            return Err(copying(output)(cause));
+        }
     }
     let archive = match DEED.ask(&known, &Ask::Evidence)? {
         Answer::Done {

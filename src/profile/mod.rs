@@ -44,21 +44,40 @@ pub use resolve::{Profile, Rule, Syscalls};
 pub use schema::schema;
 
 /// Names of the profiles that are built into the programs and that people use.
-pub const BUILT_IN: [&str; 3] = ["baseline", "restricted", "watched"];
+pub const BUILT_IN: [&str; 11] = [
+    "baseline",
+    "restricted",
+    "watched",
+    "nginx",
+    "redis",
+    "postgresql",
+    "python-web",
+    "static-go",
+    "jvm",
+    "node",
+    "batch-job",
+];
 
 /// Names of all capabilities, with their prefix.
 pub fn capability_names() -> impl Iterator<Item = &'static str> {
     capability::ALL.iter().copied()
 }
 
-/// The text of a profile that is built into the programs: `baseline`, `restricted`, `watched`,
-/// `learn`, and `pause`, which [`crate::policy::plan_pause`] uses.
+/// The text of a profile that is built into the programs: [`BUILT_IN`], `learn`, and `pause`, which [`crate::policy::plan_pause`] uses.
 #[must_use]
 pub fn embedded(name: &str) -> Option<&'static str> {
     match name {
         "baseline" => Some(include_str!("../../profiles/baseline.yaml")),
         "restricted" => Some(include_str!("../../profiles/restricted.yaml")),
         "watched" => Some(include_str!("../../profiles/watched.yaml")),
+        "nginx" => Some(include_str!("../../profiles/nginx.yaml")),
+        "redis" => Some(include_str!("../../profiles/redis.yaml")),
+        "postgresql" => Some(include_str!("../../profiles/postgresql.yaml")),
+        "python-web" => Some(include_str!("../../profiles/python-web.yaml")),
+        "static-go" => Some(include_str!("../../profiles/static-go.yaml")),
+        "jvm" => Some(include_str!("../../profiles/jvm.yaml")),
+        "node" => Some(include_str!("../../profiles/node.yaml")),
+        "batch-job" => Some(include_str!("../../profiles/batch-job.yaml")),
         "learn" => Some(include_str!("../../profiles/learn.yaml")),
         "pause" => Some(include_str!("../../profiles/pause.yaml")),
         _ => None,

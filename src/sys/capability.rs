@@ -219,11 +219,11 @@ fn code(table: &OwnedFd, bell: &OwnedFd, device: u64, inode: u64) -> Vec<u64> {
     ]);
     // Both jumps over the rest lead to the last two.
     let end = code.len() as i16 - 2;
-    for at in 0..code.len() {
-        let jumps = matches!(code[at] as u8, 0x55 | 0x15);
-        if jumps && (code[at] >> 16) as i16 == LEAVE {
+    for (at, step) in code.iter_mut().enumerate() {
+        let jumps = matches!(*step as u8, 0x55 | 0x15);
+        if jumps && (*step >> 16) as i16 == LEAVE {
             let over = end - at as i16 - 1;
-            code[at] = code[at] & !(0xffff << 16) | (over as u16 as u64) << 16;
+            *step = *step & !(0xffff << 16) | u64::from(over as u16) << 16;
         }
     }
     code

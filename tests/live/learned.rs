@@ -83,6 +83,18 @@ impl Workload {
         learned
     }
 
+    /// Its own tests hold, and nobody who looks for mistakes finds one.
+    #[track_caller]
+    fn is_well_formed(&self, profile: &str) {
+        let folder = World::runc().folder("learned", &World::runc().name(self.name));
+        let path = folder.join(format!("{}.yaml", self.name));
+        fs::write(World::runc().inside(&path), profile).expect("our own folder");
+        for verb in [&["test"][..], &["lint", "--deny", "warnings"]] {
+            let path = [path.to_str().expect("UTF-8")];
+            World::runc().mantlet([verb, &path].concat()).ok();
+        }
+    }
+
     /// Recorded, learned and enforced; answers the profile's text.
     #[track_caller]
     fn holds(&self) -> String {
@@ -93,6 +105,7 @@ impl Workload {
             let path = PathBuf::from(folder).join(format!("{}.yaml", self.name));
             fs::write(path, &profile).expect("a folder that is there");
         }
+        self.is_well_formed(&profile);
         let (done, events, _) = self.live(&profile);
         assert_eq!(done, Ok(()), "{} under\n{profile}\n{events:#?}", self.name);
         assert_eq!(of(&events, "tripwire"), 0, "{events:#?}\n{profile}");

@@ -52,7 +52,7 @@ pub fn draft(runs: &[Run], extends: Option<&str>, choice: &Choice) -> (Draft, Un
         name: choice.name.clone(),
         description: head::description(runs),
         extends: extends.map(str::to_owned),
-        audit: head::reason_to_audit(runs, choice),
+        audit: head::reason_to_audit(runs, &union, choice),
         landlock: ABI,
         degrade: vec!["scope", "device-ioctl"],
         absent: absent(&calls),

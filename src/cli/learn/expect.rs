@@ -34,7 +34,7 @@ const FOREIGN: [(&str, &str, Need); 3] = [
 #[must_use]
 pub fn expectations(union: &Union, grants: &[Grant], draft: &Draft) -> Vec<String> {
     // An addition to another profile is judged with it, and nobody knows here what that denies.
-    let mut tests = seen(union);
+    let mut tests = seen(union, grants);
     if draft.extends.is_some() {
         return tests;
     }
@@ -63,7 +63,12 @@ pub fn expectations(union: &Union, grants: &[Grant], draft: &Draft) -> Vec<Strin
     tests
 }
 
-fn seen(union: &Union) -> Vec<String> {
+fn seen(union: &Union, grants: &[Grant]) -> Vec<String> {
+    // What a symbol grants depends on the pod, and a test is made over one without volumes.
+    let by_path = |path: &str, need: Need| {
+        let mut all = grants.iter();
+        all.any(|grant| grant.need.has(need) && beneath(path, &grant.place))
+    };
     let mut tests = Vec::new();
     let mut take = |wanted: &dyn Fn(&Access) -> Option<String>| {
         let mut found: Vec<String> = union.seen.keys().filter_map(wanted).collect();
@@ -90,9 +95,12 @@ fn seen(union: &Union) -> Vec<String> {
         let path = file(access, "execute")?;
         Some(format!("{{exec: {}, expect: allowed}}", scalar(&path)))
     });
-    for (right, word) in [("read-file", "read"), ("make-reg", "create")] {
+    for (right, word, need) in [
+        ("read-file", "read", Need::READ | Need::WRITE),
+        ("make-reg", "create", Need::WRITE),
+    ] {
         take(&|access| {
-            let path = file(access, right)?;
+            let path = file(access, right).filter(|path| by_path(path, need))?;
             Some(format!(
                 "{{path: {}, access: {word}, expect: allowed}}",
                 scalar(&path)

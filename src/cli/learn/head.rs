@@ -34,18 +34,26 @@ pub fn lost(runs: &[Run]) -> BTreeMap<&str, u64> {
 
 /// Why the profile must not deny anything yet; none: it may.
 #[must_use]
-pub fn reason_to_audit(runs: &[Run], choice: &Choice) -> Option<String> {
+pub fn reason_to_audit(runs: &[Run], union: &Union, choice: &Choice) -> Option<String> {
     let lost: u64 = lost(runs).values().sum();
-    (lost > 0 && !choice.accept_loss).then(|| {
+    let what = match lost {
+        0 if unseen(union) => "What io_uring did is not in the recording".to_owned(),
+        0 => return None,
+        1 => "1 event of the recording is lost".to_owned(),
+        _ => format!("{lost} events of the recording are lost"),
+    };
+    (!choice.accept_loss).then(|| {
         format!(
-            "{} lost, so something that the program needs may be missing: this profile \
-             only reports what it would deny. Record again, or write it with --accept-loss.",
-            match lost {
-                1 => "1 event of the recording is".to_owned(),
-                _ => format!("{lost} events of the recording are"),
-            }
+            "{what}, so something that the program needs may be missing: this profile only reports what it \
+             would deny. Record again, or write it with --accept-loss."
         )
     })
+}
+
+/// Whether work was handed to the kernel that no filter sees.
+fn unseen(union: &Union) -> bool {
+    let mut all = union.seen.keys();
+    all.any(|access| matches!(access, Access::Syscall { name, .. } if name == "io_uring_enter"))
 }
 
 /// The comments.

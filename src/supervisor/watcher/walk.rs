@@ -78,6 +78,9 @@ impl Node {
     }
 }
 
+/// A directory, a name in it, and what has that name.
+pub(super) type Entry = (Node, Vec<u8>, Option<Node>);
+
 /// Where a path leads.
 pub(super) enum Led {
     There(Node),
@@ -133,11 +136,7 @@ impl View {
     ///
     /// # Errors
     /// As [`View::walk`].
-    pub(super) fn entry(
-        &self,
-        dir: Option<i32>,
-        path: &[u8],
-    ) -> io::Result<Option<(Node, Vec<u8>, Option<Node>)>> {
+    pub(super) fn entry(&self, dir: Option<i32>, path: &[u8]) -> io::Result<Option<Entry>> {
         let end = path.iter().rposition(|byte| *byte != b'/');
         let whole = &path[..end.map_or(0, |end| end + 1)];
         let cut = whole.iter().rposition(|byte| *byte == b'/');

@@ -462,3 +462,25 @@ fn capabilities_that_nobody_looked_at_are_those_that_were_held() {
         "{text}"
     );
 }
+
+#[test]
+fn what_io_uring_did_is_not_in_a_recording_and_that_is_said() {
+    let node = Node::new();
+    node.journal(
+        "c1",
+        &small("c1").calls("io_uring_setup io_uring_enter").end(),
+    );
+    let learned = node.run(&["learn", "--from", "c1"]);
+    code(&learned, 1);
+    let text = out(&learned);
+    assert!(text.contains("\nmode: audit\n"), "{text}");
+    assert!(
+        text.contains("- {name: io_uring_enter, errno: ENOSYS}"),
+        "{text}"
+    );
+    assert!(
+        err(&learned).contains("What io_uring did"),
+        "{}",
+        err(&learned)
+    );
+}

@@ -1,7 +1,7 @@
 //! A JVM: threads, the just-in-time compiler, the collector, an HTTP server, files, and a graceful end.
 
-use super::{Program, Wire};
-use crate::harness::{Containerd, Pod, RUNTIMES};
+use super::{Attack, Program, Wire, furnished};
+use crate::harness::{Containerd, Pod, RUNTIMES, image};
 
 pub struct Jvm;
 
@@ -32,4 +32,60 @@ impl Program for Jvm {
         assert_eq!(container.status().exit_code, 143);
         vec![container.id.clone()]
     }
+
+    fn attacks(&self) -> &'static [Attack] {
+        &[
+            Attack {
+                what: "Runtime.exec",
+                profile: None,
+                carry_out: |pod| {
+                    injected(pod, "Runtime.getRuntime().exec(\"/usr/bin/id\").waitFor();")
+                },
+                refused: &["Permission denied", "error=13"],
+            },
+            Attack {
+                what: "a lookup that somebody's log line asked for",
+                profile: None,
+                carry_out: |pod| {
+                    injected(
+                        pod,
+                        "new java.net.Socket(java.net.InetAddress.getLoopbackAddress(), 1389).close();",
+                    )
+                },
+                refused: &["Permission denied"],
+            },
+            Attack {
+                what: "a library that was written is loaded",
+                profile: None,
+                carry_out: |pod| injected(pod, "System.load(\"/data/evil.so\");"),
+                refused: &["failed to map segment from shared object"],
+            },
+        ]
+    }
+}
+
+/// What code is told that somebody got into a service.
+fn injected(pod: &Pod<'_>, code: &str) -> Option<String> {
+    let source = format!(
+        "class Evil {{ public static void main(String[] a) throws Exception {{ {code} System.out.println(\"worked\"); }} }}"
+    );
+    let container = pod.container("jvm").image(RUNTIMES).user(1000);
+    let app = furnished(&container, "/app", 0, &[("Evil.java", &source)]);
+    let data = furnished(&container, "/data", 1000, &[]);
+    let library = image("runtimes-rootfs").join("usr/lib/x86_64-linux-gnu/libz.so.1");
+    std::fs::copy(library, data.join("evil.so")).expect("a library of the image");
+    let container = container
+        .mount(&app, "/app", true)
+        .mount(&data, "/data", false)
+        .volume("/tmp", 1000);
+    let container = container
+        .command(["java", "-Xmx128m", "/app/Evil.java"])
+        .try_create()
+        .expect("CreateContainer");
+    let listening = Wire::pod(pod).listen(1389);
+    container.try_start().expect("StartContainer");
+    container.wait();
+    drop(listening);
+    let log = container.logs();
+    (!log.contains("worked")).then_some(log)
 }

@@ -5,14 +5,22 @@
 //! the first start over its ordinary work to the end, that fails where an answer is wrong. Nobody is inside
 //! the container but the program: it is asked over its pod's loopback ([`Wire`]).
 //!
+//! Each also has attacks ([`Attack`]): what somebody does who is in it already. Each works under the plain
+//! runtime, and under the profile ends with the kernel's own answer.
+//!
 //! `MANTLET_LEARN=DIR cargo test --test live catalogue::recorded -- --ignored` records each life under a profile
 //! in mode `learn` and leaves the journals in DIR, for `mantlet learn`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
 use crate::harness::{Container, Containerd, Pod, World};
 
+mod attack;
 mod batch_job;
 mod jvm;
 mod nginx;
@@ -20,8 +28,10 @@ mod node;
 mod postgresql;
 mod python_web;
 mod redis;
+mod static_go;
 mod wire;
 
+pub use attack::{Attack, said};
 pub use wire::Wire;
 
 /// One program of the catalogue.
@@ -34,10 +44,13 @@ pub trait Program: Sync {
 
     /// Lives once in the pod, and answers the containers' ids.
     fn live(&self, pod: &Pod<'_>) -> Vec<String>;
+
+    /// What its profile has to refuse.
+    fn attacks(&self) -> &'static [Attack];
 }
 
 /// All of them.
-pub const ALL: [&dyn Program; 7] = [
+pub const ALL: [&dyn Program; 8] = [
     &nginx::Nginx,
     &redis::Redis,
     &postgresql::PostgreSql,
@@ -45,18 +58,88 @@ pub const ALL: [&dyn Program; 7] = [
     &jvm::Jvm,
     &node::Node,
     &batch_job::BatchJob,
+    &static_go::StaticGo,
 ];
 
-/// Lives one program under a daemon's handler.
-fn lives(program: &dyn Program, daemon: &Containerd) -> Vec<PathBuf> {
-    program.import(daemon);
-    let pod = daemon.pod("mantlet-baseline").run();
-    let ids = program.live(&pod);
+/// Lives one program in a pod, and answers its containers' journals.
+fn lives(program: &dyn Program, daemon: &Containerd, pod: &Pod<'_>) -> Vec<PathBuf> {
+    let ids = program.live(pod);
     let journal = |id: &String| {
         let root = Path::new("/run/containerd/runc/k8s.io");
         mantlet::state::journal_path(&daemon.world().log_dir(), root, id)
     };
     ids.iter().map(journal).collect()
+}
+
+/// A daemon whose pods select a profile of the catalogue, which is a layer beside `baseline` then.
+fn daemon() -> &'static Containerd {
+    static DAEMON: OnceLock<Containerd> = OnceLock::new();
+    DAEMON.get_or_init(|| {
+        let world = World::runc();
+        let folder = world.folder("nodes", "catalogue");
+        // The program that stands for one that was taken over is executed as well.
+        let hostile = "version: 1\nname: static-hostile\nextends: [static-go]\n\
+                       files: {read_execute: [/bin/hostile]}\n";
+        fs::write(folder.join("static-hostile.yaml"), hostile).expect("our own folder");
+        let names: Vec<&str> = ALL.iter().map(|program| program.name()).collect();
+        let offers = format!(
+            "profile: baseline, selectable: [{}, static-hostile],",
+            names.join(", ")
+        );
+        let text = fs::read_to_string(world.config()).expect("the world has one");
+        let text = text.replace("profile: baseline,", &offers);
+        let node = folder.join("config.yaml");
+        let text = format!("{text}profiles_dir: {}\n", folder.display());
+        fs::write(&node, text).expect("our own folder");
+        Containerd::configured(world, "catalogue", |text| text, &node)
+    })
+}
+
+/// It does all its work under its profile, and nothing of it is denied.
+fn works(program: &dyn Program) {
+    program.import(daemon());
+    let pod = daemon()
+        .pod("mantlet-baseline")
+        .annotation("mantlet.dev/profile", program.name())
+        .run();
+    for journal in lives(program, daemon(), &pod) {
+        let text =
+            fs::read_to_string(&journal).unwrap_or_else(|error| panic!("{journal:?}: {error}"));
+        let events = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
+        let mut layers = Vec::new();
+        for event in events {
+            let kind = event["type"].as_str().unwrap_or_default().to_owned();
+            let denied = [
+                "tripwire",
+                "detection",
+                "failed",
+                "suppressed",
+                "lost",
+                "response",
+            ];
+            assert!(
+                !denied.contains(&kind.as_str()),
+                "{}: {event}",
+                program.name()
+            );
+            layers = vec![event["profiles"].clone()];
+        }
+        assert_eq!(layers, [serde_json::json!(["baseline", program.name()])]);
+    }
+}
+
+/// Each of its attacks works without mantlet, and is refused under its profile.
+fn refuses(program: &dyn Program) {
+    program.import(daemon());
+    for attack in program.attacks() {
+        attack.tried(
+            daemon(),
+            "mantlet-baseline",
+            attack.profile.unwrap_or(program.name()),
+        );
+    }
 }
 
 /// A folder of this test's own that a container gets, with files in it, for `owner`.
@@ -81,26 +164,32 @@ fn uid(image: &str, user: &str) -> u32 {
     uid.unwrap_or_else(|| panic!("no user {user} in {image}"))
 }
 
-/// One test for each: that it does its work where little is denied, which is what its own profile is measured by.
-macro_rules! alive {
-    ($($test:ident: $program:expr;)*) => {
+/// Two tests for each.
+macro_rules! catalogue {
+    ($($works:ident, $refuses:ident: $program:expr;)*) => {
         $(
             #[test]
-            fn $test() {
-                lives(&$program, Containerd::shared());
+            fn $works() {
+                works(&$program);
+            }
+
+            #[test]
+            fn $refuses() {
+                refuses(&$program);
             }
         )*
     };
 }
 
-alive! {
-    nginx_lives_under_baseline: nginx::Nginx;
-    redis_lives_under_baseline: redis::Redis;
-    postgresql_lives_under_baseline: postgresql::PostgreSql;
-    a_python_application_lives_under_baseline: python_web::PythonWeb;
-    a_jvm_lives_under_baseline: jvm::Jvm;
-    node_lives_under_baseline: node::Node;
-    a_batch_job_lives_under_baseline: batch_job::BatchJob;
+catalogue! {
+    nginx_works, nginx_refuses: nginx::Nginx;
+    redis_works, redis_refuses: redis::Redis;
+    postgresql_works, postgresql_refuses: postgresql::PostgreSql;
+    a_python_application_works, a_python_application_refuses: python_web::PythonWeb;
+    a_jvm_works, a_jvm_refuses: jvm::Jvm;
+    node_works, node_refuses: node::Node;
+    a_batch_job_works, a_batch_job_refuses: batch_job::BatchJob;
+    a_static_program_works, a_static_program_refuses: static_go::StaticGo;
 }
 
 #[test]
@@ -112,7 +201,9 @@ fn recorded() {
     let profile = "version: 1\nname: site\nmode: learn\n";
     let daemon = Containerd::with_profile(World::runc(), "learn", profile);
     for program in ALL {
-        for (at, journal) in lives(program, &daemon).into_iter().enumerate() {
+        program.import(&daemon);
+        let pod = daemon.pod("mantlet-baseline").run();
+        for (at, journal) in lives(program, &daemon, &pod).into_iter().enumerate() {
             let to = folder.join(format!("{}-{at}.jsonl", program.name()));
             fs::copy(&journal, &to).unwrap_or_else(|error| panic!("{journal:?}: {error}"));
         }

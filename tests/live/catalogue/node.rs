@@ -1,7 +1,7 @@
 //! Node.js: the just-in-time compiler, worker threads, libuv's pool, an HTTP server, files.
 
-use super::{Program, Wire};
-use crate::harness::{Containerd, Pod, RUNTIMES};
+use super::{Attack, Program, Wire, furnished, said};
+use crate::harness::{Container, Containerd, Pod, RUNTIMES, image};
 
 pub struct Node;
 
@@ -33,4 +33,52 @@ impl Program for Node {
         assert_eq!(container.status().exit_code, 0);
         vec![container.id.clone()]
     }
+
+    fn attacks(&self) -> &'static [Attack] {
+        &[
+            Attack {
+                what: "child_process",
+                profile: None,
+                carry_out: |pod| {
+                    let code = "require('child_process').execFileSync('/usr/bin/id')";
+                    said(&taken_over(pod), &["node", "-e", code])
+                },
+                refused: &["EACCES"],
+            },
+            Attack {
+                what: "an addon that was written is loaded",
+                profile: None,
+                carry_out: |pod| {
+                    // It is mapped, and found to be no addon: its constructors have run by then.
+                    let code = "try { process.dlopen({exports: {}}, '/data/evil.node') } catch (e) { if (!/did not self-register|Module did not/.test(e)) throw e }";
+                    said(&taken_over(pod), &["node", "-e", code])
+                },
+                refused: &["failed to map segment from shared object"],
+            },
+            Attack {
+                what: "a package is changed for the next start",
+                profile: None,
+                carry_out: |pod| {
+                    let code = "require('fs').writeFileSync('/app/index.js', 'evil')";
+                    said(&taken_over(pod), &["node", "-e", code])
+                },
+                refused: &["EACCES"],
+            },
+        ]
+    }
+}
+
+/// A service that waits, with a folder of its own that it may write, as far as permissions go.
+fn taken_over<'a>(pod: &'a Pod<'_>) -> Container<'a> {
+    let container = pod.container("node").image(RUNTIMES).user(1000);
+    let data = furnished(&container, "/data", 1000, &[]);
+    let library = image("runtimes-rootfs").join("usr/lib/x86_64-linux-gnu/libz.so.1");
+    std::fs::copy(library, data.join("evil.node")).expect("a library of the image");
+    let app = furnished(&container, "/app", 1000, &[]);
+    let container = container
+        .mount(&data, "/data", false)
+        .mount(&app, "/app", false);
+    container
+        .command(["node", "-e", "setInterval(() => {}, 1000)"])
+        .run()
 }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{Program, furnished, uid};
+use super::{Attack, Program, furnished, uid};
 use crate::harness::{Container, Containerd, DEBIAN, Pod, eventually, image};
 
 pub struct PostgreSql;
@@ -27,6 +27,11 @@ fn program(name: &str) -> String {
 
 /// The one client that is in the image, as probes are: a session.
 fn query(container: &Container<'_>, text: &str) -> (i32, String) {
+    let (code, out, _) = asked(container, text);
+    (code, out)
+}
+
+fn asked(container: &Container<'_>, text: &str) -> (i32, String, String) {
     let psql = program("psql");
     let done = container.exec([
         &psql,
@@ -38,7 +43,7 @@ fn query(container: &Container<'_>, text: &str) -> (i32, String) {
         "-Atc",
         text,
     ]);
-    (done.code, done.stdout)
+    (done.code, done.stdout, done.stderr)
 }
 
 /// Makes a cluster in a folder of the host.
@@ -125,4 +130,68 @@ impl Program for PostgreSql {
         second.stop(60).expect("StopContainer");
         vec![first.id.clone(), second.id.clone()]
     }
+
+    fn attacks(&self) -> &'static [Attack] {
+        &[
+            Attack {
+                what: "COPY FROM PROGRAM",
+                profile: None,
+                carry_out: |pod| injected(pod, "create table o(l text); copy o from program 'id'"),
+                // popen(3) says that it had no memory, whatever the kernel said to its execve(2) of /bin/sh.
+                refused: &["could not execute command \"id\": Cannot allocate memory"],
+            },
+            Attack {
+                what: "a file is exported to where it does not belong",
+                profile: None,
+                carry_out: |pod| {
+                    injected(
+                        pod,
+                        "select lo_from_bytea(4242, 'x'); select lo_export(4242, '/victim/authorized_keys')",
+                    )
+                },
+                refused: &["Permission denied"],
+            },
+            Attack {
+                what: "a function of a library that was uploaded",
+                profile: None,
+                carry_out: |pod| {
+                    injected(
+                        pod,
+                        "create function f(cstring) returns int as '/data/evil.so', 'hstore_in' language c",
+                    )
+                },
+                refused: &["failed to map segment from shared object"],
+            },
+        ]
+    }
+}
+
+/// What a superuser is told whose SQL somebody else writes.
+fn injected(pod: &Pod<'_>, sql: &str) -> Option<String> {
+    let user = uid("debian", "postgres");
+    let container = pod.container("server").image(DEBIAN).user(user.into());
+    let data = furnished(&container, "/data", user, &[]);
+    initialised(&data);
+    let lib = program("psql").replace("bin/psql", "lib/hstore.so");
+    let evil = data.join("evil.so");
+    std::fs::copy(
+        image("debian-rootfs").join(lib.trim_start_matches('/')),
+        &evil,
+    )
+    .expect("a library of the image");
+    std::os::unix::fs::chown(&evil, Some(user), Some(user)).expect("our own file");
+    let victim = furnished(&container, "/victim", user, &[]);
+    let container = container.mount(&victim, "/victim", false);
+    let container = container
+        .volume("/run/postgresql", user)
+        .mount(&data, "/data", false);
+    let postgres = program("postgres");
+    let container = container
+        .command([postgres.as_str(), "-D", "/data/db", "-k", "/run/postgresql"])
+        .run();
+    eventually("PostgreSQL answers", || {
+        (query(&container, "select 1").0 == 0).then_some(())
+    });
+    let (code, _, told) = asked(&container, sql);
+    (code != 0).then_some(told)
 }

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 
-use crate::harness::{Container, eventually};
+use crate::harness::{Container, Pod, eventually};
 
 /// The pod's network, entered by a thread for each connection.
 pub struct Wire {
@@ -22,6 +22,25 @@ impl Wire {
         Wire {
             namespace: File::open(path).expect("a running container has a network"),
         }
+    }
+
+    /// The network of a pod.
+    pub fn pod(pod: &Pod<'_>) -> Wire {
+        let path = pod.containerd().world().proc(pod.pid()).join("ns/net");
+        Wire {
+            namespace: File::open(path).expect("a running pod has a network"),
+        }
+    }
+
+    /// Somebody's server beyond the container, who takes every connection.
+    pub fn listen(&self, port: u16) -> TcpListener {
+        std::thread::scope(|scope| {
+            let entered = scope.spawn(|| {
+                setns(&self.namespace, CloneFlags::CLONE_NEWNET).expect("we are root");
+                TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).expect("a free port")
+            });
+            entered.join().expect("no panic")
+        })
     }
 
     fn connect(&self, port: u16) -> std::io::Result<TcpStream> {

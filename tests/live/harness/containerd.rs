@@ -225,8 +225,8 @@ fn configuration(world: &World, home: &Path) -> String {
     let installed = "/usr/local/bin/mantlet-";
     assert_eq!(
         shipped.matches(installed).count(),
-        2,
-        "the drop-in names two programs"
+        3,
+        "the drop-in names three programs"
     );
     let ours = world.bin("mantlet-");
     let cri = "plugins.\"io.containerd.grpc.v1.cri\"";

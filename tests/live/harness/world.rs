@@ -263,7 +263,7 @@ fn link_programs(folder: &Path) {
     ] {
         symlink(from.join(name), folder.join(name)).expect("a fresh folder");
     }
-    for handler in super::HANDLERS {
+    for handler in super::HANDLERS.into_iter().chain(["mantlet-learn"]) {
         symlink("mantlet-runtime", folder.join(handler)).expect("a fresh folder");
     }
 }
