@@ -304,7 +304,7 @@ fn a_profile_that_cannot_be_used_is_found_to_be_so_and_every_error_of_it() {
 
 #[test]
 fn the_profiles_that_ship_have_nothing_to_warn_of() {
-    for name in ["baseline", "restricted", "watched", "learn", "pause"] {
+    for name in super::super::BUILT_IN.into_iter().chain(["learn", "pause"]) {
         let all = lint(name, &mut |_| Ok(None));
         let worse: Vec<_> = all
             .iter()
