@@ -9,6 +9,7 @@ use mantlet::event::{Event, What};
 use serde_json::{Value, json};
 
 mod alarms;
+mod catalogue;
 mod compare;
 mod events;
 mod exchange;

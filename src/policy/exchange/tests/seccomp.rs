@@ -18,7 +18,7 @@ use crate::profile::Profile;
 use crate::profile::table::{self, Lookup};
 
 /// The profiles that ship.
-const SHIPPED: [&str; 4] = ["baseline", "restricted", "watched", "pause"];
+const SHIPPED: [&str; 11] = crate::profile::BUILT_IN;
 
 fn imported(filter: &LinuxSeccomp, defaults: Defaults) -> Option<Imported> {
     let text = serde_json::to_string(filter).unwrap();
