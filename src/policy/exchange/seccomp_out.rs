@@ -69,6 +69,11 @@ pub fn export_seccomp(profile: &Profile, runtime: bool) -> Result<Seccomp, Error
         ));
     }
     if runtime {
+        notes.push(
+            "for containers with no_new_privs (allowPrivilegeEscalation: false): without it runc loads the filter \
+             earlier, and changes its user and capabilities under it"
+                .into(),
+        );
         for name in needs() {
             if let Some((_, decision)) = exact.calls.get_mut(name) {
                 *decision = Decision::always(Action::Allow);
