@@ -408,6 +408,22 @@ fn overriding_path() -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
+/// The text of the site's profile of that name in `folder` (`profiles_dir`), as `create` takes it; none where
+/// there is none, and the one that is built in holds.
+///
+/// # Errors
+/// As [`read`]: it cannot be read, or others could have written it.
+pub fn profile(folder: &Path, name: &str) -> std::io::Result<Option<String>> {
+    match read(&folder.join(format!("{name}.yaml"))) {
+        Ok(text) => Ok(Some(text)),
+        Err(ConfigError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        Err(ConfigError::Read { source, .. }) => Err(source),
+        Err(untrusted) => Err(std::io::Error::other(untrusted)),
+    }
+}
+
 /// The text of an admin's file, this one or a profile, where nobody but root or the caller could have
 /// written it.
 ///

@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 
 use super::rootfs::Rootfs;
 use crate::access::Access;
-use crate::host::{Family, Host, Runtime};
 use crate::init::domain;
 use crate::policy::decide::{AsWritten, Decider, Places};
+use crate::policy::tests::host;
 use crate::policy::{Layers, Scene, mounts};
 use crate::profile::Profile;
 use crate::sys::forked::{self, Outcome};
@@ -178,21 +178,6 @@ fn tries(folder: &str) -> Vec<Try> {
         all.push(at("ioctl-dev", &within("device"), done));
     }
     all
-}
-
-fn host(abi: u32) -> Host {
-    Host {
-        landlock_abi: abi,
-        user_notif: true,
-        listener_taken: false,
-        wait_killable: true,
-        runtime: Runtime {
-            path: "/usr/sbin/runc".into(),
-            family: Family::Runc,
-            version: "1.1.5".into(),
-            number: Some((1, 1, 5)),
-        },
-    }
 }
 
 /// config.json of a container with these mounts.

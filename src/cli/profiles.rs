@@ -1,10 +1,10 @@
 //! Profiles as a person names them: by the name that a handler would use, or by a file.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::CliError;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config};
 use crate::profile::{Problem, Profile};
 
 /// One profile. A word with a slash, or with an ending of YAML, is a file, and its parents are
@@ -15,7 +15,7 @@ use crate::profile::{Problem, Profile};
 /// [`CliError::Profile`].
 pub fn find(word: &str, config: &Config) -> Result<Profile, CliError> {
     let Some(path) = as_file(word) else {
-        let mut load = |name: &str| site(name, config);
+        let mut load = |name: &str| config::profile(&config.profiles_dir, name);
         return Ok(Profile::resolve(word, &mut load)?);
     };
     let name = path
@@ -30,7 +30,9 @@ pub fn find(word: &str, config: &Config) -> Result<Profile, CliError> {
             return std::fs::read_to_string(&path).map(Some);
         }
         match std::fs::read_to_string(folder.join(format!("{wanted}.yaml"))) {
-            Err(error) if error.kind() == ErrorKind::NotFound => site(wanted, config),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                config::profile(&config.profiles_dir, wanted)
+            }
             read => read.map(Some),
         }
     };
@@ -50,16 +52,6 @@ pub fn as_file(word: &str) -> Option<PathBuf> {
     let ending = path.extension().and_then(|ending| ending.to_str());
     let yaml = matches!(ending, Some("yaml" | "yml" | "json"));
     (word.contains('/') || yaml).then_some(path)
-}
-
-/// The site's own text of that name, as `create` reads it.
-fn site(name: &str, config: &Config) -> io::Result<Option<String>> {
-    match config::read(&config.profiles_dir.join(format!("{name}.yaml"))) {
-        Ok(text) => Ok(Some(text)),
-        Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
-        Err(ConfigError::Read { source, .. }) => Err(source),
-        Err(untrusted) => Err(io::Error::other(untrusted)),
-    }
 }
 
 /// Several, as `A+B` or as several words, outermost first.

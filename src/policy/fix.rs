@@ -2,7 +2,7 @@
 
 use super::refuse;
 use super::seccomp::exact;
-use crate::profile::{Condition, Op, implied_tripwire};
+use crate::profile::{Condition, implied_tripwire};
 
 /// An event's `fix`: a line that, in a profile which extends the one in force, allows the call
 /// `syscall` with these arguments, and no more than its tripwire refused. `rules` are the
@@ -26,30 +26,10 @@ pub fn fix_for(syscall: &str, rules: &[Vec<Condition>], args: &[u64; 6]) -> Stri
     match narrow {
         // An allowance under the very condition of a tripwire takes its place.
         Some(rule) => {
-            let conditions: Vec<String> = rule.iter().map(written).collect();
+            let conditions: Vec<String> = rule.iter().map(Condition::to_string).collect();
             let conditions = conditions.join(", ");
             format!("syscalls: {{allow: [{{name: {syscall}, args: [{conditions}]}}]}}")
         }
         None => format!("syscalls: {{allow: [{syscall}]}}"),
     }
-}
-
-fn written(condition: &Condition) -> String {
-    let op = match condition.op {
-        Op::Eq => "eq",
-        Op::Ne => "ne",
-        Op::Lt => "lt",
-        Op::Le => "le",
-        Op::Gt => "gt",
-        Op::Ge => "ge",
-        Op::Masked => "masked",
-        Op::MaskedNe => "masked-ne",
-    };
-    let mask = condition
-        .mask
-        .map_or_else(String::new, |mask| format!("mask: {mask:#x}, "));
-    format!(
-        "{{index: {}, op: {op}, {mask}value: {:#x}}}",
-        condition.index, condition.value
-    )
 }

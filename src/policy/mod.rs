@@ -26,7 +26,7 @@ mod select;
 pub mod session;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use compose::{Composed, Scene, compose};
 pub use effective::domains;

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::host::{Family, Host, Runtime};
 use crate::oci::patch;
 
-pub(super) fn host(abi: u32) -> Host {
+pub(crate) fn host(abi: u32) -> Host {
     Host {
         landlock_abi: abi,
         user_notif: true,

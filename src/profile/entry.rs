@@ -162,6 +162,34 @@ pub struct Condition {
     pub mask: Option<u64>,
 }
 
+impl Op {
+    /// As profiles spell it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Op::Eq => "eq",
+            Op::Ne => "ne",
+            Op::Lt => "lt",
+            Op::Le => "le",
+            Op::Gt => "gt",
+            Op::Ge => "ge",
+            Op::Masked => "masked",
+            Op::MaskedNe => "masked-ne",
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    /// As an entry of `args`, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{index: {}, op: {}, ", self.index, self.op.word())?;
+        if let Some(mask) = self.mask {
+            write!(f, "mask: {mask:#x}, ")?;
+        }
+        write!(f, "value: {:#x}}}", self.value)
+    }
+}
+
 impl Condition {
     fn problem(&self) -> Option<String> {
         if self.index > 5 {

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs::DirBuilder;
-use std::io::{Error, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -15,7 +14,7 @@ use std::time::SystemTime;
 use super::bundle::Bundle;
 use super::handover::{self, Handover};
 use super::{Door, Failure, absolute, bound, forward, sources};
-use crate::config::{self, ConfigError};
+use crate::config;
 use crate::event::Identity;
 use crate::host::Host;
 use crate::oci::document::Document;
@@ -162,13 +161,7 @@ fn decide(
 
 /// One profile: the site's file of that name, else the one that ships.
 fn load(door: &Door<'_>, name: &str) -> Result<Profile, Failure> {
-    let folder = &door.config.profiles_dir;
-    let mut read = |name: &str| match config::read(&folder.join(format!("{name}.yaml"))) {
-        Ok(text) => Ok(Some(text)),
-        Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
-        Err(ConfigError::Read { source, .. }) => Err(source),
-        Err(untrusted) => Err(Error::other(untrusted)),
-    };
+    let mut read = |name: &str| config::profile(&door.config.profiles_dir, name);
     Ok(Profile::resolve(name, &mut read)?)
 }
 

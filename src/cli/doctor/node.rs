@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 
 use super::Check;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::profile::{Mode, Profile};
 
 /// The configuration, where there is a usable one.
@@ -60,14 +60,7 @@ pub fn checks(config: &Config) -> Vec<Check> {
 fn modes(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, handler) in &config.handlers {
-        let mut read = |profile: &str| {
-            let path = config.profiles_dir.join(format!("{profile}.yaml"));
-            match fs::read_to_string(path) {
-                Ok(text) => Ok(Some(text)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error),
-            }
-        };
+        let mut read = |profile: &str| config::profile(&config.profiles_dir, profile);
         // One that does not resolve is told where containers are refused for it.
         let Ok(profile) = Profile::resolve(&handler.profile, &mut read) else {
             continue;

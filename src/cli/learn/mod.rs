@@ -25,9 +25,8 @@ mod union;
 mod write;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -41,7 +40,7 @@ use self::run::Run;
 use super::local::How;
 use super::text::escape;
 use super::{CliError, print_json, warn};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::profile::{normal_glob, normal_path};
 
 /// Arguments of `learn`.
@@ -209,7 +208,7 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         output::write(path, &text, args.force)?;
     }
     // 3. The proof.
-    let mut load = |name: &str| parent(&config.profiles_dir, name);
+    let mut load = |name: &str| config::profile(&config.profiles_dir, name);
     let proof = check::prove(&draft, &union, &runs, &mut load).map_err(Error::from)?;
     if !proof.denied.is_empty() {
         let denied = proof.denied.iter().map(|text| escape(text)).collect();
@@ -247,14 +246,6 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The text of a site's own profile, as the front door reads it.
-fn parent(folder: &Path, name: &str) -> io::Result<Option<String>> {
-    match fs::read_to_string(folder.join(format!("{name}.yaml"))) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        read => read.map(Some),
-    }
 }
 
 /// An allowance that the replay could do without, as people find it in the profile.

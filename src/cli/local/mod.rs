@@ -107,7 +107,7 @@ impl Outcome {
 /// knows whether a terminal needs other line ends.
 ///
 /// ```ignore
-/// let job = Job { mode: Some(Mode::Learn), command, ..job };
+/// let job = Job { mode: Some(Mode::Audit), command, ..job };
 /// let outcome = local::run(&job, &Config::load()?, &mut |_| None)?;
 /// let lines = Journal::new(outcome.journal.clone()).read_on()?;   // before `outcome` is dropped
 /// ```

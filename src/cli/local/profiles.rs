@@ -28,9 +28,6 @@ pub enum Layer {
 pub enum Mode {
     /// What they would deny is performed and reported.
     Audit,
-    /// Everything is performed and reported.
-    #[expect(dead_code, reason = "mantlet learn is what asks for it")]
-    Learn,
 }
 
 impl Mode {
@@ -38,7 +35,6 @@ impl Mode {
     pub fn word(self) -> &'static str {
         match self {
             Mode::Audit => "audit",
-            Mode::Learn => "learn",
         }
     }
 }

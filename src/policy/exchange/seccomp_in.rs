@@ -444,33 +444,13 @@ fn entry(entry: &Entry) -> String {
     }
     let mut out = format!("{{name: {name}");
     if !entry.args.is_empty() {
-        let args: Vec<String> = entry.args.iter().map(argument).collect();
+        let args: Vec<String> = entry.args.iter().map(Written::to_string).collect();
         out += &format!(", args: [{}]", args.join(", "));
     }
     if let Some(errno) = entry.errno {
         out += &format!(", errno: {errno}");
     }
     out + "}"
-}
-
-fn argument(condition: &Written) -> String {
-    let op = match condition.op {
-        Op::Eq => "eq",
-        Op::Ne => "ne",
-        Op::Lt => "lt",
-        Op::Le => "le",
-        Op::Gt => "gt",
-        Op::Ge => "ge",
-        Op::Masked => "masked",
-        Op::MaskedNe => "masked-ne",
-    };
-    let mask = condition
-        .mask
-        .map_or_else(String::new, |mask| format!("mask: {mask:#x}, "));
-    format!(
-        "{{index: {}, op: {op}, {mask}value: {:#x}}}",
-        condition.index, condition.value
-    )
 }
 
 /// When a condition holds, as far as the kernel can tell values apart.
