@@ -99,14 +99,19 @@ fn a_response_does_not_hit_whoever_has_got_the_number_meanwhile() {
         (!world.proc(pid).exists()).then_some(())
     });
     let taker = take_number(&bundle, pid);
+    let comm = || fs::read_to_string(world.proc(pid).join("comm")).unwrap_or_default();
+    eventually("it is a program of its own", || {
+        (comm() == "sleep\n").then_some(())
+    });
     assert!(signal(keeper, Signal::SIGCONT));
     let response = eventually("the response is told", || {
         of_type(&bundle, "response").pop()
     });
     let failed = response["failed"].as_str().unwrap_or_default();
     assert!(failed.contains("no process of the container"), "{response}");
-    let comm = fs::read_to_string(world.proc(pid).join("comm")).expect("it lives");
-    assert_eq!(comm, "sleep\n");
+    assert_eq!(comm(), "sleep\n", "it lives");
+    let status = fs::read_to_string(world.proc(pid).join("status")).expect("it lives");
+    assert!(status.contains("State:\tS (sleeping)"), "{status}");
     drop(taker);
 }
 
