@@ -62,9 +62,9 @@ impl Node {
         self.mode & libc::S_IFMT == libc::S_IFDIR
     }
 
-    /// A file with several names.
+    /// A file with several names, or none any more: no rule on this one would last.
     pub(super) fn is_linked(&self) -> bool {
-        !self.is_directory() && self.links > 1
+        !self.is_directory() && self.links != 1
     }
 
     /// The same directory, by the same mount.
