@@ -429,6 +429,15 @@ fn odd_rules_are_foretold() {
             "{read: [{path: /link, follow: true}], read_execute: [{path: /bin, follow: true}]}",
         ),
         (
+            "moves that gain for files",
+            "{read_write: [/srv/d, /etc], read_write_execute: [/srv/a], read_execute: [/etc/ssl], \
+          execute: [/srv/d/file]}",
+        ),
+        (
+            "moves that gain for directories",
+            "{read_write: [/srv, /var, /usr], make_device: [/srv], device_ioctl: [/var]}",
+        ),
+        (
             "by another name",
             "{read_execute: [/bin, /lib], read_write: [/var/run]}",
         ),

@@ -95,7 +95,7 @@ pub(super) fn compare(
             same_directory: false,
         };
         let tries = [
-            ("moved", FILE, false, files::link(FILE, false)),
+            ("file", FILE, false, files::link(FILE, false)),
             ("moved", FILE, true, files::rename(exchanging(FILE))),
             ("kept.d", FOLDER, true, files::rename(exchanging(FOLDER))),
         ];
