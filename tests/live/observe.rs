@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::detect::{Lived, ended, to_the_end, worlds};
 use crate::faults::{self, keeper, signal};
 use crate::harness::{Bundle, World, eventually};
+use crate::trace::{self, Point};
 
 /// A bundle whose only layer is this profile.
 fn site(world: &'static World, text: &str) -> Bundle {
@@ -184,6 +185,51 @@ fn what_is_listened_to_begins_the_serving_phase() {
     let mut late = late.filter(|event| event["access"]["right"] == "make-dir");
     assert_eq!(late.next().expect("it was made")["phase"], "serving");
     whole(&lived);
+}
+
+#[test]
+fn what_begins_to_serve_while_nobody_watches_serves() {
+    let script = "until [ -e /tmp/listen ]; do sleep 0.2; done; nc -l -p 8080 -e true & \
+                  until grep -qs ':1F90 ' /proc/net/tcp /proc/net/tcp6; do sleep 0.2; done; echo listens; \
+                  until [ -e /tmp/late ]; do sleep 0.05; done; mkdir /tmp/after; kill $!; echo done";
+    let bundle = recorded(World::runc()).args(["sh", "-c", script]).up();
+    let keeper = keeper(&bundle);
+    let make = |name: &str| {
+        let path = bundle.rootfs().join("tmp").join(name);
+        std::fs::write(path, "").expect("a writable layer of our own");
+    };
+    let former = faults::serving(keeper);
+    // Each watcher from here on ends before it is ready.
+    let words = [
+        vec!["-f".to_owned()],
+        Point::new("seccomp", 1).strike("KILL"),
+    ]
+    .concat();
+    let strace = trace::attach_host(keeper, &words);
+    signal(former, Signal::SIGKILL);
+    eventually("there is no watcher", || {
+        let said = bundle.exec(["true"]);
+        said.stderr
+            .contains("nothing starts without one")
+            .then_some(())
+    });
+    make("listen");
+    eventually("it listens", || {
+        bundle.output().contains("listens").then_some(())
+    });
+    trace::detach(strace);
+    faults::serving(keeper);
+    make("late");
+    let events = eventually("the container is gone", || ended(&bundle));
+    let call = |name: &str| {
+        let mut all = events.iter().filter(|event| event["type"] == "observed");
+        all.find(|event| event["access"]["name"] == name)
+    };
+    assert_eq!(call("listen"), None, "the keeper let it go");
+    let after = events
+        .iter()
+        .find(|event| event["access"]["entry"] == "after");
+    assert_eq!(after.expect("it was watched")["phase"], "serving");
 }
 
 #[test]

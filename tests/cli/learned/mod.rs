@@ -271,6 +271,7 @@ fn hostile_names_reach_neither_the_language_nor_the_terminal() {
         entry: None,
         mount: "/".into(),
         directory: false,
+        moved: None,
     });
     run.entry("make-reg", "/", "/srv/d", "a\n- /etc/shadow");
     node.journal("c1", &run.end());

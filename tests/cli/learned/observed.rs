@@ -150,6 +150,7 @@ impl Recorded {
                 entry: None,
                 mount: mount.into(),
                 directory: right == "read-dir",
+                moved: None,
             });
         }
         self
@@ -163,6 +164,7 @@ impl Recorded {
             entry: Some(name.into()),
             mount: mount.into(),
             directory: true,
+            moved: None,
         })
     }
 
