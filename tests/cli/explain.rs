@@ -408,7 +408,7 @@ fn a_wrong_profile_is_shown_with_its_line_as_wide_and_coloured_as_standard_error
     assert!(shown.contains("\u{1b}[1;31merror"), "{shown:?}");
     let line = shown.lines().find(|line| line.contains("scope: ["));
     let line = line.expect("the line is shown").trim_end();
-    assert!(line.ends_with('…') && line.chars().count() < 80, "{line:?}");
+    assert!(line.ends_with('…') && line.chars().count() < 90, "{line:?}");
     let shown = node.on_terminal(60, &["explain", path, "2>&1 >/dev/null | cat"]);
     assert!(!shown.contains('\u{1b}'), "{shown:?}");
 }

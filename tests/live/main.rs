@@ -6,6 +6,7 @@
 )]
 
 mod admission;
+mod asked;
 mod attacks;
 mod bound;
 mod broken;
