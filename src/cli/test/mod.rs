@@ -59,7 +59,7 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     for path in &args.tests {
         let text = std::fs::read_to_string(path).map_err(|error| CliError::ProfileFile {
             path: path.clone(),
-            cause: error.to_string(),
+            cause: error,
         })?;
         tests.extend(Expectation::parse(&path.display().to_string(), &text)?);
     }
