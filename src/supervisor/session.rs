@@ -118,6 +118,11 @@ impl Session {
         self.spoke
     }
 
+    /// Whether it is an exec session on its way.
+    pub(super) fn is_exec(&self) -> bool {
+        self.kind == event::Session::Exec
+    }
+
     /// Gives init its word.
     fn let_go(&mut self) -> Result<(), String> {
         if let Stage::Checked(peer, report) = std::mem::replace(&mut self.stage, Stage::Silent) {
@@ -167,6 +172,8 @@ pub(super) fn prepare(channel: &OwnedFd) -> std::io::Result<()> {
 impl Keeper {
     /// A packet, or the end, on a session's channel.
     pub(super) fn session_spoke(&mut self, token: u64) {
+        // What the runtime used until now is this session's, as long as it is known to be under way.
+        self.see_capabilities();
         let Some(Source::Session(mut session)) = self.sources.remove(&token) else {
             return;
         };
@@ -423,6 +430,7 @@ impl Keeper {
     /// A reason is waited for to its end, which is init's own: ended any sooner, init could not say
     /// it on the terminal nor exit with its code. The session's deadline bounds the wait.
     pub(super) fn pipe_spoke(&mut self, token: u64) {
+        self.see_capabilities();
         let Some(Source::Pipe(pipe, session)) = self.sources.get(&token) else {
             return;
         };
@@ -500,9 +508,9 @@ impl Keeper {
             wanted.observed
         };
         self.tell_refusals(kind, &workload, refused);
+        self.watch(peer.pidfd, workload, first, true);
         self.see_capabilities();
         self.write_status();
-        self.watch(peer.pidfd, workload, first, true);
         self.conclude(kind, client, Answer::Running { pid: peer.pid });
         self.rest_soon();
     }

@@ -311,6 +311,31 @@ fn a_recording_says_what_it_began_with_and_which_capabilities_were_used() {
 }
 
 #[test]
+fn what_the_runtime_uses_for_a_session_is_not_the_workloads() {
+    let names = ["SETUID", "SETGID", "SETPCAP", "CHOWN", "DAC_OVERRIDE"];
+    let all: Vec<String> = names.iter().map(|name| format!("CAP_{name}")).collect();
+    // As engines have it: the bounding set is theirs, and a workload that is not root holds none of it.
+    let bundle = recorded(World::runc()).user(1000).edit(|config| {
+        config["process"]["capabilities"] = json!({"bounding": all});
+    });
+    let bundle = bundle.args(["sleep", "1000"]).up();
+    for _ in 0..10 {
+        bundle.exec(["true"]).ok();
+    }
+    bundle.kill("KILL");
+    let events = eventually("the container is gone", || ended(&bundle));
+    let lived = Lived {
+        output: bundle.output(),
+        events,
+    };
+    assert_eq!(capabilities(&lived, "workload"), Vec::<String>::new());
+    if lived.of_type("start")[0]["recording"]["blind"] == Value::Null {
+        let used = capabilities(&lived, "exec");
+        assert!(used.contains(&"CAP_SETUID".to_owned()), "{used:?}");
+    }
+}
+
+#[test]
 fn a_session_of_an_audited_container_is_told_apart_and_not_refused() {
     let text = "mode: audit\nsyscalls: {groups: 2026.1, allow: ['@default', '@file-system', '@process', '@basic-io', '@io-event', '@ipc', '@signal']}\nexec: {commands: ['true']}\nfiles: {read_execute: [/bin]}\n\
                 process: {refuse: [writable-rootfs]}";

@@ -12,6 +12,7 @@ use crate::node::Node;
 use crate::{code, err, out};
 
 mod observed;
+mod together;
 
 use observed::{Recorded, nginx};
 
