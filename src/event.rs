@@ -140,7 +140,7 @@ pub enum What {
         phase: Phase,
         /// What.
         access: Access,
-        /// The file has several names (hard links), so that no rule on this one of them would last: its
+        /// The file has several names (hard links), or none any more, so that no rule on this one would last: its
         /// directory is what can be granted.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         linked: bool,

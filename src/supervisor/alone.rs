@@ -121,7 +121,11 @@ impl Keeper {
     /// nothing is lost.
     fn went_on_unseen(&mut self, whose: Whose, call: &Notification) {
         self.shared.count_observed();
-        if !self.observer.knows(&self.shared, whose, call) {
+        let known = self.observer.knows(&self.shared, whose, call);
+        if self.observer.listens(call) {
+            self.shared.begins_to_serve();
+        }
+        if !known {
             self.shared.unseen();
             self.tell_later();
         }

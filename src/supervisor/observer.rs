@@ -64,7 +64,12 @@ impl Observer {
 
     /// The layers that look at what such a listener brings.
     pub(super) fn of(&self, whose: Whose) -> Option<&Observing> {
-        self.policies.get(whose.policy as usize)?.as_ref()
+        self.of_policy(whose.policy as usize)
+    }
+
+    /// Those of a policy, by its number.
+    pub(super) fn of_policy(&self, policy: usize) -> Option<&Observing> {
+        self.policies.get(policy)?.as_ref()
     }
 
     /// What layers that enforce say of the call: where there are no others, each that is notified is refused.
@@ -89,6 +94,11 @@ impl Observer {
     pub(super) fn name(&self, number: u32) -> String {
         let name = self.names.get(&number);
         name.cloned().unwrap_or_else(|| format!("syscall_{number}"))
+    }
+
+    /// Whether it is listen(2), from which on a workload serves.
+    pub(super) fn listens(&self, call: &Notification) -> bool {
+        native(call).is_some_and(|number| i64::from(number) == libc::SYS_listen)
     }
 
     /// The access that the call is by its registers, and its number here.

@@ -206,6 +206,7 @@ fn file(path: &str, right: &str, mount: &str) -> What {
         entry: None,
         mount: mount.into(),
         directory: false,
+        moved: None,
     })
 }
 

@@ -44,6 +44,26 @@ fn asked(node: &Node, words: &[&str]) -> String {
 }
 
 #[test]
+fn a_profile_that_only_audits_is_asked_what_it_would_deny_and_that_is_said() {
+    let node = node();
+    let text = "version: 1\nname: looks\nextends: [restricted]\nmode: audit\n\
+                tests:\n  - {syscall: ptrace, expect: denied}\n";
+    fs::write(node.path.join("profiles/looks.yaml"), text).unwrap();
+    let note = "note: looks says `mode: audit` and denies nothing: this is what it would deny if it enforced";
+    let told = asked(&node, &["looks", "path", "/etc/shadow", "write"]);
+    assert!(told.contains("DENIED") && told.contains(note), "{told}");
+    let told = asked(&node, &["restricted", "path", "/etc/shadow", "write"]);
+    assert!(!told.contains("note:"), "{told}");
+    let tested = node.run(&["test", "looks"]);
+    code(&tested, 0);
+    let page = out(&tested);
+    assert!(
+        page.starts_with(note) && page.contains("1 passed"),
+        "{page}"
+    );
+}
+
+#[test]
 fn each_question_has_a_verdict_a_layer_a_line_and_what_would_change_it() {
     let node = node();
     for (words, parts) in [

@@ -53,6 +53,7 @@ mod limits;
 mod listeners;
 mod lossless;
 mod observe;
+mod observe_files;
 mod programs;
 mod remains;
 mod scene;

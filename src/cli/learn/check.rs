@@ -40,9 +40,9 @@ pub enum Error {
         "the profile made refuses every container: {0}; this is a bug of mantlet's, please report it with the recording (--save)"
     )]
     Refused(#[from] Refusal),
-    /// The parent of an addition.
+    /// The profile that is to be extended.
     #[error(
-        "cannot read the profile {name} that was audited: {cause}; put {name}.yaml into profiles_dir"
+        "cannot read the profile {name}, which this one is to extend: {cause}; put {name}.yaml into profiles_dir"
     )]
     Parent {
         /// Its name.
@@ -99,6 +99,33 @@ pub fn prove(
         }
     }
     Ok(proof)
+}
+
+/// What of `runs` the profile `parent` does not grant for certain, as if it had audited them.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn lacking(parent: &str, runs: &[Run], load: Load<'_>) -> Result<Vec<Run>, Error> {
+    let profile = Profile::resolve(parent, load).map_err(|cause| Error::Parent {
+        name: parent.to_owned(),
+        cause: cause.to_string(),
+    })?;
+    let layer = Stage::of(runs).layer(&profile)?;
+    let mut left = runs.to_vec();
+    for run in &mut left {
+        run.seen.retain(|seen| match &seen.access {
+            // That it was used is said whoever permits it.
+            Access::Syscall { name, .. } if name.starts_with("io_uring_") => true,
+            Access::Container { .. } => true,
+            // It answers ENOSYS, and C libraries take the other.
+            Access::Syscall { name, .. } if name == "clone3" => {
+                said(&layer, &calls::plain_clone()) != Some(Answer::Allowed)
+            }
+            access => said(&layer, access) != Some(Answer::Allowed),
+        });
+    }
+    Ok(left)
 }
 
 fn read(draft: &Draft, without: Option<usize>, load: Load<'_>) -> Result<Profile, Error> {
@@ -209,14 +236,19 @@ fn is_about(section: Section, access: &Access) -> bool {
 /// Refused for certain. What depends on an argument that nobody recorded is not: the lines that depend
 /// on one were made from recorded ones.
 fn is_denied(layer: &Layer, access: &Access) -> bool {
+    said(layer, access) == Some(Answer::Denied)
+}
+
+/// What a layer says to one access; none to what no profile decides about.
+fn said(layer: &Layer, access: &Access) -> Option<Answer> {
     let said = match access {
         Access::Syscall { name, args } => layer.call(name, &Known::of(name, args)),
         Access::File { .. } => layer.file(access),
         Access::Tcp { right, port } => layer.port(right, *port),
         Access::Capability { name } => layer.capability(name),
-        Access::Container { .. } => return false,
+        Access::Container { .. } => return None,
     };
-    said.answer == Answer::Denied
+    Some(said.answer)
 }
 
 /// One access for people.

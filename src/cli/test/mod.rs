@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::subject::{Over, Subject};
+use super::text::escape;
 use super::{CliError, print_json, profiles, warn};
 use crate::config::Config;
 use crate::profile::Expectation;
@@ -79,6 +80,7 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             "profiles": subject.profiles.iter().map(|p| &p.name).collect::<Vec<_>>(),
             "over": subject.about,
             "landlock_abi": subject.host.landlock_abi,
+            "notes": subject.modes(),
             "tests": results,
             "passed": results.len() - failed,
             "failed": failed,
@@ -86,6 +88,9 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         }))?;
     } else {
         let mut page = String::new();
+        for note in subject.modes() {
+            page += &format!("note: {}\n", escape(&note));
+        }
         if !results.is_empty() {
             page += &expect::page(&subject, &results);
         }

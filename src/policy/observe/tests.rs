@@ -3,6 +3,7 @@
 use super::*;
 use crate::policy::seccomp::bpf;
 use crate::profile::Profile;
+use crate::seal::{PortRule, rights};
 
 fn profile(text: &str) -> Profile {
     let head = "version: 1\nname: site\n";
@@ -178,15 +179,24 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
             ),
         ],
         allowed: vec![number("getpid")],
-        handled_files: rights::file("read-file").unwrap(),
-        handled_tcp: rights::port("bind").unwrap(),
-        paths: vec![Grant {
-            path: "/srv".into(),
-            access: rights::file("read-file").unwrap(),
-            except: vec!["/srv/private".into()],
-            within_mount: true,
-        }],
-        ports: vec![(8080, rights::port("bind").unwrap())],
+        domain: Some(Layer {
+            handled_fs: rights::file("read-file").unwrap(),
+            handled_net: rights::port("bind").unwrap(),
+            paths: vec![PathRule {
+                path: b"/srv".to_vec(),
+                access: rights::file("read-file").unwrap(),
+                except: vec![b"/srv/private".to_vec()],
+                optional: false,
+                follow: false,
+                within_mount: true,
+            }],
+            ports: vec![PortRule {
+                port: 8080,
+                access: rights::port("bind").unwrap(),
+            }],
+            ..Layer::default()
+        }),
+        files: true,
         capabilities: vec!["CAP_CHOWN".into()],
     };
     let observing = Observing {
@@ -217,18 +227,24 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
             entry: None,
             mount: mount.into(),
             directory: false,
+            moved: None,
         };
-        let mut there = |path: &str| (path != "/gone").then(|| path.to_owned());
-        observing.file(&access, &mut there).map(|denial| denial.fix)
+        // What stood beside the exception.
+        let places = ["/srv/a", "/srv/b"].map(str::to_owned).into();
+        let domains = observing.domains(&[vec![places]]);
+        observing.file(&access, &domains).map(|denial| denial.fix)
     };
     assert_eq!(file("/srv/a", "read-file", "/"), None);
     assert_eq!(file("/srv/a", "write-file", "/"), None, "not handled");
     let denied = file("/etc/a b", "read-file", "/").unwrap();
     assert_eq!(denied, "files: {read: [\"/etc/a b\"]}");
     assert!(file("/srv/private/x", "read-file", "/").is_some());
-    assert!(
-        file("/srv/data/x", "read-file", "/srv/data").is_some(),
-        "another mount"
+    assert!(file("/srv", "read-file", "/").is_some(), "on the way");
+    assert!(file("/srv/later", "read-file", "/").is_some());
+    assert_eq!(
+        file("/srv/b/c", "read-file", "/srv/b/c"),
+        None,
+        "mounted later"
     );
     assert!(file("/srvx", "read-file", "/").is_some());
     let tcp = |right: &str, port| {

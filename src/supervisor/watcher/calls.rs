@@ -34,6 +34,7 @@ impl Watcher<'_> {
             // The last process under this filter has ended.
             let _ = self.epoll.delete(listener);
             self.listeners.remove(&token);
+            self.domains.remove(&token);
             return;
         }
         let Ok(call) = self.shared.receive(listener, token) else {

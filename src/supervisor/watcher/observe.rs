@@ -8,7 +8,6 @@ use super::super::link::Whose;
 use super::super::observer::{Observer, phase, session};
 use super::super::shared::Kind;
 use super::Watcher;
-use super::walk::{Led, View};
 use crate::access::{Access, files};
 use crate::event::What;
 use crate::policy::observe::Word;
@@ -53,7 +52,7 @@ impl Watcher<'_> {
             let socket = files::socket(&name, &call.args);
             for more in [
                 file.map(|file| self.file_accesses(tid, file)),
-                socket.map(|socket| self.socket_accesses(tid, socket)),
+                socket.map(|socket| self.socket_accesses(tid, whose, socket)),
             ]
             .into_iter()
             .flatten()
@@ -65,15 +64,17 @@ impl Watcher<'_> {
             }
         }
         // 2. What of it is to be told and was not.
-        let sights = self.sights(whose, number, call, found);
+        let sights = self.sights((token, whose), number, call, found);
         let who = (!sights.is_empty()).then(|| self.who(tid));
         // 3. It is answered. What was read of a caller that has ended meanwhile may be another one's.
         let Some((listener, _)) = self.listeners.get(&token) else {
+            self.mounts.settle(false);
             return self.shared.call_done();
         };
         let waits = seccomp::id_valid(listener, call.id);
         Observer::answer(listener, call.id, word);
         self.shared.call_answered();
+        self.mounts.settle(waits);
         if !waits {
             return self.shared.call_done();
         }
@@ -116,9 +117,19 @@ impl Watcher<'_> {
         self.shared.call_done();
     }
 
+    /// Whether it is to be told, as far as it is known what it is: nobody is asked about it else.
+    pub(super) fn is_news(&self, whose: Whose, access: &Access) -> bool {
+        let hash = self
+            .observer
+            .hash(access, session(whose), phase(self.shared));
+        let observing = self.observer.of(whose);
+        let wanted = observing.is_some_and(|own| own.learns || own.tcp(access).is_some());
+        wanted && !self.shared.is_told(hash)
+    }
+
     fn sights(
         &mut self,
-        whose: Whose,
+        (token, whose): (u64, Whose),
         number: Option<u32>,
         call: &Notification,
         found: Vec<Access>,
@@ -143,10 +154,7 @@ impl Watcher<'_> {
                 Access::Syscall { .. } => {
                     number.and_then(|number| observing.call(number, &call.args, &access))
                 }
-                Access::File { .. } => {
-                    let tid = call.tid as i32;
-                    observing.file(&access, &mut |path| real(&mut self.real, tid, path))
-                }
+                Access::File { .. } => observing.file(&access, self.domains_of(token)),
                 Access::Tcp { .. } => observing.tcp(&access),
                 Access::Capability { .. } => observing.capability(&access),
                 Access::Container { .. } if number.is_some() => observing.outside(),
@@ -166,23 +174,4 @@ impl Watcher<'_> {
         }
         sights
     }
-}
-
-/// Where a path of a profile leads in the container, as it was when that was asked first: rules are about
-/// what was there when the workload started.
-fn real(
-    known: &mut std::collections::HashMap<String, Option<String>>,
-    tid: i32,
-    path: &str,
-) -> Option<String> {
-    if let Some(real) = known.get(path) {
-        return real.clone();
-    }
-    let led = View::of(tid).and_then(|view| view.walk(None, path.as_bytes(), true));
-    let real = match led {
-        Ok(Led::There(node)) => node.path(),
-        _ => None,
-    };
-    known.insert(path.to_owned(), real.clone());
-    real
 }

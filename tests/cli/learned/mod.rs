@@ -12,6 +12,7 @@ use crate::node::Node;
 use crate::{code, err, out};
 
 mod observed;
+mod together;
 
 use observed::{Recorded, nginx};
 
@@ -270,6 +271,7 @@ fn hostile_names_reach_neither_the_language_nor_the_terminal() {
         entry: None,
         mount: "/".into(),
         directory: false,
+        moved: None,
     });
     run.entry("make-reg", "/", "/srv/d", "a\n- /etc/shadow");
     node.journal("c1", &run.end());

@@ -151,6 +151,7 @@ impl Recorded {
                 entry: None,
                 mount: mount.into(),
                 directory: right == "read-dir",
+                moved: None,
             });
         }
         self
@@ -164,6 +165,7 @@ impl Recorded {
             entry: Some(name.into()),
             mount: mount.into(),
             directory: true,
+            moved: None,
         })
     }
 
