@@ -260,6 +260,46 @@ pub enum CliError {
         /// The cause.
         cause: io::Error,
     },
+    /// A file of tests.
+    #[error(
+        "cannot read {}: {cause}; name a file of `version` and `tests`",
+        text::escape(&path.display().to_string())
+    )]
+    Tests {
+        /// As given.
+        path: std::path::PathBuf,
+        /// The cause.
+        cause: io::Error,
+    },
+    /// Nothing to try.
+    #[error(
+        "{profile} expects nothing: write `tests:` into it, or name a file with --tests or a journal with \
+         --replay; see `mantlet test --help`"
+    )]
+    NoTests {
+        /// The profile.
+        profile: String,
+    },
+    /// A file in which nothing was recorded.
+    #[error(
+        "{} holds no event of a container; name a journal (see log_dir in the configuration)",
+        text::escape(name)
+    )]
+    NoEvent {
+        /// As given.
+        name: String,
+    },
+    /// A file that was named to be read.
+    #[error(
+        "cannot read {}: {cause}; name a file that can be read, or a container's id",
+        text::escape(&path.display().to_string())
+    )]
+    Source {
+        /// As given.
+        path: std::path::PathBuf,
+        /// The cause.
+        cause: io::Error,
+    },
     /// The layers cannot be had on this node, or over this container.
     #[error("{0}\n(as on a node with another kernel: --landlock-abi N)")]
     Refusal(#[from] crate::policy::Refusal),
@@ -293,21 +333,30 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // clap knows by itself that help goes to stdout with code 0, misuse to stderr with 2.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            let printed = error.print();
+            let full = |error: &io::Error| error.kind() != io::ErrorKind::BrokenPipe;
+            return match printed.err().filter(full) {
+                Some(_) => ExitCode::FAILURE,
+                None => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+            };
         }
     };
     // Where 1 is an answer, trouble is something else, as with diff(1).
     let trouble = match &cli.verb {
         Some(Verb::Explain(args)) if args.exit_code => ExitCode::from(2),
         Some(Verb::Diff(_) | Verb::Test(_)) => ExitCode::from(2),
+        Some(Verb::Try(_)) => ExitCode::from(trial::FAILED),
         _ => ExitCode::FAILURE,
+    };
+    // Where the code is an answer, a reader that went away has not had it, and 0 would be one.
+    let unread = match &cli.verb {
+        Some(Verb::Explain(args)) if args.exit_code => trouble,
+        Some(Verb::Diff(_) | Verb::Test(_) | Verb::Lint(_)) => trouble,
+        _ => ExitCode::SUCCESS,
     };
     match perform(cli) {
         Ok(code) => code,
-        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => unread,
         Err(CliError::Profile(error)) => {
             complain(&error);
             trouble

@@ -73,17 +73,21 @@ impl Written {
     }
 }
 
-fn text(path: &Path) -> io::Result<String> {
+/// A file's text.
+///
+/// # Errors
+/// It is not there, cannot be read, is no text, or is larger than 1 MiB.
+pub fn text(path: &Path) -> io::Result<String> {
     let file = fs::File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
     }
-    let mut text = String::new();
-    file.take(MAX_SIZE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_SIZE {
+    let mut bytes = Vec::new();
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SIZE {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is no UTF-8 text"))
 }
 
 /// The profile's file that a word names; none where it is a name.

@@ -22,7 +22,7 @@ mod tally;
 use tally::Tally;
 
 /// What mantlet itself could not do, as env(1) and docker(1) say it.
-const FAILED: u8 = 125;
+pub const FAILED: u8 = 125;
 
 /// Arguments of `try`.
 #[derive(Debug, clap::Args)]

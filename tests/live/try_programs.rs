@@ -472,7 +472,7 @@ fn events_for_programs_go_to_a_file_and_nothing_is_said_about_them() {
         world,
         &["restricted", "--json", "/no/such/file", "--", "true"],
     )
-    .expect(1);
+    .expect(125);
     assert!(
         done.stderr.contains("cannot write events to /no/such/file"),
         "{}",

@@ -59,11 +59,14 @@ pub fn read(source: &str, log_dir: &Path) -> Result<Vec<Run>, CliError> {
 }
 
 fn file(path: &Path) -> Result<Vec<Run>, CliError> {
-    let unreadable = |source: io::Error| CliError::Journal {
-        operation: "read",
+    let unreadable = |cause: io::Error| CliError::Source {
         path: path.to_owned(),
-        source,
+        cause,
     };
+    // Before it is read: a device has no end.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is no plain file")));
+    }
     if path.extension().is_none_or(|ending| ending != "jsonl") {
         match Recording::read(&fs::read(path).map_err(unreadable)?) {
             Read::Recording(recording) => return Ok(recording.runs),
@@ -73,9 +76,6 @@ fn file(path: &Path) -> Result<Vec<Run>, CliError> {
             })?,
             Read::Other => {}
         }
-    }
-    if !path.exists() {
-        return Err(unreadable(io::ErrorKind::NotFound.into()));
     }
     let runs = journal(path)?;
     match runs.is_empty() {

@@ -27,6 +27,17 @@ pub enum LocalError {
     /// A profile's file is the site's and cannot be trusted.
     #[error(transparent)]
     Trust(#[from] ConfigError),
+    /// A profile's file.
+    #[error(
+        "cannot read {}: {cause}; name a profile's file, or a profile by its bare name",
+        escape(&path.display().to_string())
+    )]
+    ProfileFile {
+        /// As given.
+        path: PathBuf,
+        /// The cause.
+        cause: io::Error,
+    },
     /// It cannot be in mode `audit`.
     #[error(
         "cannot have profile {name} in mode audit: {cause}; write `mode: audit` into a copy of it"

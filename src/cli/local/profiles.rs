@@ -123,7 +123,10 @@ fn read_layer(
     let (name, written) = match layer {
         Layer::Named(name) => (name.clone(), None),
         Layer::File(path) => {
-            let written = Written::read(path).map_err(LocalError::system("read", path))?;
+            let written = Written::read(path).map_err(|cause| LocalError::ProfileFile {
+                path: path.clone(),
+                cause,
+            })?;
             (written.name.clone(), Some(written))
         }
     };
