@@ -29,8 +29,7 @@ pub struct Observing {
     pub learns: bool,
     /// Capabilities are looked at.
     pub capabilities: bool,
-    /// Calls that layers which enforce refuse with a report, by number: the only ones of those notified
-    /// that do not go on.
+    /// Calls that layers which enforce refuse, by number: the only ones of those notified that do not go on.
     pub enforced: Vec<(u32, Decision)>,
     /// Names of the calls that may be notified.
     pub names: Vec<(u32, String)>,
@@ -64,6 +63,17 @@ pub struct AtStart {
     pub profile: String,
     /// The refusal, in its own words.
     pub what: String,
+}
+
+/// What layers that enforce say of a notified call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Nothing: it goes on, whatever the layers make of it that only look.
+    Free,
+    /// It is denied with this errno, and told by those layers alone that only look.
+    Silent(u16),
+    /// It is denied and reported.
+    Tripwire,
 }
 
 /// Why a layer would have denied something.
@@ -125,21 +135,26 @@ impl Observing {
             .filter(|(_, (_, decision))| notified(decision))
             .map(|(name, (number, _))| (*number, name.clone()))
             .collect();
-        let trips = |decision: &Decision| decision.all().any(|(_, a)| a == Action::Notify);
+        let looked = |number: &u32| self.names.iter().any(|(own, _)| own == number);
         self.enforced = enforced
             .calls
             .values()
-            .filter(|(_, decision)| trips(decision))
+            .filter(|(number, decision)| !decision.permits_all() && looked(number))
             .cloned()
             .collect();
     }
 
-    /// Whether a layer that enforces refuses the call, by its registers, which nobody can change while it
-    /// waits. All others go on.
+    /// What layers that enforce say of a notified call, by its registers, which nobody can change while it
+    /// waits.
     #[must_use]
-    pub fn refuses(&self, number: u32, args: &[u64; 6]) -> bool {
+    pub fn word(&self, number: u32, args: &[u64; 6]) -> Word {
         let decision = self.enforced.iter().find(|(own, _)| *own == number);
-        decision.is_some_and(|(_, decision)| decision.verdict(args) == Action::Notify)
+        match decision.map(|(_, decision)| decision.verdict(args)) {
+            None => Word::Free,
+            Some(action) if action.permits() => Word::Free,
+            Some(Action::Errno(errno)) => Word::Silent(errno),
+            Some(_) => Word::Tripwire,
+        }
     }
 
     /// Whether anything of it is about files or ports, so that the supervisor has to read what a

@@ -127,6 +127,7 @@ impl Keeper {
             linked: false,
             profile,
             fix,
+            denied: false,
         });
     }
 

@@ -139,6 +139,7 @@ impl Keeper {
                 linked: false,
                 profile,
                 fix: "none: the pod or the session must be another one, or the profile".into(),
+                denied: false,
             });
         }
     }

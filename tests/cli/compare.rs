@@ -195,6 +195,7 @@ fn observed(access: Access) -> What {
         access,
         profile: String::new(),
         fix: String::new(),
+        denied: false,
     }
 }
 

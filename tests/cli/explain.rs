@@ -406,3 +406,29 @@ fn a_container_whose_profile_is_as_it_was_is_told_from_one_whose_profile_has_cha
     ]);
     assert!(out(&done).contains("DENIED"), "{}", out(&done));
 }
+
+#[test]
+fn a_wrong_profile_is_shown_with_its_line_as_wide_and_coloured_as_standard_error_takes_it() {
+    let node = Node::new();
+    let path = node.path.join("wrong.yaml");
+    let long = "x".repeat(100);
+    let text =
+        format!("version: 1\nname: wrong\nscope: [signals, abstract-unix-socket]  # {long}\n");
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+    let ran = node.run(&["explain", path]);
+    code(&ran, 1);
+    let said = err(&ran);
+    assert!(said.starts_with("error: "), "{said}");
+    assert!(said.contains(&format!("--> {path}:3:9\n")), "{said}");
+    assert!(said.contains("  |         ^^^^^^^\n"), "{said}");
+    assert!(said.contains("= help: "), "{said}");
+    // Standard output is a file here, and has neither colours nor columns.
+    let shown = node.on_terminal(60, &["explain", path, ">/dev/null"]);
+    assert!(shown.contains("\u{1b}[1;31merror"), "{shown:?}");
+    let line = shown.lines().find(|line| line.contains("scope: ["));
+    let line = line.expect("the line is shown").trim_end();
+    assert!(line.ends_with('…') && line.chars().count() < 90, "{line:?}");
+    let shown = node.on_terminal(60, &["explain", path, "2>&1 >/dev/null | cat"]);
+    assert!(!shown.contains('\u{1b}'), "{shown:?}");
+}

@@ -151,6 +151,7 @@ fn observed(event: &Event) -> (String, Vec<String>) {
         access,
         profile,
         fix,
+        denied,
         ..
     } = &event.what
     else {
@@ -162,7 +163,10 @@ fn observed(event: &Event) -> (String, Vec<String>) {
             Vec::new(),
         );
     }
-    let verdict = ink("would deny", Ink::Odd);
+    let verdict = match denied {
+        true => ink("denied", Ink::Bad),
+        false => ink("would deny", Ink::Odd),
+    };
     let what = format!("{verdict} {}  by {}", done(access), who(process));
     (what, vec![remedy(event, profile, fix)])
 }

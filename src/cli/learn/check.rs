@@ -55,12 +55,19 @@ pub enum Error {
 /// Finds a parent's text by its name, as [`Profile::resolve`] asks for it.
 pub type Load<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<Option<String>>;
 
-/// Replays what `union` holds under `draft`, and under what remains of it without each allowance.
+/// Replays what `union` holds under `draft`, and under what remains of it without each allowance; `at` hears
+/// how many of these are done.
 ///
 /// # Errors
 ///
 /// [`Error`].
-pub fn prove(draft: &Draft, union: &Union, runs: &[Run], load: Load<'_>) -> Result<Proof, Error> {
+pub fn prove(
+    draft: &Draft,
+    union: &Union,
+    runs: &[Run],
+    load: Load<'_>,
+    at: &mut dyn FnMut(usize),
+) -> Result<Proof, Error> {
     // In mode audit nothing is denied, and the question is what would be.
     let draft = &Draft {
         audit: None,
@@ -78,6 +85,7 @@ pub fn prove(draft: &Draft, union: &Union, runs: &[Run], load: Load<'_>) -> Resu
         unproven: Vec::new(),
     };
     for (number, one) in draft.allowances.iter().enumerate() {
+        at(number);
         let Ok(less) = read(draft, Some(number), load) else {
             // Nothing starts without it: execve.
             continue;

@@ -39,6 +39,7 @@ use self::recording::Recording;
 use self::run::Run;
 use self::union::Union;
 use super::local::How;
+use super::progress::Progress;
 use super::text::escape;
 use super::{CliError, print_json, warn};
 use crate::config::{self, Config};
@@ -227,9 +228,20 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     }
     output::free(&[&wish.output, &wish.save], wish.force)?;
     let mut runs = Vec::new();
-    for source in from {
+    let mut progress = Progress::new();
+    for (number, source) in from.iter().enumerate() {
+        let (done, events) = (
+            runs.len(),
+            runs.iter().map(|run: &Run| run.seen.len()).sum::<usize>(),
+        );
+        let all = from.len();
+        progress.at(&format!(
+            "reading source {} of {all}; {done} runs and {events} accesses so far",
+            number + 1
+        ));
         runs.extend(sources::read(source, &config.log_dir)?);
     }
+    progress.clear();
     if args.how.runs() {
         runs.extend(sources::run(&args.how, config)?);
     }
@@ -264,7 +276,15 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         output::write(path, &text, wish.force)?;
     }
     // 3. The proof.
-    let proof = check::prove(&draft, &union, &runs, &mut load).map_err(Error::from)?;
+    let all = draft.allowances.len();
+    let mut at = |done: usize| {
+        progress.at(&format!(
+            "replaying without allowance {} of {all}",
+            done + 1
+        ));
+    };
+    let proof = check::prove(&draft, &union, &runs, &mut load, &mut at).map_err(Error::from)?;
+    progress.clear();
     if !proof.denied.is_empty() {
         let denied = proof.denied.iter().map(|text| escape(text)).collect();
         Err(Error::Denies { denied })?;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::subject::{Over, Subject};
 use super::text::escape;
-use super::{CliError, print_json, warn};
+use super::{CliError, print_json, profiles, warn};
 use crate::config::Config;
 use crate::profile::Expectation;
 
@@ -57,18 +57,15 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         tests.extend(profile.tests.iter().cloned());
     }
     for path in &args.tests {
-        let text = std::fs::read_to_string(path).map_err(|error| CliError::ProfileFile {
+        let text = profiles::text(path).map_err(|cause| CliError::Tests {
             path: path.clone(),
-            cause: error.to_string(),
+            cause,
         })?;
         tests.extend(Expectation::parse(&path.display().to_string(), &text)?);
     }
     if tests.is_empty() && args.replay.is_empty() {
-        return Err(CliError::Question {
-            reason: format!(
-                "{} expects nothing: write `tests:` into it, or name a file with --tests or a journal with --replay",
-                subject.title()
-            ),
+        return Err(CliError::NoTests {
+            profile: subject.title(),
         });
     }
     let (decider, _) = subject.decider()?;

@@ -1,14 +1,16 @@
 //! Calls that are only looked at: what a layer in mode `audit` would have denied, and whatever is done
-//! where one is in mode `learn`. Each goes on whatever is found.
+//! where one is in mode `learn`. Each goes on whatever is found, unless a layer that enforces denies it in
+//! silence.
 //!
 //! What is told once is remembered in shared memory, by a hash of its own; what cannot be told is counted.
 
 use super::super::link::Whose;
-use super::super::observer::{phase, session};
+use super::super::observer::{Observer, phase, session};
 use super::super::shared::Kind;
 use super::Watcher;
 use crate::access::{Access, files};
 use crate::event::What;
+use crate::policy::observe::Word;
 use crate::sys::seccomp::{self, Notification};
 
 /// What was found, and the layer that would have denied it with the line that would allow it.
@@ -20,23 +22,24 @@ struct Sight {
 }
 
 impl Watcher<'_> {
-    /// Looks at a call, has it go on, and tells what is new.
-    pub(super) fn observe(&mut self, token: u64, whose: Whose, call: &Notification) {
+    /// Looks at a call, answers it as the layers say that enforce, and tells what is new.
+    pub(super) fn observe(&mut self, token: u64, whose: Whose, call: &Notification, word: Word) {
         self.shared.count_observed();
         let (number, access) = self.observer.by_registers(call);
         let name = match &access {
             Access::Syscall { name, .. } => name.clone(),
             _ => String::new(),
         };
-        // 1. What it is, by its registers and by what they point to.
+        // 1. What it is, by its registers and by what they point to, which a call that is denied never reads.
+        let performed = word == Word::Free;
         let (mut found, mut unread) = (Vec::new(), false);
         self.linked.clear();
         let tid = call.tid as i32;
-        if self.observer.reads_memory() {
+        if performed && self.observer.reads_memory() {
             // A page of the caller's may be somebody's to bring (userfaultfd, FUSE), and a path too.
             self.wind_watchdog();
         }
-        if name == "clone3" && self.observer.reads_memory() {
+        if name == "clone3" && performed && self.observer.reads_memory() {
             match self.clone_flags(tid, &call.args) {
                 Ok(access) => found.push(access),
                 Err(_) => unread = true,
@@ -44,7 +47,7 @@ impl Watcher<'_> {
         } else {
             found.push(access);
         }
-        if self.observer.reads_memory() {
+        if performed && self.observer.reads_memory() {
             let file = files::of(&name, &call.args);
             let socket = files::socket(&name, &call.args);
             for more in [
@@ -63,13 +66,13 @@ impl Watcher<'_> {
         // 2. What of it is to be told and was not.
         let sights = self.sights((token, whose), number, call, found);
         let who = (!sights.is_empty()).then(|| self.who(tid));
-        // 3. It goes on. What was read of a caller that has ended meanwhile may be another one's.
+        // 3. It is answered. What was read of a caller that has ended meanwhile may be another one's.
         let Some((listener, _)) = self.listeners.get(&token) else {
             self.mounts.settle(false);
             return self.shared.call_done();
         };
         let waits = seccomp::id_valid(listener, call.id);
-        let _ = seccomp::go_on(listener, call.id);
+        Observer::answer(listener, call.id, word);
         self.shared.call_answered();
         self.mounts.settle(waits);
         if !waits {
@@ -100,13 +103,14 @@ impl Watcher<'_> {
                     access: sight.access,
                     profile: sight.profile,
                     fix: sight.fix,
+                    denied: !performed,
                 };
                 if self.tell_all(0, &[(Kind::Observed, &what)]) {
                     self.shared.remember(sight.hash);
                 }
             }
         }
-        if name == "listen" {
+        if name == "listen" && performed {
             self.shared.begins_to_serve();
         }
         self.shared.call_told();

@@ -88,6 +88,7 @@ impl Recorded {
             linked: self.linked,
             profile: self.profile.into(),
             fix: String::new(),
+            denied: false,
         };
         self.push(what)
     }
