@@ -90,7 +90,9 @@ impl Keeper {
     pub(super) fn finish_call(&mut self) {
         if let Some((call, token, _)) = self.shared.call() {
             if !self.refuses(token, &call) {
-                if !self.shared.is_call_told() {
+                if self.shared.is_call_told() {
+                    self.shared.count_call_looked_at();
+                } else {
                     self.went_on_unseen(self.whose(token), &call);
                 }
                 return self.shared.call_done();
@@ -118,10 +120,13 @@ impl Keeper {
     /// A call went on that nobody looked at. Where its registers say all of it and that was told before,
     /// nothing is lost.
     fn went_on_unseen(&mut self, whose: Whose, call: &Notification) {
-        self.shared.count_observed();
+        self.shared.count_call_alone();
         if !self.observer.knows(&self.shared, whose, call) {
-            self.shared.unseen();
+            self.shared.keeper_lost_one();
             self.tell_later();
+        }
+        if self.observer.is_listen(call) {
+            self.shared.begins_to_serve();
         }
     }
 

@@ -22,6 +22,13 @@ use crate::state::{self, Record};
 const LARGEST: u64 = 16 << 20;
 /// How long a failed open is not repeated.
 const RETRY: Duration = Duration::from_secs(5);
+/// What `observed` lines of a container may take of that, bytes, so that no number of different ones puts its
+/// first line, its tripwires and its detections out of both files; less where all journals have less than
+/// [`PART`] times as much together.
+const OBSERVED: u64 = LARGEST / 2;
+const PART: u64 = 4;
+/// What stands in a line beside who the container is and the event, bytes at the most.
+const FRAME: usize = 96;
 /// No line is longer: the largest event, and who the container is. Bytes.
 const LONGEST: u64 = 256 << 10;
 
@@ -40,6 +47,8 @@ pub(super) struct Journal {
     last_cause: String,
     /// What all journals together may take, bytes; 0: no bound.
     total: u64,
+    /// What is left for `observed` lines, bytes.
+    observed: u64,
     /// Who the container is, for evidence.
     identity: Identity,
     policy: String,
@@ -67,6 +76,7 @@ impl Journal {
             error: None,
             last_cause: String::new(),
             total: record.log_total,
+            observed: share(record.log_total),
             identity: record.container.clone(),
             policy: record.policy_digest.clone(),
             init: record.init_digest.clone(),
@@ -135,6 +145,15 @@ impl Journal {
             Ok(body) => self.write_body(&body),
             Err(error) => self.lose(1, &error.to_string()),
         }
+    }
+
+    /// Whether an `observed` event of so many bytes may be written; its room is taken then. Once one had none, no
+    /// other has: what is told is then what was seen first.
+    pub(super) fn takes_observed(&mut self, length: usize) -> bool {
+        let line = (length + self.whose.len() + FRAME) as u64;
+        let left = self.observed.checked_sub(line);
+        self.observed = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// Writes one event whose [`What`] was composed elsewhere. It is not parsed, but must not become two
@@ -281,6 +300,14 @@ impl Journal {
     }
 }
 
+/// Bytes that `observed` lines of one container may take, where all journals may take `total`.
+fn share(total: u64) -> u64 {
+    match total {
+        0 => OBSERVED,
+        total => OBSERVED.min(total / PART),
+    }
+}
+
 /// Writes the line, or nothing of it.
 fn write_whole(file: &mut File, line: &[u8]) -> std::io::Result<()> {
     let mut written = 0;
@@ -357,6 +384,7 @@ mod tests {
             error: None,
             last_cause: String::new(),
             total: 0,
+            observed: OBSERVED,
             identity: Identity::default(),
             policy: String::new(),
             init: String::new(),
@@ -552,6 +580,47 @@ mod tests {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn observed_lines_have_a_share_of_their_own_and_put_nothing_else_out() {
+        assert_eq!(share(0), LARGEST / 2);
+        assert_eq!(share(1 << 30), LARGEST / 2);
+        assert_eq!(share(1 << 20), 1 << 18, "all journals together have less");
+        let folder = Folder::new("share");
+        let path = folder.0.join("a.jsonl");
+        let mut journal = empty(path.clone());
+        // Somebody else's life left as much as a file takes.
+        std::fs::write(&path, vec![b'\n'; LARGEST as usize - 100]).unwrap();
+        journal.write(&What::Failed {
+            session: crate::event::Session::Workload,
+            message: "the first line".into(),
+        });
+        let body = format!("{{\"type\":\"observed\",\"x\":\"{}\"}}", "y".repeat(9000));
+        let mut written = 0;
+        while journal.takes_observed(body.len()) {
+            journal.write_body(body.as_bytes());
+            written += 1;
+            assert!(written < 10_000);
+        }
+        assert!(written > 800, "{written}");
+        // A short one is refused as well: what is there is what came first.
+        assert!(!journal.takes_observed(10));
+        let both = [path.clone(), path.with_extension("jsonl.1")].map(|path| std::fs::read(path));
+        let size: usize = both.iter().flatten().map(Vec::len).sum();
+        assert!(size as u64 <= LARGEST + OBSERVED, "{size}");
+        let first = |text: &Vec<u8>| text.windows(14).any(|part| part == b"the first line");
+        assert!(both.iter().flatten().any(first));
+        // Each line took at most what was reckoned.
+        let lines = both
+            .iter()
+            .flatten()
+            .flat_map(|text| text.split(|byte| *byte == b'\n'));
+        let longest = lines.map(<[u8]>::len).max().unwrap();
+        assert!(
+            longest < body.len() + journal.whose.len() + FRAME,
+            "{longest}"
+        );
     }
 
     #[test]

@@ -12,8 +12,8 @@ use nix::sys::epoll::EpollFlags;
 
 use super::keeper::{Keeper, Source, Workload, is_listener};
 use super::link::{Order, Whose};
-use super::observer::phase;
-use super::{Sealed, look};
+use super::observer::{phase, session};
+use super::{Sealed, clip, look};
 use crate::access::Access;
 use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
 use crate::control::Answer;
@@ -526,13 +526,15 @@ impl Keeper {
         });
         self.count();
         let refused = if first {
-            let told = self.observer.at_start();
-            told.map(|(profile, what)| (profile.to_owned(), what.to_owned()))
-                .collect()
+            self.observer.at_start()
         } else {
             wanted.observed
         };
-        self.tell_refusals(kind, &workload, refused);
+        let whose = Whose {
+            policy: wanted.policy as u32,
+            exec: !first,
+        };
+        self.tell_refusals(whose, &workload, refused);
         self.see_capabilities();
         self.write_status();
         self.watch(peer.pidfd, workload, first, true);
@@ -541,27 +543,24 @@ impl Keeper {
     }
 
     /// What layers in mode `audit` would have refused as a whole: the container, or a session.
-    fn tell_refusals(
-        &mut self,
-        session: event::Session,
-        process: &Process,
-        refused: Vec<(String, String)>,
-    ) {
+    fn tell_refusals(&mut self, whose: Whose, process: &Process, refused: Vec<(String, String)>) {
         for (profile, what) in refused {
             let access = Access::Container { what };
             let phase = phase(&self.shared);
-            let hash = self.observer.hash(&access, session, phase);
-            if self.shared.is_told(hash) || !self.shared.has_room() {
+            let hash = self.observer.hash(&access, whose, phase);
+            if self.shared.is_told(hash) {
                 continue;
             }
+            // In words that hold what the container's author chose.
+            let (access, clipped) = clip::access(access);
             self.shared.remember(hash);
-            self.status.observed += 1;
-            self.tell(&What::Observed {
+            self.tell_observed(&What::Observed {
                 process: process.clone(),
-                session,
+                session: session(whose),
                 phase,
                 access,
                 linked: false,
+                clipped,
                 profile,
                 fix: "none: the pod or the session must be another one, or the profile".into(),
             });

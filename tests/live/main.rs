@@ -49,6 +49,7 @@ mod learned;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod losses;
 mod lossless;
 mod observe;
 mod programs;

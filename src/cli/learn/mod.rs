@@ -185,7 +185,7 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     output::free(&[&args.output, &args.save], args.force)?;
     let mut runs = Vec::new();
     for source in &args.from {
-        runs.extend(sources::read(source, &config.log_dir)?);
+        runs.extend(sources::read(source, config)?);
     }
     if args.how.runs() {
         runs.extend(sources::run(&args.how, config)?);
@@ -223,7 +223,7 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         let told = runs.iter().map(|run| {
             json!({
                 "container": run.container, "program": run.program, "began": run.began,
-                "ended": run.ended, "complete": run.complete, "lost": run.lost,
+                "ended": run.ended, "complete": run.complete, "cut_off": run.cut_off, "lost": run.lost,
             })
         });
         print_json(&json!({
