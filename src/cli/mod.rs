@@ -7,7 +7,7 @@
 //! Exit codes: 0 success; 1 failure, or something found that needs attention; 2 wrong usage.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{FromArgMatches, Parser, Subcommand};
@@ -37,6 +37,7 @@ mod local;
 mod man;
 mod pages;
 mod profiles;
+mod progress;
 mod ps;
 mod rootfs;
 mod schema;
@@ -249,12 +250,15 @@ pub enum CliError {
     #[error(transparent)]
     Profile(#[from] crate::profile::Error),
     /// A profile's file.
-    #[error("cannot read {}: {cause}; name a profile's file, or a profile by its bare name", path.display())]
+    #[error(
+        "cannot read {}: {cause}; name a profile's file, or a profile by its bare name",
+        text::escape(&path.display().to_string())
+    )]
     ProfileFile {
         /// As given.
         path: std::path::PathBuf,
         /// The cause.
-        cause: String,
+        cause: io::Error,
     },
     /// The layers cannot be had on this node, or over this container.
     #[error("{0}\n(as on a node with another kernel: --landlock-abi N)")]
@@ -350,14 +354,11 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Says what is wrong with a profile: a person sees the line with a mark under the word, a log one line.
+/// Says what is wrong with a profile: the line with a mark under the word.
 fn complain(error: &crate::profile::Error) {
-    if !io::stderr().is_terminal() {
-        return warn(&error.to_string());
-    }
     let look = Look {
         colour: text::stderr_takes_colour(),
-        width: text::width().unwrap_or(Look::PLAIN.width),
+        width: text::stderr_width().unwrap_or(Look::PLAIN.width),
     };
     let _ = write!(io::stderr(), "{}", error.finding().show(look));
 }

@@ -286,7 +286,7 @@ fn observing(
 ) -> Vec<Option<observe::Observing>> {
     let mut own = composed.observing.clone();
     if let Some(own) = &mut own {
-        own.at_start = observe::at_start(input);
+        own.at_start.extend(observe::at_start(input));
     }
     let all: Vec<_> = [own]
         .into_iter()

@@ -204,28 +204,37 @@ impl Keeper {
             clipped: false,
             profile,
             fix,
+            denied: false,
         });
     }
 
-    /// Whose a process is: an exec session's where its first process is above it, else the workload's; none where
-    /// it has ended and may have been either's.
+    /// Whose a process is: the workload's where its first process is above it, else an exec session's: where
+    /// that one's first process is above it, and where neither is, which is the runtime on its way to become
+    /// one. Of what has ended nobody can tell: while a session is on its way it is taken for the runtime,
+    /// which asks for most of the engine's capabilities. Else it is the workload's where there was none yet, and
+    /// none is answered where there was.
     fn session_of(&self, pid: i32) -> Option<Session> {
-        // Seen from a namespace of its own (mantlet in a container), the kernel's numbers are not those of /proc.
-        let alone = self.status.sessions == 0 || !counts_as_the_kernel();
         let mut at = pid;
         for _ in 0..MOST_PARENTS {
             if at == self.status.pid {
                 return Some(Session::Workload);
             }
-            if self.is_watched(at) {
+            if at <= 1 || self.is_watched(at) {
                 return Some(Session::Exec);
             }
-            match look::process(at).ppid {
-                // It has ended, or its parents are not the container's any more.
-                0 | 1 => break,
-                parent => at = parent,
+            let process = look::process(at);
+            if process.comm.is_empty() {
+                break;
             }
+            at = process.ppid;
         }
+        let is_exec =
+            |source: &Source| matches!(source, Source::Session(session) if session.is_exec());
+        if self.sources.values().any(is_exec) {
+            return Some(Session::Exec);
+        }
+        // Seen from a namespace of its own (mantlet in a container), the kernel's numbers are not those of /proc.
+        let alone = self.status.sessions == 0 || !counts_as_the_kernel();
         alone.then_some(Session::Workload)
     }
 }

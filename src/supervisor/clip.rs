@@ -7,6 +7,8 @@ use crate::access::Access;
 const PATH: usize = 6 << 10;
 const ENTRY: usize = 2 << 10;
 const WHAT: usize = 2 << 10;
+/// The same of what was moved.
+const MOVED: usize = 3 << 10;
 
 /// The text and whether it was cut.
 fn text(text: &mut String, room: usize) -> bool {
@@ -34,12 +36,17 @@ fn text(text: &mut String, room: usize) -> bool {
 pub(super) fn access(mut access: Access) -> (Access, bool) {
     let cut = match &mut access {
         Access::File {
-            path, entry, mount, ..
+            path,
+            entry,
+            mount,
+            moved,
+            ..
         } => {
             let cut = [
                 text(path, PATH),
                 text(mount, ENTRY),
                 entry.as_mut().is_some_and(|entry| text(entry, ENTRY)),
+                moved.as_mut().is_some_and(|own| text(&mut own.path, MOVED)),
             ];
             cut.contains(&true)
         }
@@ -61,6 +68,7 @@ mod tests {
             entry: Some(entry.into()),
             mount: mount.into(),
             directory: true,
+            moved: None,
         }
     }
 

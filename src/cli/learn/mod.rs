@@ -37,7 +37,9 @@ use self::draft::Draft;
 use self::files::{Level, Options};
 use self::recording::Recording;
 use self::run::Run;
+use self::union::Union;
 use super::local::How;
+use super::progress::Progress;
 use super::text::escape;
 use super::{CliError, print_json, warn};
 use crate::config::{self, Config};
@@ -45,6 +47,7 @@ use crate::profile::{normal_glob, normal_path};
 
 /// Arguments of `learn`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
     /// What to learn from: a container's id, a journal's file, or a recording; several are merged
     #[arg(
@@ -53,6 +56,29 @@ pub struct Args {
         required_unless_present_any = ["command", "bundle"]
     )]
     from: Vec<String>,
+    #[command(flatten)]
+    wish: Wish,
+    #[command(flatten)]
+    how: How,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Make one profile of several runs, each line with how many of them needed it
+    Merge {
+        /// A container's id, a journal's file, or a recording
+        #[arg(value_name = "SOURCE", required = true)]
+        from: Vec<String>,
+        #[command(flatten)]
+        wish: Wish,
+    },
+}
+
+/// What is to be made of the runs.
+#[derive(Debug, clap::Args)]
+struct Wish {
     /// Write the profile to this file, which names it, and not to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -77,6 +103,9 @@ pub struct Args {
     /// Let DIR stand for every file that GLOB covers
     #[arg(long = "generalise", value_name = "GLOB=DIR", value_parser = into)]
     into: Vec<(String, String)>,
+    /// Write only what PROFILE lacks, where that is less: the result grants all that PROFILE does
+    #[arg(long, value_name = "PROFILE")]
+    extends: Option<String>,
     /// Write a group of calls where half of it was seen
     #[arg(long)]
     fold: bool,
@@ -86,8 +115,6 @@ pub struct Args {
     /// Print what was learned as JSON, the profile in it
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    how: How,
 }
 
 fn into(written: &str) -> Result<(String, String), String> {
@@ -147,6 +174,19 @@ pub enum Error {
         /// The ways.
         found: String,
     },
+    /// An addition to one profile is to be one to another.
+    #[error(
+        "the runs were audited by {}, and what that denied says nothing of what {} would; leave out --extends, or \
+         record in mode `learn`",
+        escape(audited),
+        escape(parent)
+    )]
+    Audited {
+        /// In force.
+        audited: String,
+        /// Wanted.
+        parent: String,
+    },
     /// A name that no profile may have.
     #[error(
         "{:?} cannot be a profile's name: use letters, digits, `-`, `_` and `.`; give one with --name or -o",
@@ -178,26 +218,54 @@ pub enum Error {
 
 /// Learns.
 pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
+    let (from, wish) = match &args.verb {
+        Some(Verb::Merge { from, wish }) => (from, wish),
+        None => (&args.from, &args.wish),
+    };
     // 1. The runs.
-    if args.how.runs() && args.output.is_none() {
+    if args.how.runs() && wish.output.is_none() {
         Err(Error::NoFile)?;
     }
-    output::free(&[&args.output, &args.save], args.force)?;
+    output::free(&[&wish.output, &wish.save], wish.force)?;
     let mut runs = Vec::new();
-    for source in &args.from {
+    let mut progress = Progress::new();
+    for (number, source) in from.iter().enumerate() {
+        let (done, events) = (
+            runs.len(),
+            runs.iter().map(|run: &Run| run.seen.len()).sum::<usize>(),
+        );
+        let all = from.len();
+        progress.at(&format!(
+            "reading source {} of {all}; {done} runs and {events} accesses so far",
+            number + 1
+        ));
         runs.extend(sources::read(source, config)?);
     }
+    progress.clear();
     if args.how.runs() {
         runs.extend(sources::run(&args.how, config)?);
     }
     let runs = usable(runs)?;
-    let extends = base(&runs)?;
+    let mut load = |name: &str| config::profile(&config.profiles_dir, name);
+    let (extends, left) = match (base(&runs)?, &wish.extends) {
+        (Some(audited), Some(parent)) => Err(Error::Audited {
+            audited,
+            parent: parent.clone(),
+        })?,
+        (base, None) => (base, runs.clone()),
+        (None, Some(parent)) => {
+            let left = check::lacking(parent, &runs, &mut load).map_err(Error::from)?;
+            // Where it grants nothing of it, to extend it is to widen and nothing else.
+            ((left != runs).then(|| parent.clone()), left)
+        }
+    };
     // 2. The profile.
-    let choice = choice(args, &runs)?;
-    let (draft, union) = build::draft(&runs, extends.as_deref(), &choice);
+    let choice = choice(wish, &runs)?;
+    let draft = build::draft(&left, extends.as_deref(), &choice);
+    let union = Union::of(&runs, wish.exec_sessions);
     let text = write::profile(&draft, None);
     // What was recorded is worth something even if the rest fails.
-    if let Some(path) = &args.save {
+    if let Some(path) = &wish.save {
         let recording = Recording {
             recording: recording::VERSION,
             mantlet: env!("CARGO_PKG_VERSION").into(),
@@ -205,21 +273,28 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         };
         let mut text = serde_json::to_string_pretty(&recording).map_err(io::Error::from)?;
         text.push('\n');
-        output::write(path, &text, args.force)?;
+        output::write(path, &text, wish.force)?;
     }
     // 3. The proof.
-    let mut load = |name: &str| config::profile(&config.profiles_dir, name);
-    let proof = check::prove(&draft, &union, &runs, &mut load).map_err(Error::from)?;
+    let all = draft.allowances.len();
+    let mut at = |done: usize| {
+        progress.at(&format!(
+            "replaying without allowance {} of {all}",
+            done + 1
+        ));
+    };
+    let proof = check::prove(&draft, &union, &runs, &mut load, &mut at).map_err(Error::from)?;
+    progress.clear();
     if !proof.denied.is_empty() {
         let denied = proof.denied.iter().map(|text| escape(text)).collect();
         Err(Error::Denies { denied })?;
     }
     // 4. What becomes of it.
-    if let Some(path) = &args.output {
-        output::write(path, &text, args.force)?;
+    if let Some(path) = &wish.output {
+        output::write(path, &text, wish.force)?;
     }
     let lost: u64 = runs.iter().map(Run::events_lost).sum();
-    if args.json {
+    if wish.json {
         let told = runs.iter().map(|run| {
             json!({
                 "container": run.container, "program": run.program, "began": run.began,
@@ -234,13 +309,13 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             "events_lost": lost,
             "allowances": draft.allowances.len(),
             "unproven": proof.unproven.iter().map(|number| unproven(&draft, *number)).collect::<Vec<_>>(),
-            "output": args.output,
+            "output": wish.output,
             "profile": text,
         }))?;
-    } else if args.output.is_none() {
+    } else if wish.output.is_none() {
         output::print(&text)?;
     }
-    tell(&draft, &proof, args);
+    tell(&draft, &proof, wish);
     if let Some(why) = &draft.audit {
         warn(why);
         return Ok(ExitCode::FAILURE);
@@ -255,8 +330,8 @@ fn unproven(draft: &Draft, number: usize) -> String {
 }
 
 /// How tight the profile is, for a person; on stderr, since the profile may be on stdout.
-fn tell(draft: &Draft, proof: &Proof, args: &Args) {
-    if args.json {
+fn tell(draft: &Draft, proof: &Proof, wish: &Wish) {
+    if wish.json {
         return;
     }
     let all = draft.allowances.len();
@@ -265,6 +340,12 @@ fn tell(draft: &Draft, proof: &Proof, args: &Args) {
     warn(&format!(
         "replayed: nothing denied; {proven} of {all} allowances proven necessary ({percent} %)"
     ));
+    if let (Some(parent), Some(_)) = (&draft.extends, &wish.extends) {
+        warn(&format!(
+            "with all that {} grants, whether it was needed or not; without --extends it stands alone",
+            escape(parent)
+        ));
+    }
     for number in &proof.unproven {
         let (text, note) = (unproven(draft, *number), &draft.allowances[*number].note);
         warn(&format!(
@@ -323,10 +404,10 @@ fn base(runs: &[Run]) -> Result<Option<String>, Error> {
     }
 }
 
-fn choice(args: &Args, runs: &[Run]) -> Result<Choice, Error> {
-    let stem = args.output.as_ref().and_then(|path| path.file_stem());
+fn choice(wish: &Wish, runs: &[Run]) -> Result<Choice, Error> {
+    let stem = wish.output.as_ref().and_then(|path| path.file_stem());
     let named = stem.map(|stem| stem.to_string_lossy().into_owned());
-    let name = args.name.clone().or(named);
+    let name = wish.name.clone().or(named);
     let name = name.unwrap_or_else(|| likely_name(runs));
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
@@ -335,13 +416,13 @@ fn choice(args: &Args, runs: &[Run]) -> Result<Choice, Error> {
     Ok(Choice {
         name,
         files: Options {
-            level: args.level,
-            exact: args.exact.clone(),
-            into: args.into.clone(),
+            level: wish.level,
+            exact: wish.exact.clone(),
+            into: wish.into.clone(),
         },
-        exec_sessions: args.exec_sessions,
-        fold: args.fold,
-        accept_loss: args.accept_loss,
+        exec_sessions: wish.exec_sessions,
+        fold: wish.fold,
+        accept_loss: wish.accept_loss,
         writer: format!("mantlet {}", env!("CARGO_PKG_VERSION")),
     })
 }

@@ -46,6 +46,7 @@ fn call(name: &str) -> What {
         clipped: false,
         profile: String::new(),
         fix: String::new(),
+        denied: false,
     }
 }
 

@@ -2,8 +2,9 @@
 //! programs that are run for it.
 
 use std::fs;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::Error;
 use super::recording::{Read, Recording};
@@ -94,7 +95,17 @@ fn file(path: &Path, goes_on: impl Fn(&Path) -> bool) -> Result<Vec<Run>, CliErr
 /// [`CliError::Local`]: it did not run.
 pub fn run(how: &How, config: &Config) -> Result<Vec<Run>, CliError> {
     let job = how.job(vec![Layer::Named("learn".into())])?;
-    let outcome = local::run(&job, config, &mut |_| None)?;
+    if io::stderr().is_terminal() {
+        // The program has the terminal from here on.
+        warn("recording: let it do all that it ever does, and end it");
+    }
+    let (begun, mut events) = (Instant::now(), 0_u64);
+    let outcome = local::run(&job, config, &mut |_| {
+        events += 1;
+        None
+    })?;
+    let seconds = begun.elapsed().as_secs();
+    warn(&format!("recorded {events} events in {seconds} s"));
     let code = outcome.ending.code();
     if code != 0 {
         warn(&format!(

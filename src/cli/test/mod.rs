@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::subject::{Over, Subject};
+use super::text::escape;
 use super::{CliError, print_json, warn};
 use crate::config::Config;
 use crate::profile::Expectation;
@@ -58,7 +59,7 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     for path in &args.tests {
         let text = std::fs::read_to_string(path).map_err(|error| CliError::ProfileFile {
             path: path.clone(),
-            cause: error.to_string(),
+            cause: error,
         })?;
         tests.extend(Expectation::parse(&path.display().to_string(), &text)?);
     }
@@ -82,6 +83,7 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             "profiles": subject.profiles.iter().map(|p| &p.name).collect::<Vec<_>>(),
             "over": subject.about,
             "landlock_abi": subject.host.landlock_abi,
+            "notes": subject.modes(),
             "tests": results,
             "passed": results.len() - failed,
             "failed": failed,
@@ -89,6 +91,9 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         }))?;
     } else {
         let mut page = String::new();
+        for note in subject.modes() {
+            page += &format!("note: {}\n", escape(&note));
+        }
         if !results.is_empty() {
             page += &expect::page(&subject, &results);
         }

@@ -1,16 +1,17 @@
 //! Calls that are only looked at: what a layer in mode `audit` would have denied, and whatever is done
-//! where one is in mode `learn`. Each goes on whatever is found.
+//! where one is in mode `learn`. Each goes on whatever is found, unless a layer that enforces denies it in
+//! silence.
 //!
 //! What is told once is remembered in shared memory, by a hash of its own; what cannot be told is counted.
 
 use super::super::clip;
 use super::super::link::Whose;
-use super::super::observer::{phase, session};
+use super::super::observer::{Observer, phase, session};
 use super::super::shared::{Kind, Room};
 use super::Watcher;
-use super::walk::{Led, View};
 use crate::access::{Access, files};
 use crate::event::{Process, What};
+use crate::policy::observe::Word;
 use crate::sys::seccomp::{self, Notification};
 
 /// What was found, and the layer that would have denied it with the line that would allow it.
@@ -22,22 +23,23 @@ struct Sight {
 }
 
 impl Watcher<'_> {
-    /// Looks at a call, has it go on, and tells what is new.
-    pub(super) fn observe(&mut self, token: u64, whose: Whose, call: &Notification) {
+    /// Looks at a call, answers it as the layers say that enforce, and tells what is new.
+    pub(super) fn observe(&mut self, token: u64, whose: Whose, call: &Notification, word: Word) {
         let (number, access) = self.observer.by_registers(call);
         let name = match &access {
             Access::Syscall { name, .. } => name.clone(),
             _ => String::new(),
         };
-        // 1. What it is, by its registers and by what they point to.
+        // 1. What it is, by its registers and by what they point to, which a call that is denied never reads.
+        let performed = word == Word::Free;
         let (mut found, mut unread) = (Vec::new(), false);
         self.linked.clear();
         let tid = call.tid as i32;
-        if self.observer.reads_memory() {
+        if performed && self.observer.reads_memory() {
             // A page of the caller's may be somebody's to bring (userfaultfd, FUSE), and a path too.
             self.wind_watchdog();
         }
-        if name == "clone3" && self.observer.reads_memory() {
+        if name == "clone3" && performed && self.observer.reads_memory() {
             match self.clone_flags(tid, &call.args) {
                 Ok(access) => found.push(access),
                 Err(_) => unread = true,
@@ -45,12 +47,12 @@ impl Watcher<'_> {
         } else {
             found.push(access);
         }
-        if self.observer.reads_memory() {
+        if performed && self.observer.reads_memory() {
             let file = files::of(&name, &call.args);
             let socket = files::socket(&name, &call.args);
             for more in [
                 file.map(|file| self.file_accesses(tid, file)),
-                socket.map(|socket| self.socket_accesses(tid, socket)),
+                socket.map(|socket| self.socket_accesses(tid, whose, socket)),
             ]
             .into_iter()
             .flatten()
@@ -62,15 +64,17 @@ impl Watcher<'_> {
             }
         }
         // 2. What of it is to be told and was not.
-        let sights = self.sights(whose, number, call, found);
+        let sights = self.sights((token, whose), number, call, found);
         let who = (!sights.is_empty()).then(|| self.who(tid));
-        // 3. It goes on. What was read of a caller that has ended meanwhile may be another one's.
+        // 3. It is answered. What was read of a caller that has ended meanwhile may be another one's.
         let Some((listener, _)) = self.listeners.get(&token) else {
+            self.mounts.settle(false);
             return self.shared.call_done();
         };
         let waits = seccomp::id_valid(listener, call.id);
-        let _ = seccomp::go_on(listener, call.id);
+        Observer::answer(listener, call.id, word);
         self.shared.call_answered();
+        self.mounts.settle(waits);
         if !waits {
             return self.shared.call_done();
         }
@@ -78,10 +82,10 @@ impl Watcher<'_> {
         let mut unseen = u64::from(unread);
         if let Some((process, _)) = who {
             for sight in sights {
-                unseen += u64::from(!self.tell_sight(sight, &process, whose));
+                unseen += u64::from(!self.tell_sight(sight, &process, whose, !performed));
             }
         }
-        if name == "listen" {
+        if name == "listen" && performed {
             self.shared.begins_to_serve();
         }
         self.due |= self.shared.call_looked_at(unseen);
@@ -90,7 +94,7 @@ impl Watcher<'_> {
 
     /// Tells one; false where it is not in the journal as it was, which is then counted, once where it can be
     /// remembered.
-    fn tell_sight(&mut self, sight: Sight, process: &Process, whose: Whose) -> bool {
+    fn tell_sight(&mut self, sight: Sight, process: &Process, whose: Whose, denied: bool) -> bool {
         match self.shared.room() {
             Room::Some => {}
             Room::Spent => {
@@ -112,6 +116,7 @@ impl Watcher<'_> {
             clipped,
             access,
             profile: sight.profile,
+            denied,
             // It would name something else.
             fix: if clipped { String::new() } else { sight.fix },
         };
@@ -123,9 +128,17 @@ impl Watcher<'_> {
         true
     }
 
+    /// Whether it is to be told, as far as it is known what it is: nobody is asked about it else.
+    pub(super) fn is_news(&self, whose: Whose, access: &Access) -> bool {
+        let hash = self.observer.hash(access, whose, phase(self.shared));
+        let observing = self.observer.of(whose);
+        let wanted = observing.is_some_and(|own| own.learns || own.tcp(access).is_some());
+        wanted && !self.shared.is_told(hash)
+    }
+
     fn sights(
         &mut self,
-        whose: Whose,
+        (token, whose): (u64, Whose),
         number: Option<u32>,
         call: &Notification,
         found: Vec<Access>,
@@ -150,10 +163,7 @@ impl Watcher<'_> {
                 Access::Syscall { .. } => {
                     number.and_then(|number| observing.call(number, &call.args, &access))
                 }
-                Access::File { .. } => {
-                    let tid = call.tid as i32;
-                    observing.file(&access, &mut |path| real(&mut self.real, tid, path))
-                }
+                Access::File { .. } => observing.file(&access, self.domains_of(token)),
                 Access::Tcp { .. } => observing.tcp(&access),
                 Access::Capability { .. } => observing.capability(&access),
                 Access::Container { .. } if number.is_some() => observing.outside(),
@@ -173,23 +183,4 @@ impl Watcher<'_> {
         }
         sights
     }
-}
-
-/// Where a path of a profile leads in the container, as it was when that was asked first: rules are about
-/// what was there when the workload started.
-fn real(
-    known: &mut std::collections::HashMap<String, Option<String>>,
-    tid: i32,
-    path: &str,
-) -> Option<String> {
-    if let Some(real) = known.get(path) {
-        return real.clone();
-    }
-    let led = View::of(tid).and_then(|view| view.walk(None, path.as_bytes(), true));
-    let real = match led {
-        Ok(Led::There(node)) => node.path(),
-        _ => None,
-    };
-    known.insert(path.to_owned(), real.clone());
-    real
 }

@@ -89,6 +89,7 @@ impl Recorded {
             clipped: false,
             profile: self.profile.into(),
             fix: String::new(),
+            denied: false,
         };
         self.push(what)
     }
@@ -151,6 +152,7 @@ impl Recorded {
                 entry: None,
                 mount: mount.into(),
                 directory: right == "read-dir",
+                moved: None,
             });
         }
         self
@@ -164,6 +166,7 @@ impl Recorded {
             entry: Some(name.into()),
             mount: mount.into(),
             directory: true,
+            moved: None,
         })
     }
 
