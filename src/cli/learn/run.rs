@@ -187,7 +187,7 @@ pub fn runs<'a>(lines: impl IntoIterator<Item = Line<'a>>, goes_on: bool) -> Vec
     }
     let all = runs.len();
     for (at, run) in runs.iter_mut().enumerate() {
-        run.cut_off = !run.complete && !(goes_on && at + 1 == all);
+        run.cut_off = !(run.complete || goes_on && at + 1 == all);
     }
     runs
 }

@@ -35,7 +35,7 @@ pub fn read(source: &str, config: &Config) -> Result<Vec<Run>, CliError> {
     }
     let mut found: Vec<(String, PathBuf, Vec<Run>)> = Vec::new();
     for path in journals_in(log_dir)? {
-        let runs = journal(&path, &goes_on)?;
+        let runs = journal(&path, goes_on)?;
         let id = runs.first().map(|run| run.container.id.clone());
         if let Some(id) = id.filter(|id| id.starts_with(source)) {
             found.push((id, path, runs));
