@@ -144,6 +144,9 @@ pub enum What {
         /// directory is what can be granted.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         linked: bool,
+        /// Its texts were too long for a line and are cut (`…`), so it is not what was seen; a `lost` line counts it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        clipped: bool,
         /// The layer that would have denied it, the outermost of several; empty in a recording.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         profile: String,

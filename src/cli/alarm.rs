@@ -35,9 +35,16 @@ fn lost(id: &str, record: &Record, frozen: Option<&Frozen>) -> String {
         None => "",
         Some(_) => ". It was FROZEN then, and no deadline thaws or ends it any more",
     };
+    let holds = match record.observing.iter().all(serde_json::Value::is_null) {
+        true => "what it may not do stays forbidden (tripwires answer ENOSYS)",
+        // Its sentinel answers.
+        false => {
+            "what it may not do stays forbidden, and what a layer in mode `audit` or `learn` only looks at goes on"
+        }
+    };
     format!(
-        "container {id} has LOST its supervisor{whether}: what it may not do stays forbidden \
-         (tripwires answer ENOSYS), but nothing is reported any more{frozen}; restart the container"
+        "container {id} has LOST its supervisor{whether}: {holds}, but nothing is reported any \
+         more{frozen}; restart the container"
     )
 }
 

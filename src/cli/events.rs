@@ -218,6 +218,15 @@ fn complain(path: &Path, line: &Line) -> usize {
         return 1;
     }
     let Some(gap) = &line.gap else { return 0 };
+    let explained = matches!(&line.event, Ok(event) if matches!(event.what, What::Lost { .. }));
+    if gap.is_beginning() && !explained {
+        // As it is meant, where a container lives long: no fault.
+        warn(&format!(
+            "{journal}: events 1 to {} are not kept any more: a journal keeps its last two files",
+            gap.found - 1
+        ));
+        return 0;
+    }
     if gap.found > gap.expected {
         let (first, last) = (gap.expected, gap.found - 1);
         warn(&match line.event.as_ref().map(|event| &event.what) {

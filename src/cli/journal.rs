@@ -21,13 +21,20 @@ pub struct Line {
     pub gap: Option<Gap>,
 }
 
-/// Events that are not there.
+/// Events that are not there: a hole, or all that stood before the first line that is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// Number that should have come.
     pub expected: u64,
     /// Number that came.
     pub found: u64,
+}
+
+impl Gap {
+    /// What is missing is the beginning: a journal keeps two files, and drops the older one for a third.
+    pub fn is_beginning(&self) -> bool {
+        self.expected == 1
+    }
 }
 
 /// Which file that is: device and inode.
@@ -68,12 +75,7 @@ impl Journal {
         let lines = text
             .split(|byte| *byte == b'\n')
             .filter(|raw| !raw.is_empty());
-        let mut lines: Vec<Line> = lines.map(|raw| journal.line(raw)).collect();
-        // It may be the end of a longer one.
-        if let Some(first) = lines.first_mut() {
-            first.gap = None;
-        }
-        lines
+        lines.map(|raw| journal.line(raw)).collect()
     }
 
     /// The whole lines since the last call; none where there is no such file. What was put aside
@@ -115,17 +117,11 @@ impl Journal {
             return Ok(Vec::new());
         }
         self.aside = identity;
-        let beginning = self.last == 0;
         if self.identity != identity {
             self.offset = 0;
             self.partial.clear();
         }
-        let mut lines = self.read_from(&mut file)?;
-        // Only one file is kept aside: that it begins in the middle is by design.
-        if let Some(first) = lines.first_mut().filter(|_| beginning) {
-            first.gap = None;
-        }
-        Ok(lines)
+        self.read_from(&mut file)
     }
 
     fn read_from(&mut self, file: &mut File) -> io::Result<Vec<Line>> {
@@ -279,7 +275,8 @@ mod tests {
         let path = scratch.path.join("a.jsonl");
         let aside = scratch.path.join("a.jsonl.1");
         let numbers = |lines: Vec<Line>| -> Vec<u64> {
-            assert!(lines.iter().all(|line| line.gap.is_none()), "{lines:?}");
+            let mut gaps = lines.iter().filter_map(|line| line.gap.as_ref());
+            assert!(gaps.all(Gap::is_beginning), "{lines:?}");
             lines
                 .iter()
                 .map(|l| l.event.as_ref().unwrap().seq)
@@ -301,6 +298,21 @@ mod tests {
         std::fs::rename(&path, &aside).unwrap();
         std::fs::write(&path, line(10)).unwrap();
         assert_eq!(numbers(journal.read_on().unwrap()), [9, 10]);
+    }
+
+    #[test]
+    fn a_beginning_that_is_gone_is_a_gap_of_its_own() {
+        let scratch = Scratch::new("journal-beginning");
+        let path = scratch.path.join("a.jsonl");
+        let text = [4, 5].map(line).concat();
+        let of_text = Journal::lines_of(text.as_bytes());
+        std::fs::write(scratch.path.join("a.jsonl.1"), line(4)).unwrap();
+        std::fs::write(&path, line(5)).unwrap();
+        for lines in [Journal::new(path).read_on().unwrap(), of_text] {
+            let gap = lines[0].gap.clone().unwrap();
+            assert!(gap.is_beginning() && gap.found == 4, "{gap:?}");
+            assert_eq!(lines[1].gap, None);
+        }
     }
 
     #[test]

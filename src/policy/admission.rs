@@ -9,7 +9,7 @@ use oci_spec::runtime::{
 };
 
 use super::host_path::{self, Source};
-use super::refuse::Refusal;
+use super::refuse::{Refusal, first};
 use super::{Input, limits, process};
 use crate::profile::{Held, HostPath, Limited, Refuse};
 use crate::state::HostPathRules;
@@ -32,6 +32,17 @@ pub struct Found {
 ///
 /// [`Refusal::Rule`].
 pub(super) fn rules(input: &Input<'_>) -> Result<Option<HostPathRules>, Refusal> {
+    let (rules, refusals) = judge(input);
+    first(refusals)?;
+    Ok(rules)
+}
+
+/// All that [`rules`] would say.
+pub(super) fn refusals(input: &Input<'_>) -> Vec<Refusal> {
+    judge(input).1
+}
+
+fn judge(input: &Input<'_>) -> (Option<HostPathRules>, Vec<Refusal>) {
     let (layers, spec) = (input.profiles, input.spec);
     let found = match input.found {
         Some(found) => Cow::Borrowed(found),
@@ -40,23 +51,23 @@ pub(super) fn rules(input: &Input<'_>) -> Result<Option<HostPathRules>, Refusal>
             ..Found::default()
         }),
     };
-    for profile in layers.enforcing() {
-        for rule in &profile.refuse {
-            if let Some((found, remedy)) = offence(rule, input) {
-                return Err(Refusal::Rule {
-                    profile: profile.name.clone(),
-                    rule: rule.to_string(),
-                    found,
-                    remedy,
-                });
-            }
-        }
-    }
+    let broken = layers.enforcing().flat_map(|profile| {
+        let broken = profile.refuse.iter().filter_map(|rule| {
+            let (found, remedy) = offence(rule, input)?;
+            Some(Refusal::Rule {
+                profile: profile.name.clone(),
+                rule: rule.to_string(),
+                found,
+                remedy,
+            })
+        });
+        broken.collect::<Vec<_>>()
+    });
+    let mut all: Vec<Refusal> = broken.collect();
     let rules = host_path::rules(layers, spec, &found.links);
-    for source in &found.sources {
-        mounted(rules.as_ref(), source)?;
-    }
-    Ok(rules)
+    let sources = found.sources.iter();
+    all.extend(sources.filter_map(|source| mounted(rules.as_ref(), source).err()));
+    (rules, all)
 }
 
 /// Applies the rules on the host's paths to one source.

@@ -93,38 +93,31 @@ fn narrows<const N: usize>(
     })
 }
 
-/// Refuses a kernel that cannot do what the profile says, whatever `requires.landlock` says: a
-/// container must not start with less than its profile's words, unless the profile says that too.
-///
-/// # Errors
-/// [`Refusal::Landlock`], [`Refusal::Lacks`].
-pub(super) fn refuse(profile: &Profile, found: u32) -> Result<(), Refusal> {
+/// Why a kernel that cannot do what the profile says is refused, whatever `requires.landlock` says: a
+/// container must not start with less than its profile's words, unless the profile says that too. Each is
+/// [`Refusal::Landlock`] or [`Refusal::Lacks`]; none: it is not.
+pub(super) fn refusals(profile: &Profile, found: u32) -> Vec<Refusal> {
     let degrades = |what| profile.requires.degrade.contains(&what);
     if degrades(Degrade::Landlock) {
-        return Ok(());
+        return Vec::new();
     }
-    if found < profile.requires.landlock {
-        return Err(Refusal::Landlock {
+    let older = (found < profile.requires.landlock).then(|| Refusal::Landlock {
+        profile: profile.name.clone(),
+        required: profile.requires.landlock,
+        found,
+    });
+    let lacks = CONTROLS.iter().filter_map(|control| {
+        let (degrade, word) = control.word?;
+        let lacks = found < control.least && !degrades(degrade) && (control.asked)(profile);
+        lacks.then(|| Refusal::Lacks {
             profile: profile.name.clone(),
-            required: profile.requires.landlock,
+            what: control.what,
+            required: control.least,
             found,
-        });
-    }
-    for control in &CONTROLS {
-        let Some((degrade, word)) = control.word else {
-            continue;
-        };
-        if found < control.least && !degrades(degrade) && (control.asked)(profile) {
-            return Err(Refusal::Lacks {
-                profile: profile.name.clone(),
-                what: control.what,
-                required: control.least,
-                found,
-                word,
-            });
-        }
-    }
-    Ok(())
+            word,
+        })
+    });
+    older.into_iter().chain(lacks).collect()
 }
 
 /// What the profile asks for and `abi` cannot do.

@@ -334,11 +334,9 @@ pub fn at_start(input: &Input<'_>) -> Vec<AtStart> {
             profiles: Layers::from(&only),
             ..*input
         };
-        let refusals = [
-            refuse::abilities(profile, input.host).err(),
-            admission::rules(&alone).err(),
-        ];
-        let refusals = refusals.into_iter().flatten();
+        let refusals = refuse::disabled(profile, input.host)
+            .into_iter()
+            .chain(admission::refusals(&alone));
         all.extend(refusals.map(|refusal| AtStart::new(profile, &refusal)));
     }
     all
@@ -368,6 +366,17 @@ pub(super) fn recording(
             writable: place.writable,
         })
     };
+    let all: Vec<Mounted> = mounts.iter().filter_map(mounted).collect();
+    let count = all.len();
+    let told: Vec<Mounted> = all
+        .into_iter()
+        .filter(|mount| mount.destination.len() <= LONGEST)
+        .take(MOST_MOUNTS)
+        .collect();
+    // One that is cut would be another one.
+    let untold = count - told.len();
+    let blind = (untold > 0)
+        .then(|| format!("{untold} mounts: their paths are too long, or there are too many"));
     let annotations = input.spec.annotations().as_ref();
     let digest = annotations.and_then(|all| {
         let named = DIGESTS.iter().find_map(|name| all.get(*name));
@@ -384,18 +393,14 @@ pub(super) fn recording(
         command: command.unwrap_or_default().chars().take(LONGEST).collect(),
         image_digest: digest.map(|digest| digest.chars().take(LONGEST).collect()),
         capabilities: held.to_vec(),
-        mounts: mounts
-            .iter()
-            .filter_map(mounted)
-            .take(MOST_MOUNTS)
-            .collect(),
-        blind: Vec::new(),
+        mounts: told,
+        blind: blind.into_iter().collect(),
     }))
 }
 
 /// Annotations by which engines tell an image's digest.
 const DIGESTS: [&str; 2] = ["io.kubernetes.cri.image-id", "io.kubernetes.cri-o.ImageRef"];
-/// Characters of a text that the pod's author chose.
+/// Characters of a text that the pod's author chose, bytes of a mount's path.
 const LONGEST: usize = 512;
 /// Mounts that are told, so that the line fits into the journal.
 const MOST_MOUNTS: usize = 256;

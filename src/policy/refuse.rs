@@ -363,26 +363,41 @@ pub const MOUNTING: [&str; 5] = ["mount", "move_mount", "open_tree", "fsmount", 
 /// What the profile itself rules out, and what the node cannot do for it. Answers what it goes
 /// without.
 pub(super) fn abilities(profile: &Profile, host: &Host) -> Result<(), Refusal> {
-    let allowed = |name: &str| profile.syscalls.allow.iter().any(|rule| rule.name == name);
-    if let Some(syscall) = MOUNTING.into_iter().find(|name| allowed(name)) {
-        let (profile, syscall) = (profile.name.clone(), syscall.into());
-        return Err(Refusal::Mount { profile, syscall });
+    first(disabled(profile, host))
+}
+
+/// All that [`abilities`] would say.
+pub(super) fn disabled(profile: &Profile, host: &Host) -> Vec<Refusal> {
+    let allowed = |name: &&str| {
+        profile
+            .syscalls
+            .allow
+            .iter()
+            .any(|rule| rule.name == **name)
+    };
+    let name = || profile.name.clone();
+    let mounting = MOUNTING.iter().filter(|name| allowed(name));
+    let mut all: Vec<Refusal> = mounting
+        .map(|syscall| Refusal::Mount {
+            profile: name(),
+            syscall: (*syscall).into(),
+        })
+        .collect();
+    all.extend(controls::refusals(profile, host.landlock_abi));
+    let reports = !profile.syscalls.tripwire.is_empty()
+        && !profile.requires.degrade.contains(&Degrade::Tripwires);
+    if reports && !host.user_notif {
+        all.push(Refusal::NoNotification { profile: name() });
+    } else if reports && host.listener_taken {
+        all.push(Refusal::ListenerTaken { profile: name() });
     }
-    controls::refuse(profile, host.landlock_abi)?;
-    if profile.syscalls.tripwire.is_empty()
-        || profile.requires.degrade.contains(&Degrade::Tripwires)
-    {
-        return Ok(());
+    all
+}
+
+/// The first of several refusals, where there is any.
+pub(super) fn first(refusals: impl IntoIterator<Item = Refusal>) -> Result<(), Refusal> {
+    match refusals.into_iter().next() {
+        Some(refusal) => Err(refusal),
+        None => Ok(()),
     }
-    if !host.user_notif {
-        return Err(Refusal::NoNotification {
-            profile: profile.name.clone(),
-        });
-    }
-    if host.listener_taken {
-        return Err(Refusal::ListenerTaken {
-            profile: profile.name.clone(),
-        });
-    }
-    Ok(())
 }

@@ -25,7 +25,7 @@ pub(crate) fn host(abi: u32) -> Host {
     }
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config {
         log_total_mib: 0,
         version: 1,

@@ -268,8 +268,9 @@ fn assemble(
         observing: plan
             .observing
             .iter()
-            .map(|own| serde_json::to_value(own).unwrap_or_default())
-            .collect(),
+            .map(serde_json::to_value)
+            .collect::<Result<_, _>>()
+            .map_err(|cause| Failure::Observing { cause })?,
         detect: plan.detect.clone(),
         on_supervisor_loss: plan.on_supervisor_loss,
         fanotify: plan.policy.supervised && watches_files(plan).next().is_some(),

@@ -36,6 +36,14 @@ pub enum Failure {
     /// The plan says no.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// What layers that only look would say cannot be put down for the supervisor.
+    #[error(
+        "cannot write down what the profiles in mode `audit` or `learn` look at: {cause}; this is a bug of mantlet's, report it with the profiles"
+    )]
+    Observing {
+        /// The writer's word.
+        cause: serde_json::Error,
+    },
     /// What the pod selects.
     #[error(transparent)]
     Selection(#[from] SelectError),

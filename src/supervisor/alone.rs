@@ -92,7 +92,9 @@ impl Keeper {
     pub(super) fn finish_call(&mut self) {
         if let Some((call, token, _)) = self.shared.call() {
             if self.word(token, &call) != Word::Tripwire {
-                if !self.shared.is_call_told() {
+                if self.shared.is_call_told() {
+                    self.shared.count_call_looked_at();
+                } else {
                     self.went_on_unseen(self.whose(token), &call);
                 }
                 return self.shared.call_done();
@@ -120,13 +122,13 @@ impl Keeper {
     /// A call was answered that nobody looked at. Where its registers say all of it and that was told before,
     /// nothing is lost.
     fn went_on_unseen(&mut self, whose: Whose, call: &Notification) {
-        self.shared.count_observed();
+        self.shared.count_call_alone();
         let known = self.observer.knows(&self.shared, whose, call);
         if self.observer.listens(call) {
             self.shared.begins_to_serve();
         }
         if !known {
-            self.shared.unseen();
+            self.shared.keeper_lost_one();
             self.tell_later();
         }
     }

@@ -407,7 +407,9 @@ impl Keeper {
             EpollFlags::empty()
         };
         let token = self.add(Source::Listener(listener, whose), flags);
-        self.order(&Order::Listener { token, whose }, &[number]);
+        let order = Order::Listener { token, whose };
+        self.order(&order, &[number]);
+        self.share_listener(&order, number);
         token
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Seen {
     looks: usize,
     bucket: Bucket,
     pub(super) responses_left_out: u64,
+    /// Accesses that the journal says are lost.
+    pub(super) unseen_said: u64,
 }
 
 impl Default for Seen {
@@ -39,6 +41,7 @@ impl Default for Seen {
             looks: LOOKS.len(),
             bucket: Bucket::new(BURST, PER_SECOND),
             responses_left_out: 0,
+            unseen_said: 0,
         }
     }
 }

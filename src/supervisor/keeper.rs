@@ -276,6 +276,9 @@ impl Keeper {
         }
         // After what the watcher asked for: an end does not wait for the disk.
         self.drain();
+        if self.begins_to_serve() {
+            self.see_capabilities();
+        }
         if deadline.is_some() {
             self.expire(Instant::now());
         }

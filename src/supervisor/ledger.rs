@@ -13,7 +13,7 @@ const GATHER: Duration = Duration::from_secs(1);
 
 /// Why an access may not have been told.
 const UNSEEN: &str = "calls went on without being looked at: the watcher ended over them or was not there, \
-     what they name could not be read, or there were more different ones than are told";
+     what they name could not be read or is too long, or there were more different ones than a journal takes";
 
 impl Keeper {
     pub(super) fn tell(&mut self, what: &What) {
@@ -31,6 +31,9 @@ impl Keeper {
             };
             // Its process may have been let go, and not yet told of.
             self.hear_pipes();
+            if entry.kind == Kind::Observed && !self.has_share(entry.body.len()) {
+                continue;
+            }
             match entry.kind {
                 Kind::Tripwire => self.status.tripwires += 1,
                 Kind::Detection => self.status.detections += 1,
@@ -45,6 +48,45 @@ impl Keeper {
         }
         if !self.waits_for(Timer::LeftOut) && self.shared.left_out() {
             self.after(GATHER, Timer::LeftOut);
+        }
+    }
+
+    /// Tells of an access, as far as there is room.
+    pub(super) fn tell_observed(&mut self, what: &What) {
+        self.drain();
+        match serde_json::to_vec(what) {
+            Ok(body) if self.has_share(body.len()) => {
+                self.status.observed += 1;
+                self.journal.write_body(&body);
+            }
+            Ok(_) => {}
+            Err(error) => self.journal.lose(1, &error.to_string()),
+        }
+        self.count();
+    }
+
+    /// Whether an `observed` line has room in what the journal has for them; counted as unseen where not, and
+    /// the watcher composes no more of them.
+    fn has_share(&mut self, length: usize) -> bool {
+        let has = self.journal.takes_observed(length);
+        if !has {
+            self.shared.spend_room();
+            self.shared.keeper_lost_one();
+            self.tell_later();
+        }
+        has
+    }
+
+    /// Tells how many accesses are missing: the first of them, and then whenever there are twice as many. Who
+    /// causes them without end must not fill the journal with that.
+    pub(super) fn tell_unseen(&mut self, last: bool) {
+        self.status.unseen = self.shared.unseen();
+        let said = self.counts.unseen_said;
+        let untold = self.status.unseen.saturating_sub(said);
+        if untold > 0 && (last || untold >= said) {
+            self.counts.unseen_said = self.status.unseen;
+            self.shared.set_unseen_said(self.status.unseen);
+            self.journal.lose(untold, UNSEEN);
         }
     }
 
@@ -104,13 +146,7 @@ impl Keeper {
                 .journal
                 .lose(count, "the journal was not written as fast as events came"),
         }
-        match self.shared.take_unseen() {
-            0 => {}
-            count => {
-                self.status.unseen = self.status.unseen.saturating_add(count);
-                self.journal.lose(count, UNSEEN);
-            }
-        }
+        self.tell_unseen(self.finished);
         self.count();
     }
 }

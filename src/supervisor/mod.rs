@@ -26,6 +26,7 @@ mod attendant;
 mod body;
 mod bucket;
 mod capabilities;
+mod clip;
 mod clock;
 mod control;
 mod counts;

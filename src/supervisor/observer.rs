@@ -56,10 +56,11 @@ impl Observer {
     }
 
     /// What would have been refused at `create`, by profile.
-    pub(super) fn at_start(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn at_start(&self) -> Vec<(String, String)> {
         let all = self.policies.iter().flatten();
         all.flat_map(|own| &own.at_start)
-            .map(|own| (own.profile.as_str(), own.what.as_str()))
+            .map(|own| (own.profile.clone(), own.what.clone()))
+            .collect()
     }
 
     /// The layers that look at what such a listener brings.
@@ -117,10 +118,9 @@ impl Observer {
         }
     }
 
-    /// What an access is remembered by.
-    pub(super) fn hash(&self, access: &Access, session: Session, phase: Phase) -> u64 {
-        let exec = session == Session::Exec;
-        self.key.hash_one((access, exec, phase))
+    /// What an access is remembered by: another policy may deny what this one does not.
+    pub(super) fn hash(&self, access: &Access, whose: Whose, phase: Phase) -> u64 {
+        self.key.hash_one((access, whose.policy, whose.exec, phase))
     }
 
     /// Whether all that the call can be was told before, as far as its registers say.
@@ -134,7 +134,7 @@ impl Observer {
             }
             _ => false,
         };
-        !in_memory && shared.is_told(self.hash(&access, session(whose), phase(shared)))
+        !in_memory && shared.is_told(self.hash(&access, whose, phase(shared)))
     }
 }
 

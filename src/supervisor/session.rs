@@ -501,13 +501,15 @@ impl Keeper {
         });
         self.count();
         let refused = if first {
-            let told = self.observer.at_start();
-            let told = told.map(|(profile, what)| (profile.to_owned(), what.to_owned()));
-            told.chain(wanted.observed).collect()
+            [self.observer.at_start(), wanted.observed].concat()
         } else {
             wanted.observed
         };
-        self.tell_refusals(kind, &workload, refused);
+        let whose = Whose {
+            policy: wanted.policy as u32,
+            exec: !first,
+        };
+        self.tell_refusals(whose, &workload, refused);
         self.watch(peer.pidfd, workload, first, true);
         self.see_capabilities();
         self.write_status();

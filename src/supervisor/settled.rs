@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::clip;
 use super::keeper::Keeper;
-use super::link::Order;
-use super::observer::phase;
+use super::link::{Order, Whose};
+use super::observer::{phase, session};
 use super::session::Session;
 use crate::access::Access;
-use crate::event::{self, Process, What};
+use crate::event::{Process, What};
 use crate::policy::observe::{AtStart, Observing};
 
 /// Longest that a watcher may tell, bytes: 65536 objects a layer, and their names.
@@ -118,25 +119,27 @@ impl Keeper {
     /// What layers in mode `audit` would have refused as a whole: the container, or a session.
     pub(super) fn tell_refusals(
         &mut self,
-        session: event::Session,
+        whose: Whose,
         process: &Process,
         refused: Vec<(String, String)>,
     ) {
         for (profile, what) in refused {
             let access = Access::Container { what };
             let phase = phase(&self.shared);
-            let hash = self.observer.hash(&access, session, phase);
-            if self.shared.is_told(hash) || !self.shared.has_room() {
+            let hash = self.observer.hash(&access, whose, phase);
+            if self.shared.is_told(hash) {
                 continue;
             }
+            // In words that hold what the container's author chose.
+            let (access, clipped) = clip::access(access);
             self.shared.remember(hash);
-            self.status.observed += 1;
-            self.tell(&What::Observed {
+            self.tell_observed(&What::Observed {
                 process: process.clone(),
-                session,
+                session: session(whose),
                 phase,
                 access,
                 linked: false,
+                clipped,
                 profile,
                 fix: "none: the pod or the session must be another one, or the profile".into(),
                 denied: false,

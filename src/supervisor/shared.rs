@@ -9,11 +9,13 @@
 //! | allowance | the watcher | how many events of a kind are still admitted |
 //! | windows | the watcher | times of each rule's last hits |
 //! | the ring | the watcher in front, the keeper behind | events, whole ones only |
-//! | observed | the watcher, the keeper where it is alone | which accesses were told, by hash; where layers only look |
+//! | observed ([`observed`]) | the watcher, the keeper where it is alone | which accesses were told, by hash, and counts; where layers only look |
 //!
 //! The keeper believes nothing of it: each number is checked before use, and what does not fit is
 //! counted as lost. Counts of calls are written twice, first beside the call in hand, so that one that was
 //! in hand when its watcher ended is counted once and not twice.
+
+mod observed;
 
 use std::cell::RefCell;
 use std::io;
@@ -23,6 +25,8 @@ use crate::detect::Rule;
 use crate::sys::seccomp::Notification;
 use crate::sys::shared::Region;
 use crate::sys::{fanotify, seccomp};
+
+pub(super) use observed::Room;
 
 const HEAD: usize = 0;
 const TAIL: usize = 8;
@@ -60,19 +64,6 @@ const ENTRY: usize = 16;
 /// Most events that lie in the ring at a time. Who takes more in one go takes what was put in
 /// meanwhile, and a watcher that is not ours any more puts in without end.
 pub(super) const MOST_ENTRIES: usize = RING / ENTRY;
-
-/// Most accesses that one container is told of.
-pub(super) const MOST_OBSERVED: u64 = 1 << 16;
-/// Places for them: half of them stay free, so that a search is short.
-const PLACES: usize = 1 << 17;
-/// Of what is observed: whether the workload serves, how many accesses were told, how many calls were
-/// looked at, how many were not.
-const SERVES: usize = 0;
-const ACCESSES: usize = 8;
-const CALLS: usize = 16;
-const UNSEEN: usize = 24;
-const TABLE: usize = 32;
-const OBSERVED: usize = TABLE + PLACES * 8;
 
 const _: () = assert!(CALL + seccomp::SLOT <= LEFT_ANY && FILE + fanotify::SLOT <= IN_HAND);
 
@@ -145,7 +136,7 @@ impl Shared {
             at += 8 + rule.after as usize * 8;
         }
         Ok(Shared {
-            region: Region::new(at + RING + if observes { OBSERVED } else { 0 })?,
+            region: Region::new(at + RING + if observes { observed::SIZE } else { 0 })?,
             windows,
             ring: at,
             observed: observes.then_some(at + RING),
@@ -273,6 +264,12 @@ impl Shared {
         now.wrapping_sub(before)
     }
 
+    /// Leaves what was counted until now to who told of it, in a process that goes on after that one.
+    pub(super) fn begin_counting_anew(&self) {
+        self.take_left_calls();
+        self.take_dropped();
+    }
+
     /// Counts a call whose event is left out. True: the keeper does not know yet that there is anything.
     pub(super) fn leave_out_call(&self, number: i32) -> bool {
         let number = usize::try_from(number)
@@ -393,87 +390,6 @@ impl Shared {
         let within =
             (0..kept).filter(|back| self.get(stamp(total.wrapping_sub(1 + back))) >= since);
         within.count() as u32
-    }
-
-    /// A word of what is observed; one that nobody uses where nothing is.
-    fn observed(&self, at: usize) -> &std::sync::atomic::AtomicU64 {
-        let base = self.observed.unwrap_or(self.ring);
-        self.region.u64_at(base + at)
-    }
-
-    /// Whether the workload has listened.
-    pub(super) fn serves(&self) -> bool {
-        self.observed.is_some() && self.observed(SERVES).load(Acquire) != 0
-    }
-
-    pub(super) fn begins_to_serve(&self) {
-        if self.observed.is_some() {
-            self.observed(SERVES).store(1, Release);
-        }
-    }
-
-    /// One more call was notified that goes on.
-    pub(super) fn count_observed(&self) {
-        if self.observed.is_some() {
-            self.observed(CALLS).fetch_add(1, Relaxed);
-        }
-    }
-
-    pub(super) fn calls_observed(&self) -> u64 {
-        self.observed
-            .map_or(0, |_| self.observed(CALLS).load(Relaxed))
-    }
-
-    /// One that went on without being looked at. True: the keeper does not know yet.
-    pub(super) fn unseen(&self) -> bool {
-        if self.observed.is_some() {
-            self.observed(UNSEEN).fetch_add(1, Relaxed);
-        }
-        self.leaves_out()
-    }
-
-    pub(super) fn take_unseen(&self) -> u64 {
-        self.observed
-            .map_or(0, |_| self.observed(UNSEEN).swap(0, Relaxed))
-    }
-
-    /// The place of a hash among those told: where it is, or where it would go.
-    fn place(&self, hash: u64) -> Option<(&std::sync::atomic::AtomicU64, bool)> {
-        self.observed?;
-        let hash = hash.max(1);
-        (0..PLACES).find_map(|step| {
-            let at = (hash as usize).wrapping_add(step) % PLACES;
-            let slot = self.observed(TABLE + at * 8);
-            match slot.load(Acquire) {
-                0 => Some((slot, false)),
-                own if own == hash => Some((slot, true)),
-                _ => None,
-            }
-        })
-    }
-
-    /// Whether an access of that hash was told.
-    pub(super) fn is_told(&self, hash: u64) -> bool {
-        self.place(hash).is_some_and(|(_, told)| told)
-    }
-
-    /// Whether one more can be told.
-    pub(super) fn has_room(&self) -> bool {
-        self.observed.is_some() && self.observed(ACCESSES).load(Acquire) < MOST_OBSERVED
-    }
-
-    /// It is in the ring.
-    pub(super) fn remember(&self, hash: u64) {
-        // The keeper and the watcher both may.
-        while let Some((slot, false)) = self.place(hash) {
-            if slot
-                .compare_exchange(0, hash.max(1), SeqCst, Acquire)
-                .is_ok()
-            {
-                self.observed(ACCESSES).fetch_add(1, Relaxed);
-                return;
-            }
-        }
     }
 
     /// Puts events into the ring, which report the notification `call`, 0 for none. They are there all

@@ -192,6 +192,7 @@ fn observed(access: Access) -> What {
         session: Session::Workload,
         phase: Phase::Serving,
         linked: false,
+        clipped: false,
         access,
         profile: String::new(),
         fix: String::new(),

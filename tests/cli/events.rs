@@ -164,6 +164,24 @@ fn a_gap_that_a_lost_event_explains_has_its_cause() {
 }
 
 #[test]
+fn first_lines_that_are_gone_are_said_and_no_fault() {
+    let node = Node::new();
+    node.journal("c1", &[event("c1", 4, start()), event("c1", 5, start())]);
+    let events = node.run(&["events"]);
+    code(&events, 0);
+    assert!(
+        err(&events).contains("events 1 to 3 are not kept any more"),
+        "{}",
+        err(&events)
+    );
+    let path = mantlet::state::journal_path(&node.log(), &node.root(), "c1");
+    let path = path.to_str().unwrap();
+    let replayed = node.run(&["test", "baseline", "--replay", path]);
+    let want = "3 events at the beginning are not kept any more";
+    assert!(out(&replayed).contains(want), "{}", out(&replayed));
+}
+
+#[test]
 fn filters_go_by_kind_severity_and_age() {
     let node = Node::new();
     let ago = |seq, minutes: u64, what| {

@@ -51,6 +51,7 @@ mod learned;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod losses;
 mod lossless;
 mod observe;
 mod observe_files;

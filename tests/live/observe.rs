@@ -311,6 +311,28 @@ fn a_recording_says_what_it_began_with_and_which_capabilities_were_used() {
 }
 
 #[test]
+fn a_capability_is_told_in_each_phase_in_which_it_is_used() {
+    let bundle = recorded(World::runc()).edit(|config| {
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(["CAP_CHOWN"]);
+        }
+    });
+    let script = "echo > /tmp/f; chown 7:7 /tmp/f; nc -l -p 8080 -e true & sleep 0.3; \
+                  nc -w 1 127.0.0.1 8080 </dev/null; chown 8:8 /tmp/f; wait; echo done";
+    let lived = to_the_end(bundle, script);
+    lived.printed("done");
+    let used = seen(&lived, "capability").into_iter();
+    let used: Vec<&str> = used
+        .filter(|event| event["access"]["name"] == "CAP_CHOWN")
+        .filter_map(|event| event["phase"].as_str())
+        .collect();
+    if lived.of_type("start")[0]["recording"]["blind"] == Value::Null {
+        assert_eq!(used, ["start-up", "serving"]);
+    }
+    whole(&lived);
+}
+
+#[test]
 fn what_the_runtime_uses_for_a_session_is_not_the_workloads() {
     let names = ["SETUID", "SETGID", "SETPCAP", "CHOWN", "DAC_OVERRIDE"];
     let all: Vec<String> = names.iter().map(|name| format!("CAP_{name}")).collect();

@@ -37,6 +37,11 @@ pub fn lost(runs: &[Run]) -> BTreeMap<&str, u64> {
 pub fn reason_to_audit(runs: &[Run], union: &Union, choice: &Choice) -> Option<String> {
     let lost: u64 = lost(runs).values().sum();
     let what = match lost {
+        0 if cut_off(runs) > 0 => {
+            "A recording is cut off: its supervisor ended before the container, or its \
+             journal was taken from another node before the end"
+                .to_owned()
+        }
         0 if unseen(union) => "What io_uring did is not in the recording".to_owned(),
         0 => return None,
         1 => "1 event of the recording is lost".to_owned(),
@@ -48,6 +53,11 @@ pub fn reason_to_audit(runs: &[Run], union: &Union, choice: &Choice) -> Option<S
              would deny. Record again, or write it with --accept-loss."
         )
     })
+}
+
+/// How many runs nobody recorded to the end.
+fn cut_off(runs: &[Run]) -> usize {
+    runs.iter().filter(|run| run.cut_off).count()
 }
 
 /// Whether work was handed to the kernel that no filter sees.
@@ -149,9 +159,13 @@ fn or(text: String, else_: &str) -> String {
 /// How many runs, and how many of them have no end.
 fn told(runs: &[Run]) -> String {
     let open = runs.iter().filter(|run| !run.complete).count();
+    let cut = match cut_off(runs) {
+        0 => String::new(),
+        cut => format!("; {cut} CUT OFF, the supervisor ended before the container"),
+    };
     match open {
         0 => runs.len().to_string(),
-        _ => format!("{}, of which {open} not to the end", runs.len()),
+        _ => format!("{}, of which {open} not to the end{cut}", runs.len()),
     }
 }
 

@@ -239,7 +239,7 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             "reading source {} of {all}; {done} runs and {events} accesses so far",
             number + 1
         ));
-        runs.extend(sources::read(source, &config.log_dir)?);
+        runs.extend(sources::read(source, config)?);
     }
     progress.clear();
     if args.how.runs() {
@@ -298,7 +298,7 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         let told = runs.iter().map(|run| {
             json!({
                 "container": run.container, "program": run.program, "began": run.began,
-                "ended": run.ended, "complete": run.complete, "lost": run.lost,
+                "ended": run.ended, "complete": run.complete, "cut_off": run.cut_off, "lost": run.lost,
             })
         });
         print_json(&json!({

@@ -29,6 +29,10 @@ pub struct Run {
     pub ended: String,
     /// Its last line is the container's end.
     pub complete: bool,
+    /// It has no such line, and nobody writes one any more: the supervisor ended before the container, and what
+    /// came after is not recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
     /// The workload's program, as the kernel named it when it was let go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
@@ -147,11 +151,13 @@ pub enum Line<'a> {
     Broken,
 }
 
-/// The runs of one journal, in its order. Numbers begin with 1 again where an id is used again.
+/// The runs of one journal, in its order. Numbers begin with 1 again where an id is used again. `goes_on`: its
+/// supervisor lives, and has not written the last line yet.
 #[must_use]
-pub fn runs<'a>(lines: impl IntoIterator<Item = Line<'a>>) -> Vec<Run> {
+pub fn runs<'a>(lines: impl IntoIterator<Item = Line<'a>>, goes_on: bool) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut seen = Observations::new();
+    let mut holes = Holes::default();
     let mut last = 0;
     let mut broken = 0;
     for line in lines {
@@ -160,8 +166,9 @@ pub fn runs<'a>(lines: impl IntoIterator<Item = Line<'a>>) -> Vec<Run> {
             continue;
         };
         let ended = runs.last().is_some_and(|run| run.complete);
-        if runs.is_empty() || ended || event.seq == 1 {
-            finish(&mut runs, &mut seen);
+        // Smaller than the last: another life, whose first lines are gone.
+        if runs.is_empty() || ended || event.seq == 1 || event.seq < last {
+            finish(&mut runs, &mut seen, &mut holes);
             runs.push(begin(event));
             last = 0;
         }
@@ -170,13 +177,17 @@ pub fn runs<'a>(lines: impl IntoIterator<Item = Line<'a>>) -> Vec<Run> {
         let missing = (event.seq.saturating_sub(last + 1)).saturating_sub(broken);
         run.lose(broken, "lines of the journal that are no events");
         broken = 0;
-        holes(run, event, last, missing);
+        holes.take(run, event, last, missing);
         last = event.seq;
         take(run, &mut seen, event);
     }
-    finish(&mut runs, &mut seen);
+    finish(&mut runs, &mut seen, &mut holes);
     if let Some(run) = runs.last_mut() {
         run.lose(broken, "lines of the journal that are no events");
+    }
+    let all = runs.len();
+    for (at, run) in runs.iter_mut().enumerate() {
+        run.cut_off = !(run.complete || goes_on && at + 1 == all);
     }
     runs
 }
@@ -187,9 +198,12 @@ type Observations = BTreeMap<(Access, Phase, bool, String), Sight>;
 /// Whether the file has several names, and programs that did it.
 type Sight = (bool, BTreeSet<String>);
 
-/// Gives what was seen to the run that it belongs to.
-fn finish(runs: &mut [Run], seen: &mut Observations) {
+/// Gives what was seen, and what was not, to the run that it belongs to.
+fn finish(runs: &mut [Run], seen: &mut Observations, holes: &mut Holes) {
     let Some(run) = runs.last_mut() else { return };
+    let Holes { beginning, between } = std::mem::take(holes);
+    run.lose(beginning, "the beginning of the journal is gone");
+    run.lose(between, "holes in the journal's numbers");
     let all = std::mem::take(seen).into_iter();
     run.seen = all
         .map(|((access, phase, exec, profile), (linked, by))| Seen {
@@ -217,12 +231,30 @@ fn begin(event: &Event) -> Run {
     }
 }
 
-/// Counts numbers that are not there. A `lost` line is about the very hole before it.
-fn holes(run: &mut Run, event: &Event, last: u64, missing: u64) {
-    match &event.what {
-        What::Lost { count, cause } => run.lose(missing.max(*count), cause),
-        _ if last == 0 => run.lose(missing, "the beginning of the journal is gone"),
-        _ => run.lose(missing, "holes in the journal's numbers"),
+/// Numbers that are not there, and that no line has explained yet.
+#[derive(Default)]
+struct Holes {
+    beginning: u64,
+    between: u64,
+}
+
+impl Holes {
+    /// A `lost` line is about the hole before it, or, where lines could not be written, about those before the one
+    /// that could again: that comes first.
+    fn take(&mut self, run: &mut Run, event: &Event, last: u64, missing: u64) {
+        match &event.what {
+            What::Lost { count, cause } => {
+                run.lose(missing.max(*count), cause);
+                let mut explains = count.saturating_sub(missing);
+                for hole in [&mut self.between, &mut self.beginning] {
+                    let explained = explains.min(*hole);
+                    *hole -= explained;
+                    explains -= explained;
+                }
+            }
+            _ if last == 0 => self.beginning += missing,
+            _ => self.between += missing,
+        }
     }
 }
 
@@ -244,6 +276,8 @@ fn take(run: &mut Run, seen: &mut Observations, event: &Event) {
             run.report = Some(report.clone());
         }
         What::Start { .. } => run.sessions += 1,
+        // Not what was seen; a `lost` line counts it.
+        What::Observed { clipped: true, .. } => {}
         What::Observed {
             process,
             session,

@@ -43,6 +43,7 @@ fn call(name: &str) -> What {
             args: Vec::new(),
         },
         linked: false,
+        clipped: false,
         profile: String::new(),
         fix: String::new(),
         denied: false,
@@ -57,7 +58,7 @@ fn end() -> What {
 }
 
 fn of(events: &[Event]) -> Vec<Run> {
-    runs(events.iter().map(Line::Event))
+    runs(events.iter().map(Line::Event), true)
 }
 
 #[test]
@@ -82,6 +83,29 @@ fn an_id_that_is_used_again_is_another_run() {
     let all = of(&[event(1, start()), event(2, call("brk")), event(1, start())]);
     assert_eq!(all.len(), 2);
     assert_eq!((all[0].seen.len(), all[1].seen.len()), (1, 0));
+}
+
+#[test]
+fn a_life_whose_first_lines_are_gone_is_no_part_of_the_one_before() {
+    let all = of(&[
+        event(1, start()),
+        event(9, call("brk")),
+        event(4, call("mmap")),
+        event(5, end()),
+    ]);
+    let lost: Vec<u64> = all.iter().map(Run::events_lost).collect();
+    assert_eq!(lost, [7, 3]);
+    assert_eq!((all[0].seen.len(), all[1].seen.len()), (1, 1));
+}
+
+#[test]
+fn what_was_cut_is_not_learned() {
+    let mut cut = call("brk");
+    if let What::Observed { clipped, .. } = &mut cut {
+        *clipped = true;
+    }
+    let all = of(&[event(1, start()), event(2, cut), event(3, end())]);
+    assert_eq!(all[0].seen, []);
 }
 
 #[test]
@@ -134,11 +158,53 @@ fn every_kind_of_loss_is_counted_once() {
 }
 
 #[test]
+fn a_hole_that_is_explained_after_the_line_behind_it_is_counted_once() {
+    let lost = |count| What::Lost {
+        count,
+        cause: "No space left on device".into(),
+    };
+    // As the journal is written once it can be again: the line, and then what is missing before it.
+    let all = of(&[
+        event(1, start()),
+        event(6, call("brk")),
+        event(7, lost(4)),
+        event(10, call("mmap")),
+        event(13, lost(2)),
+    ]);
+    let told: Vec<(&str, u64)> = all[0].lost.iter().map(|(c, n)| (c.as_str(), *n)).collect();
+    assert_eq!(
+        told,
+        [
+            ("No space left on device", 6),
+            ("holes in the journal's numbers", 2)
+        ]
+    );
+    // So it is where the first lines are among them.
+    let all = of(&[event(4, start()), event(5, lost(3))]);
+    assert_eq!(all[0].events_lost(), 3);
+}
+
+#[test]
 fn a_broken_line_is_lost_and_no_hole_besides() {
     let (one, three) = (event(1, start()), event(3, end()));
     let lines = [Line::Event(&one), Line::Broken, Line::Event(&three)];
-    let all = runs(lines);
+    let all = runs(lines, true);
     assert_eq!(all[0].events_lost(), 1);
-    let all = runs([Line::Event(&one), Line::Broken]);
+    let all = runs([Line::Event(&one), Line::Broken], true);
     assert_eq!(all[0].events_lost(), 1);
+}
+
+#[test]
+fn a_run_without_an_end_is_cut_off_unless_it_goes_on() {
+    let (one, two) = (event(1, start()), event(2, call("brk")));
+    let cut = |events: &[&Event], goes_on| -> Vec<bool> {
+        let lines = events.iter().map(|event| Line::Event(event));
+        runs(lines, goes_on).iter().map(|run| run.cut_off).collect()
+    };
+    assert_eq!(cut(&[&one, &two], true), [false]);
+    assert_eq!(cut(&[&one, &two], false), [true]);
+    // Only the last of a journal's lives goes on.
+    assert_eq!(cut(&[&one, &two, &one], true), [true, false]);
+    let end = event(3, end());
+    assert_eq!(cut(&[&one, &two, &end], false), [false]);
 }

@@ -12,6 +12,7 @@ use super::run::{Line, Run, runs};
 use crate::cli::events::journals_in;
 use crate::cli::journal::Journal;
 use crate::cli::local::{self, How, Layer};
+use crate::cli::select::{self, Watch};
 use crate::cli::{CliError, warn};
 use crate::config::Config;
 
@@ -20,10 +21,11 @@ use crate::config::Config;
 /// # Errors
 ///
 /// [`Error`], and a journal that cannot be read.
-pub fn read(source: &str, log_dir: &Path) -> Result<Vec<Run>, CliError> {
-    let path = Path::new(source);
+pub fn read(source: &str, config: &Config) -> Result<Vec<Run>, CliError> {
+    let (path, log_dir) = (Path::new(source), &config.log_dir);
+    let goes_on = |path: &Path| is_written(path, &config.state_dir);
     if source.contains('/') || path.is_file() {
-        return file(path);
+        return file(path, goes_on);
     }
     if source.is_empty() {
         return Err(CliError::NoEvents {
@@ -33,7 +35,7 @@ pub fn read(source: &str, log_dir: &Path) -> Result<Vec<Run>, CliError> {
     }
     let mut found: Vec<(String, PathBuf, Vec<Run>)> = Vec::new();
     for path in journals_in(log_dir)? {
-        let runs = journal(&path)?;
+        let runs = journal(&path, goes_on)?;
         let id = runs.first().map(|run| run.container.id.clone());
         if let Some(id) = id.filter(|id| id.starts_with(source)) {
             found.push((id, path, runs));
@@ -58,7 +60,7 @@ pub fn read(source: &str, log_dir: &Path) -> Result<Vec<Run>, CliError> {
     }
 }
 
-fn file(path: &Path) -> Result<Vec<Run>, CliError> {
+fn file(path: &Path, goes_on: impl Fn(&Path) -> bool) -> Result<Vec<Run>, CliError> {
     let unreadable = |cause: io::Error| CliError::Source {
         path: path.to_owned(),
         cause,
@@ -77,7 +79,7 @@ fn file(path: &Path) -> Result<Vec<Run>, CliError> {
             Read::Other => {}
         }
     }
-    let runs = journal(path)?;
+    let runs = journal(path, goes_on)?;
     match runs.is_empty() {
         true => Err(Error::NoJournal {
             path: path.to_owned(),
@@ -111,11 +113,27 @@ pub fn run(how: &How, config: &Config) -> Result<Vec<Run>, CliError> {
         ));
     }
     // Before its place goes.
-    journal(&outcome.journal)
+    journal(&outcome.journal, |_| false)
 }
 
-/// A journal with what was put aside of it.
-fn journal(path: &Path) -> Result<Vec<Run>, CliError> {
+/// Whether a supervisor of this node lives that writes this journal.
+fn is_written(path: &Path, state_dir: &Path) -> bool {
+    let same = |own: &Path| match (own.canonicalize(), path.canonicalize()) {
+        (Ok(own), Ok(path)) => own == path,
+        _ => false,
+    };
+    // Where that cannot be told, nobody is known to write it.
+    let all = select::all(state_dir).unwrap_or_else(|_| Vec::new());
+    all.iter().any(|known| {
+        let record = known.record.as_ref();
+        record.is_ok_and(|record| same(&record.journal)) && known.watch() == Watch::Running
+    })
+}
+
+/// A journal with what was put aside of it. `goes_on` says whether somebody still writes it.
+fn journal(path: &Path, goes_on: impl Fn(&Path) -> bool) -> Result<Vec<Run>, CliError> {
+    // Asked before: an end that is written meanwhile is read.
+    let goes_on = goes_on(path);
     let lines = Journal::new(path.to_owned()).read_on();
     let lines = lines.map_err(|source| CliError::Journal {
         operation: "read",
@@ -126,5 +144,5 @@ fn journal(path: &Path) -> Result<Vec<Run>, CliError> {
         Ok(event) => Line::Event(event),
         Err(_) => Line::Broken,
     });
-    Ok(runs(lines))
+    Ok(runs(lines, goes_on))
 }

@@ -24,6 +24,8 @@ pub struct Journals {
     broken: u64,
     /// Numbers that are missing.
     missing: u64,
+    /// Numbers before the first lines.
+    beginning: u64,
     /// The one container that they are of, where it is still there.
     pub container: Option<String>,
 }
@@ -120,7 +122,11 @@ impl Journals {
     fn take(&mut self, lines: Vec<Line>) {
         for line in lines {
             if let Some(gap) = &line.gap {
-                self.missing += gap.found.saturating_sub(gap.expected);
+                let count = gap.found.saturating_sub(gap.expected);
+                match gap.is_beginning() {
+                    true => self.beginning += count,
+                    false => self.missing += count,
+                }
             }
             match line.event {
                 Ok(event) => self.events.push(event),
@@ -150,6 +156,7 @@ impl Journals {
     /// What is not in them.
     pub(super) fn losses(&self) -> Losses {
         let mut losses = Losses {
+            beginning: self.beginning,
             missing: self.missing,
             broken: self.broken,
             ..Losses::default()
@@ -171,6 +178,8 @@ impl Journals {
 /// What is not in the journals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Losses {
+    /// Events before the first line that is left.
+    beginning: u64,
     /// Numbers that are missing.
     missing: u64,
     /// Lines that are no event.
@@ -189,6 +198,10 @@ impl Losses {
     /// For people.
     pub(super) fn page(&self) -> String {
         let all = [
+            (
+                self.beginning,
+                "events at the beginning are not kept any more",
+            ),
             (self.missing, "numbers of events are missing"),
             (self.broken, "lines are no events"),
             (self.unwritten, "lines could not be written"),

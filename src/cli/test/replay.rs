@@ -109,6 +109,8 @@ pub fn decide(decider: &Decider, journals: &Journals) -> Replayed {
 /// The accesses that an event tells of, and whether they were refused then.
 fn accesses(decider: &Decider, what: &What) -> Vec<(Access, bool)> {
     match what {
+        // Not what was seen; a `lost` line counts it.
+        What::Observed { clipped: true, .. } => Vec::new(),
         What::Observed { access, .. } => vec![(access.clone(), false)],
         What::Tripwire { syscall, args, .. } => {
             let args = args.iter().enumerate().filter_map(|(at, text)| {

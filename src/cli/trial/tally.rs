@@ -35,6 +35,7 @@ impl Tally {
                 access,
                 profile,
                 fix,
+                clipped: false,
                 ..
             } if !profile.is_empty() => (profile, human::done(access), fix),
             What::Suppressed { count, .. } => {

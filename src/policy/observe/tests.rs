@@ -291,3 +291,40 @@ fn a_profile_that_records_lists_nothing_and_is_nobodys_parent() {
     // A parent's mode is its own.
     assert_eq!(profile("extends: [baseline]").mode, Mode::Enforce);
 }
+
+#[test]
+fn all_that_an_audited_layer_would_have_refused_a_container_for_is_told() {
+    let audited = profile(
+        "mode: audit\nprocess: {refuse: [writable-rootfs, root-user]}\nnetwork: {bind_tcp: [80]}\n\
+         scope: [signal]\nsyscalls: {groups: 2026.1, allow: ['@default', mount, pivot_root]}",
+    );
+    let spec = serde_json::from_value(crate::policy::tests::cri()).unwrap();
+    let only = &audited;
+    let (host, config) = (
+        crate::policy::tests::host(3),
+        crate::policy::tests::config(),
+    );
+    let input = Input {
+        profiles: Layers::from(&only),
+        spec: &spec,
+        host: &host,
+        config: &config,
+        found: None,
+        run: false,
+    };
+    let told = at_start(&input);
+    let all: Vec<&str> = told.iter().map(|own| own.what.as_str()).collect();
+    for word in [
+        "mount",
+        "pivot_root",
+        "TCP",
+        "signals",
+        "writable-rootfs",
+        "root-user",
+    ] {
+        assert!(
+            all.iter().any(|what| what.contains(word)),
+            "{word}: {all:#?}"
+        );
+    }
+}

@@ -566,6 +566,8 @@ fn fitting(what: &What) -> Option<Vec<u8>> {
                     file.argv = None;
                 }
             }
+            // Clipped before; what is left to go is what mantlet adds.
+            What::Observed { fix, .. } => fix.clear(),
             _ => {}
         }
         serde_json::to_vec(&less).ok().filter(fits)

@@ -4,12 +4,13 @@
 //!
 //! What is told once is remembered in shared memory, by a hash of its own; what cannot be told is counted.
 
+use super::super::clip;
 use super::super::link::Whose;
 use super::super::observer::{Observer, phase, session};
-use super::super::shared::Kind;
+use super::super::shared::{Kind, Room};
 use super::Watcher;
 use crate::access::{Access, files};
-use crate::event::What;
+use crate::event::{Process, What};
 use crate::policy::observe::Word;
 use crate::sys::seccomp::{self, Notification};
 
@@ -24,7 +25,6 @@ struct Sight {
 impl Watcher<'_> {
     /// Looks at a call, answers it as the layers say that enforce, and tells what is new.
     pub(super) fn observe(&mut self, token: u64, whose: Whose, call: &Notification, word: Word) {
-        self.shared.count_observed();
         let (number, access) = self.observer.by_registers(call);
         let name = match &access {
             Access::Syscall { name, .. } => name.clone(),
@@ -78,50 +78,59 @@ impl Watcher<'_> {
         if !waits {
             return self.shared.call_done();
         }
-        if unread {
-            self.due |= self.shared.unseen();
-        }
         // 4. It is told.
-        let phase = phase(self.shared);
+        let mut unseen = u64::from(unread);
         if let Some((process, _)) = who {
             for sight in sights {
-                if !self.shared.has_room() {
-                    self.due |= self.shared.unseen();
-                    continue;
-                }
-                let linked = match &sight.access {
-                    Access::File { path, entry, .. } => {
-                        entry.is_none() && self.linked.contains(path)
-                    }
-                    _ => false,
-                };
-                let what = What::Observed {
-                    process: process.clone(),
-                    session: session(whose),
-                    phase,
-                    linked,
-                    access: sight.access,
-                    profile: sight.profile,
-                    fix: sight.fix,
-                    denied: !performed,
-                };
-                if self.tell_all(0, &[(Kind::Observed, &what)]) {
-                    self.shared.remember(sight.hash);
-                }
+                unseen += u64::from(!self.tell_sight(sight, &process, whose, !performed));
             }
         }
         if name == "listen" && performed {
             self.shared.begins_to_serve();
         }
-        self.shared.call_told();
+        self.due |= self.shared.call_looked_at(unseen);
         self.shared.call_done();
+    }
+
+    /// Tells one; false where it is not in the journal as it was, which is then counted, once where it can be
+    /// remembered.
+    fn tell_sight(&mut self, sight: Sight, process: &Process, whose: Whose, denied: bool) -> bool {
+        match self.shared.room() {
+            Room::Some => {}
+            Room::Spent => {
+                self.shared.remember(sight.hash);
+                return false;
+            }
+            Room::None => return false,
+        }
+        let linked = match &sight.access {
+            Access::File { path, entry, .. } => entry.is_none() && self.linked.contains(path),
+            _ => false,
+        };
+        let (access, clipped) = clip::access(sight.access);
+        let what = What::Observed {
+            process: process.clone(),
+            session: session(whose),
+            phase: phase(self.shared),
+            linked,
+            clipped,
+            access,
+            profile: sight.profile,
+            denied,
+            // It would name something else.
+            fix: if clipped { String::new() } else { sight.fix },
+        };
+        if self.tell_all(0, &[(Kind::Observed, &what)]) {
+            self.shared.remember(sight.hash);
+            return !clipped;
+        }
+        // Counted as dropped.
+        true
     }
 
     /// Whether it is to be told, as far as it is known what it is: nobody is asked about it else.
     pub(super) fn is_news(&self, whose: Whose, access: &Access) -> bool {
-        let hash = self
-            .observer
-            .hash(access, session(whose), phase(self.shared));
+        let hash = self.observer.hash(access, whose, phase(self.shared));
         let observing = self.observer.of(whose);
         let wanted = observing.is_some_and(|own| own.learns || own.tcp(access).is_some());
         wanted && !self.shared.is_told(hash)
@@ -137,10 +146,10 @@ impl Watcher<'_> {
         let Some(observing) = self.observer.of(whose) else {
             return Vec::new();
         };
-        let (session, phase) = (session(whose), phase(self.shared));
+        let phase = phase(self.shared);
         let mut sights: Vec<Sight> = Vec::new();
         for access in found {
-            let hash = self.observer.hash(&access, session, phase);
+            let hash = self.observer.hash(&access, whose, phase);
             if self.shared.is_told(hash) || sights.iter().any(|sight| sight.hash == hash) {
                 continue;
             }

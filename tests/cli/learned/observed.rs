@@ -86,6 +86,7 @@ impl Recorded {
             phase: self.phase,
             access,
             linked: self.linked,
+            clipped: false,
             profile: self.profile.into(),
             fix: String::new(),
             denied: false,
