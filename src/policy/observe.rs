@@ -18,6 +18,7 @@ use crate::access::Access;
 use crate::event::{Mounted, Recording};
 use crate::profile::{Condition, Mode, Op, Profile};
 use crate::seal::{Layer, rights};
+use crate::state::HostPathRules;
 
 /// Everything that the supervisor needs to tell what it looks at: of the container's own policy, and of
 /// each of its sessions'.
@@ -326,10 +327,11 @@ fn audited(profile: &Profile, scene: &Scene<'_>) -> Audited {
     }
 }
 
-/// What each layer in mode `audit` would have refused before there is a container.
+/// What each layer in mode `audit` would have refused before there is a container, and its rules on what
+/// is mounted then.
 #[must_use]
-pub fn at_start(input: &Input<'_>) -> Vec<AtStart> {
-    let mut all = Vec::new();
+pub(super) fn at_start(input: &Input<'_>) -> (Vec<AtStart>, Vec<HostPathRules>) {
+    let (mut all, mut mounted) = (Vec::new(), Vec::new());
     for profile in input.profiles.audited() {
         let mut enforced = profile.clone();
         enforced.mode = Mode::Enforce;
@@ -338,16 +340,18 @@ pub fn at_start(input: &Input<'_>) -> Vec<AtStart> {
             profiles: Layers::from(&only),
             ..*input
         };
+        let admitted = admission::rules(&alone);
         let refusals = [
             refuse::abilities(profile, input.host).err(),
-            admission::rules(&alone).err(),
+            admitted.as_ref().err().cloned(),
         ];
+        mounted.extend(admitted.ok().flatten());
         all.extend(refusals.into_iter().flatten().map(|refusal| AtStart {
             profile: profile.name.clone(),
             what: refusal.to_string(),
         }));
     }
-    all
+    (all, mounted)
 }
 
 /// What a recording begins with; none where all layers enforce.

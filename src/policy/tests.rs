@@ -445,6 +445,7 @@ mod hostile;
 mod image;
 mod layers;
 mod limits;
+mod looking;
 mod noexec;
 mod privileged;
 mod weaker;

@@ -70,7 +70,9 @@ pub fn plan(
     let edits = match engine {
         Some(filter) => {
             let added = runtime::missing_needs(filter);
-            exact.respect(filter);
+            if layers.observe() {
+                exact.respect(filter);
+            }
             exact.take_back(filter, &added);
             if !added.is_empty() && exact.close_foreign(filter) {
                 lacks.push(FOREIGN_KILLED);

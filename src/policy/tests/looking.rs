@@ -1,0 +1,129 @@
+//! Layers in mode `audit`: what they would refuse of containers and sessions is told and not done.
+
+use super::exec::PROBE;
+use super::*;
+
+/// A layer that only looks, and what it names for sessions.
+fn audited(text: &str) -> Profile {
+    let site = format!("{{version: 1, name: site, mode: audit, extends: [baseline], {text}}}");
+    let quiet = "{version: 1, name: quiet, extends: [restricted], process: {refuse: [root-user, host-path: [/srv/**]]}}";
+    let old = "{version: 1, name: old, extends: [baseline], requires: {landlock: 99}}";
+    let load = &mut |name: &str| {
+        Ok(match name {
+            "site" => Some(site.clone()),
+            "quiet" => Some(quiet.to_owned()),
+            "old" => Some(old.to_owned()),
+            _ => None,
+        })
+    };
+    Profile::resolve("site", load).unwrap()
+}
+
+fn session(uid: u32) -> Process {
+    let process = json!({"cwd": "/", "args": ["sh"], "user": {"uid": uid, "gid": 0},
+        "capabilities": {"bounding": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"]}});
+    serde_json::from_value(process).unwrap()
+}
+
+/// Who would have refused a session of root's, and of somebody's.
+fn told(plan: &Plan) -> [Vec<String>; 2] {
+    [0, 7].map(|uid| {
+        let planned = plan_exec(&session(uid), PROBE, &plan.exec).unwrap();
+        let all = planned.observed.into_iter();
+        all.map(|(profile, why)| format!("{profile}: {why}"))
+            .collect()
+    })
+}
+
+#[test]
+fn a_profile_for_sessions_that_an_audited_layer_names_takes_nothing_away() {
+    let profile = audited("exec: {profile: quiet}");
+    let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
+    let [policy] = &plan.session_policies[..] else {
+        panic!("{} policies", plan.session_policies.len());
+    };
+    assert_eq!(policy.layers, plan.policy.layers, "the anchor and no more");
+    let held = session::admit(None, PROBE, &plan.exec).unwrap();
+    assert_eq!((held.policy, held.refuse_root), (1, false));
+    assert_eq!(held.capabilities, plan.exec.capabilities);
+    assert!(held.fewer_capabilities.is_none());
+    let sub = plan.exec.stricter.as_ref().unwrap();
+    assert!(sub.profiles.is_empty() && sub.refused.is_none() && sub.host_paths.is_empty());
+    // It is looked at instead.
+    let looking = plan.observing[1].as_ref().unwrap();
+    let layers: Vec<&str> = looking.layers.iter().map(|own| &*own.profile).collect();
+    assert_eq!(layers, ["site", "quiet"]);
+    assert_eq!(sub.observed.host_paths.len(), 1);
+    let [root, somebody] = told(&plan);
+    assert!(
+        root.len() == 1 && root[0].starts_with("quiet: "),
+        "{root:?}"
+    );
+    assert!(root[0].contains("root-user"), "{root:?}");
+    assert!(somebody.is_empty(), "{somebody:?}");
+}
+
+#[test]
+fn a_layer_that_enforces_holds_sessions_to_its_profile_beside_one_that_looks() {
+    let looks = audited("exec: {profile: quiet}");
+    let enforces = Profile {
+        name: "strict".into(),
+        mode: crate::profile::Mode::Enforce,
+        ..looks.clone()
+    };
+    for order in [[&looks, &enforces], [&enforces, &looks]] {
+        let spec: Spec = serde_json::from_value(cri()).unwrap();
+        let plan = plan(Input {
+            profiles: Layers::new(&order).unwrap(),
+            spec: &spec,
+            host: &host(7),
+            config: &config(),
+            found: None,
+            run: false,
+        })
+        .unwrap();
+        let held = session::admit(None, PROBE, &plan.exec).unwrap();
+        assert!(held.refuse_root);
+        assert_eq!(held.capabilities, ["CAP_NET_BIND_SERVICE"]);
+        let sub = plan.exec.stricter.as_ref().unwrap();
+        assert_eq!(sub.profiles, ["quiet"]);
+    }
+}
+
+#[test]
+fn what_an_audited_layer_says_of_root_and_of_the_node_is_told_of_sessions() {
+    let profile = audited("process: {refuse: [root-user]}, exec: {profile: old}");
+    let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
+    let [root, somebody] = told(&plan);
+    assert!(
+        root.iter()
+            .any(|why| why.contains("profile site refuses root-user")),
+        "{root:?}"
+    );
+    let abi = |all: &[String]| {
+        all.iter()
+            .any(|why| why.starts_with("old: ") && why.contains("Landlock"))
+    };
+    assert!(abi(&root) && abi(&somebody), "{root:?} {somebody:?}");
+    assert_eq!(somebody.len(), 1, "{somebody:?}");
+}
+
+#[test]
+fn rules_on_the_hosts_paths_go_to_start_and_refuse_nothing_there() {
+    let profile = audited("process: {refuse: [host-path: [/nowhere/**]]}");
+    let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
+    assert!(plan.host_paths.is_none());
+    let [rules] = &plan.observed_host_paths[..] else {
+        panic!("{:?}", plan.observed_host_paths);
+    };
+    assert_eq!(rules.rules[0].profile, "site");
+    // Broken by config.json already, it is told once.
+    let profile = audited("process: {refuse: [host-path: [/host/**]]}");
+    let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
+    assert!(plan.observed_host_paths.is_empty());
+    let refused = &plan.observing[0].as_ref().unwrap().at_start;
+    assert!(
+        refused.iter().any(|own| own.what.contains("host-path")),
+        "{refused:?}"
+    );
+}
