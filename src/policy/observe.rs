@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compose::Scene;
 use super::mounts::{Kind, Place, beneath};
-use super::seccomp::exact::Exact;
+use super::seccomp::exact::{Exact, UNKNOWN};
 use super::seccomp::verdict::{Action, Decision};
 use super::session::Planned;
 use super::{Input, Layers, Refusal, admission, fix_for, landlock, refuse};
@@ -19,6 +19,9 @@ use crate::event::{Mounted, Recording};
 use crate::profile::{Condition, Mode, Op, Profile};
 use crate::seal::{Layer, rights};
 use crate::state::HostPathRules;
+
+const CLONE: u32 = libc::SYS_clone as u32;
+const CLONE3: u32 = libc::SYS_clone3 as u32;
 
 /// Everything that the supervisor needs to tell what it looks at: of the container's own policy, and of
 /// each of its sessions'.
@@ -96,19 +99,19 @@ impl Observing {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NoNotification`], [`Refusal::ListenerTaken`]: nothing could be looked at, and a
-    /// container that says it is audited must be.
+    /// [`Refusal::CannotLook`], [`Refusal::ListenerTaken`]: nothing could be looked at, and a container
+    /// that says it is audited must be; or what is looked at could not go on.
     pub fn of(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Option<Observing>, Refusal> {
         let mut looking = layers.iter().filter(|p| p.mode != Mode::Enforce);
         let Some(first) = looking.next() else {
             return Ok(None);
         };
         let profile = first.name.clone();
-        if !scene.host.user_notif {
-            return Err(Refusal::NoNotification { profile });
-        }
         if scene.host.listener_taken {
             return Err(Refusal::ListenerTaken { profile });
+        }
+        if !(scene.host.user_notif && scene.host.may_go_on) {
+            return Err(Refusal::CannotLook { profile });
         }
         Ok(Some(Observing {
             learns: layers.learn(),
@@ -149,12 +152,18 @@ impl Observing {
         decision.is_some_and(|(_, decision)| decision.verdict(args) == Action::Notify)
     }
 
-    /// Whether anything of it is about files or ports, so that the supervisor has to read what a
-    /// container's memory holds.
+    /// Whether anything of it is about files or ports, whose names lie in a container's memory.
     #[must_use]
-    pub fn reads_memory(&self) -> bool {
+    pub fn reads_names(&self) -> bool {
         let about = |layer: &Audited| layer.handled_files != 0 || layer.handled_tcp != 0;
         self.learns || self.layers.iter().any(about)
+    }
+
+    /// Whether the supervisor has to read what a container's memory holds: names, or the flags of clone3(2).
+    #[must_use]
+    pub fn reads_memory(&self) -> bool {
+        let filtered = |layer: &Audited| !layer.allowed.contains(&CLONE3);
+        self.reads_names() || self.layers.iter().any(filtered)
     }
 
     /// The outermost layer that would have refused the call, by its registers.
@@ -164,22 +173,34 @@ impl Observing {
             Access::Syscall { name, .. } => name,
             _ => return None,
         };
+        let mut layers = self.layers.iter();
+        layers.find_map(|layer| layer.call(number, name, args, access))
+    }
+
+    /// The same for clone3(2) with these flags, `access` being the clone(2) that they would be. A layer
+    /// that looks at clone's flags answers ENOSYS to clone3, and C libraries take clone then.
+    #[must_use]
+    pub fn clone3(&self, flags: u64, access: &Access) -> Option<Denial<'_>> {
+        let args = [flags, 0, 0, 0, 0, 0];
         self.layers.iter().find_map(|layer| {
-            if layer.allowed.contains(&number) {
-                return None;
+            let listed = layer.calls.iter().find(|(_, all)| all.contains(&CLONE3));
+            match listed.map(|(decision, _)| decision.verdict(&args)) {
+                _ if layer.allowed.contains(&CLONE3) => None,
+                Some(UNKNOWN) | None => layer.call(CLONE, "clone", &args, access),
+                Some(_) => layer.call(CLONE3, "clone3", &args, access),
             }
-            let listed = layer.calls.iter().find(|(_, all)| all.contains(&number));
-            let Some((decision, _)) = listed else {
-                return Some(Denial {
-                    profile: &layer.profile,
-                    fix: format!("none: {name} is younger than the profile, or than this mantlet"),
-                });
-            };
-            (!decision.verdict(args).permits()).then(|| Denial {
-                profile: &layer.profile,
-                fix: call_fix(name, decision, args, access),
-            })
         })
+    }
+
+    /// Layers that would have refused the call with a report, as a tripwire: what their rules of detection
+    /// are about.
+    pub fn trips(&self, number: u32, args: &[u64; 6]) -> impl Iterator<Item = &str> {
+        let trips = move |layer: &&Audited| {
+            let listed = layer.calls.iter().find(|(_, all)| all.contains(&number));
+            listed.is_some_and(|(decision, _)| decision.verdict(args) == Action::Notify)
+        };
+        let layers = self.layers.iter().filter(trips);
+        layers.map(|layer| layer.profile.as_str())
     }
 
     /// The outermost layer, where a call of another architecture is looked at: each kills it.
@@ -262,6 +283,32 @@ impl Observing {
                 name.strip_prefix("CAP_").unwrap_or(name)
             ),
         })
+    }
+}
+
+impl Audited {
+    /// Whether it would have refused the call.
+    fn call(
+        &self,
+        number: u32,
+        name: &str,
+        args: &[u64; 6],
+        access: &Access,
+    ) -> Option<Denial<'_>> {
+        if self.allowed.contains(&number) {
+            return None;
+        }
+        let denial = |fix| Denial {
+            profile: &self.profile,
+            fix,
+        };
+        match self.calls.iter().find(|(_, all)| all.contains(&number)) {
+            None => Some(denial(format!(
+                "none: {name} is younger than the profile, or than this mantlet"
+            ))),
+            Some((decision, _)) if decision.verdict(args).permits() => None,
+            Some((decision, _)) => Some(denial(call_fix(name, decision, args, access))),
+        }
     }
 }
 

@@ -44,6 +44,7 @@ fn detection(severity: Severity, respond: Response, hits: u32, due: bool) -> Wha
         why: "made after the start".into(),
         hits,
         respond,
+        would: None,
         due,
     }
 }

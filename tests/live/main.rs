@@ -51,6 +51,7 @@ mod limits;
 mod listeners;
 mod lossless;
 mod observe;
+mod observe_rules;
 mod programs;
 mod remains;
 mod scene;

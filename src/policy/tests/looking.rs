@@ -127,3 +127,44 @@ fn rules_on_the_hosts_paths_go_to_start_and_refuse_nothing_there() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn a_kernel_whose_calls_cannot_go_on_refuses_what_only_looks() {
+    let old = Host {
+        may_go_on: false,
+        ..host(7)
+    };
+    let learn = Profile::builtin("learn").unwrap();
+    for layer in [&audited("description: tried"), &learn] {
+        let refused = attempt(&cri(), layer, &old, &config()).unwrap_err();
+        let text = refused.to_string();
+        assert!(
+            text.contains("only looks") && text.contains("5.5"),
+            "{text}"
+        );
+        assert!(attempt(&cri(), layer, &host(7), &config()).is_ok());
+    }
+    let enforced = Profile::builtin("restricted").unwrap();
+    assert!(attempt(&cri(), &enforced, &old, &config()).is_ok());
+}
+
+#[test]
+fn rules_of_detection_say_what_they_would_do_and_do_nothing() {
+    let text = "detect: [{name: end, on: tripwire, respond: kill-container}, {name: look, on: exec}], \
+                on_supervisor_loss: kill";
+    let plan = attempt(&cri(), &audited(text), &host(7), &config()).unwrap();
+    let rules: Vec<_> = plan
+        .detect
+        .iter()
+        .map(|rule| (rule.respond, rule.would))
+        .collect();
+    use crate::detect::{OnLoss, Response};
+    assert_eq!(
+        rules,
+        [
+            (Response::Log, Some(Response::KillContainer)),
+            (Response::Log, Some(Response::Log))
+        ]
+    );
+    assert_eq!(plan.on_supervisor_loss, OnLoss::Keep);
+}

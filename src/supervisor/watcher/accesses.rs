@@ -11,10 +11,12 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use super::super::link::Request;
 use super::super::look;
+use super::super::marks::TOKENS;
 use super::Watcher;
 use super::walk::{LONGEST, Led, Node, View};
 use crate::access::files::{self, Address, Addressed, Asked, At, FileCall, Place};
 use crate::access::{Access, Argument, calls};
+use crate::detect::{Rule, Sensor};
 use crate::sys::memory;
 
 /// Interpreters of interpreters that the kernel takes (BINPRM_MAX_RECURSION), and a loader.
@@ -238,6 +240,9 @@ impl Watcher<'_> {
             let mut found = Found::default();
             found.itself = self.named(tid, &node, &mut found.outside);
             all.extend(found.all(&files::execute()));
+            if self.answers_for(&found) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
             if let Some(path) = needs(&node)?
                 && let Led::There(more) = view.walk(None, &path, true)?
             {
@@ -245,6 +250,14 @@ impl Watcher<'_> {
             }
         }
         Ok(all)
+    }
+
+    /// Whether the kernel would ask this very watcher for its word on an opening of the file, which it would
+    /// wait for for ever (`on: token-access`).
+    fn answers_for(&self, found: &Found) -> bool {
+        let asks = |rule: &Rule| rule.on == Sensor::TokenAccess;
+        let mount = found.itself.as_ref().map(|(_, mount, _)| mount.as_str());
+        mount.is_some_and(|mount| TOKENS.contains(&mount)) && self.rules.iter().any(asks)
     }
 
     fn target(&mut self, view: &View, tid: i32, at: At) -> io::Result<Option<Node>> {
