@@ -45,6 +45,7 @@ mod landlock_paths;
 mod landlock_rights;
 mod landlock_site;
 mod layers;
+mod learn_cri;
 mod learned;
 mod lifecycle;
 mod limits;
