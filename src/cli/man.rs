@@ -14,9 +14,9 @@ use super::{CliError, pages, version};
 /// Arguments of `man`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The verb whose page it is [default: the page of mantlet itself]
+    /// The verb whose page it is, such as `try` or `learn merge` [default: the page of mantlet itself]
     #[arg(value_name = "VERB", conflicts_with = "output")]
-    verb: Option<String>,
+    verb: Vec<String>,
     /// Write all pages into this folder, mantlet.1 and mantlet-VERB.1
     #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     output: Option<PathBuf>,
@@ -27,22 +27,25 @@ pub fn man(args: &Args) -> Result<ExitCode, CliError> {
     let mut whole = pages::command().disable_help_subcommand(true);
     whole.build();
     if let Some(folder) = &args.output {
-        for command in std::iter::once(&whole).chain(whole.get_subcommands()) {
+        let verbs = pages::verbs(&whole).into_iter();
+        for (path, command) in std::iter::once((String::new(), &whole)).chain(verbs) {
             let name = format!("{}.1", name(command));
-            let path = folder.join(name);
-            fs::write(&path, render(command, &whole)?)
-                .map_err(|source| CliError::Page { path, source })?;
+            let file = folder.join(name);
+            fs::write(&file, render(command, &path, &whole)?)
+                .map_err(|source| CliError::Page { path: file, source })?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let command = match &args.verb {
-        None => &whole,
-        Some(verb) => whole
-            .find_subcommand(verb)
-            .ok_or_else(|| CliError::NoVerb { verb: verb.clone() })?,
+    let path = args.verb.join(" ");
+    let command = match path.as_str() {
+        "" => Some(&whole),
+        _ => pages::verbs(&whole)
+            .into_iter()
+            .find_map(|(known, command)| (known == path).then_some(command)),
     };
+    let command = command.ok_or_else(|| CliError::NoVerb { verb: path.clone() })?;
     let mut out = io::stdout().lock();
-    out.write_all(&render(command, &whole)?)?;
+    out.write_all(&render(command, &path, &whole)?)?;
     Ok(out.flush().map(|()| ExitCode::SUCCESS)?)
 }
 
@@ -54,7 +57,8 @@ fn name(command: &Command) -> String {
         .to_owned()
 }
 
-fn render(command: &Command, whole: &Command) -> io::Result<Vec<u8>> {
+/// The page of a command that is typed so.
+fn render(command: &Command, path: &str, whole: &Command) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let man = Man::new(command.clone())
         .title(name(command))
@@ -75,7 +79,7 @@ fn render(command: &Command, whole: &Command) -> io::Result<Vec<u8>> {
             rest.text([roman(about.unwrap_or_default())]);
         }
     }
-    let page = pages::page(command.get_name());
+    let page = pages::page(path);
     let codes = page.map_or_else(
         || {
             let [done, usage] = pages::ALWAYS;
@@ -126,8 +130,9 @@ fn render(command: &Command, whole: &Command) -> io::Result<Vec<u8>> {
         "the site's profiles, NAME.yaml; they win over built-in ones.",
     )]);
     rest.control("SH", ["SEE ALSO"]);
+    let verbs = pages::verbs(whole).into_iter().map(|(_, verb)| verb);
     let mut others: Vec<String> = std::iter::once(whole)
-        .chain(whole.get_subcommands())
+        .chain(verbs)
         .map(name)
         .filter(|other| *other != name(command))
         .collect();

@@ -10,7 +10,7 @@ use super::Cli;
 /// A verb's examples and exit codes.
 #[derive(Debug)]
 pub struct Page {
-    /// The verb.
+    /// The verb, as it is typed: `learn merge`.
     pub verb: &'static str,
     /// Command lines, each with what it is for.
     pub examples: &'static [(&'static str, &'static str)],
@@ -23,6 +23,11 @@ pub const ALWAYS: [(&str, &str); 2] = [
     ("0", "it was done, and nothing needs attention"),
     ("2", "wrong usage"),
 ];
+
+const LEARNED: [(&str, &str); 1] = [(
+    "1",
+    "nothing could be learned; FILE is there; or events were lost, and the profile only audits",
+)];
 
 const PAGES: &[Page] = &[
     Page {
@@ -156,18 +161,19 @@ const PAGES: &[Page] = &[
                 "a profile of a program that is run and recorded here",
             ),
             (
-                "mantlet learn --from 3f2a --from 77b1 -o web.yaml",
-                "one of two recorded containers",
-            ),
-            (
                 "mantlet learn --from 3f2a --save monday.json -o web.yaml",
-                "and what was recorded kept, to be learned from with others",
+                "one of a recorded container, whose recording is kept, to be learned from with others",
             ),
         ],
-        exits: &[(
-            "1",
-            "nothing could be learned; FILE is there; or events were lost, and the profile only audits",
+        exits: &LEARNED,
+    },
+    Page {
+        verb: "learn merge",
+        examples: &[(
+            "mantlet learn merge monday.json 77b1 -o web.yaml",
+            "a profile of a recording and a recorded container",
         )],
+        exits: &LEARNED,
     },
     Page {
         verb: "lint",
@@ -309,17 +315,39 @@ pub fn page(verb: &str) -> Option<&'static Page> {
 
 /// The whole command, with what `--help` shows after the flags.
 pub fn command() -> Command {
-    let command = Cli::command();
+    with_pages(Cli::command(), "")
+}
+
+/// This command and those below, whose pages are called after `path`.
+fn with_pages(command: Command, path: &str) -> Command {
+    let command = match page(path) {
+        Some(page) => command.after_help(after(page)),
+        None => command,
+    };
     let verbs: Vec<String> = command
         .get_subcommands()
         .map(|verb| verb.get_name().to_owned())
         .collect();
     verbs.into_iter().fold(command, |command, name| {
-        command.mut_subcommand(name, |verb| match page(verb.get_name()) {
-            Some(page) => verb.after_help(after(page)),
-            None => verb,
-        })
+        let path = format!("{path} {name}").trim_start().to_owned();
+        command.mut_subcommand(name, |verb| with_pages(verb, &path))
     })
+}
+
+/// A built command's verbs and theirs, each with how it is typed.
+pub fn verbs(whole: &Command) -> Vec<(String, &Command)> {
+    let mut all = Vec::new();
+    for verb in whole.get_subcommands() {
+        if verb.get_name() == "help" {
+            continue;
+        }
+        let name = verb.get_name().to_owned();
+        let below = verbs(verb).into_iter();
+        let below = below.map(|(path, verb)| (format!("{name} {path}"), verb));
+        all.push((name.clone(), verb));
+        all.extend(below);
+    }
+    all
 }
 
 fn after(page: &Page) -> String {
@@ -363,22 +391,17 @@ mod tests {
     /// Verbs whose output is another form by itself, and no text for people.
     const OTHER_FORM: [&str; 3] = ["schema", "completions", "man"];
 
-    fn verbs() -> Vec<Command> {
+    fn whole() -> Command {
         let mut whole = command();
         whole.build();
-        let verbs = whole.get_subcommands();
-        verbs
-            .filter(|verb| verb.get_name() != "help")
-            .cloned()
-            .collect()
+        whole
     }
 
     #[test]
     fn every_verb_says_what_it_does_how_it_is_used_and_what_its_codes_mean() {
-        for verb in verbs() {
-            let name = verb.get_name();
+        for (name, verb) in verbs(&whole()) {
             assert!(verb.get_about().is_some(), "{name} has no description");
-            let page = page(name).unwrap_or_else(|| panic!("{name} has no page in PAGES"));
+            let page = page(&name).unwrap_or_else(|| panic!("{name} has no page in PAGES"));
             assert!(
                 !page.examples.is_empty() && !page.exits.is_empty(),
                 "{name}"
@@ -400,8 +423,7 @@ mod tests {
 
     #[test]
     fn every_verb_has_a_row_in_the_readme_and_json_for_programs() {
-        for verb in verbs() {
-            let name = verb.get_name();
+        for (name, verb) in verbs(&whole()) {
             let row = README.lines().find(|line| {
                 let cell = line.strip_prefix(&format!("| `{name}"));
                 cell.is_some_and(|rest| rest.starts_with([' ', '`']))
@@ -412,7 +434,7 @@ mod tests {
                 arg.get_long() == Some("json") || arg.get_long() == Some("format")
             };
             assert!(
-                arguments.any(speaks) || OTHER_FORM.contains(&name),
+                arguments.any(speaks) || OTHER_FORM.contains(&name.as_str()),
                 "{name} has no --json"
             );
         }
@@ -420,10 +442,11 @@ mod tests {
 
     #[test]
     fn every_example_is_a_command_line_and_every_page_a_verb() {
-        let known = verbs();
+        let whole = whole();
+        let known = verbs(&whole);
         for page in PAGES {
             assert!(
-                known.iter().any(|verb| verb.get_name() == page.verb),
+                known.iter().any(|(name, _)| name == page.verb),
                 "{}",
                 page.verb
             );

@@ -7,9 +7,19 @@ use std::process::{Command, Stdio};
 use super::node::Node;
 use super::{code, err, out};
 
-/// Verbs and their flags, as `--help` tells them.
+/// Verbs as `--help` tells them, and theirs: `learn merge`.
 fn verbs(node: &Node) -> Vec<String> {
-    let text = out(&node.run(&["--help"]));
+    let first = below(node, &[]);
+    let nested = first.iter().flat_map(|verb| {
+        let nested = below(node, &[verb]).into_iter();
+        nested.map(move |name| format!("{verb} {name}"))
+    });
+    let nested: Vec<String> = nested.collect();
+    first.iter().cloned().chain(nested).collect()
+}
+
+fn below(node: &Node, verb: &[&str]) -> Vec<String> {
+    let text = out(&node.run(&[verb, &["--help"]].concat()));
     let lines = text
         .lines()
         .skip_while(|line| !line.starts_with("Commands:"));
@@ -39,9 +49,11 @@ fn every_page_of_the_manual_is_read_without_a_warning_and_tells_every_flag() {
     assert!(verbs.len() > 10, "{verbs:?}");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), verbs.len() + 1);
     for verb in &verbs {
-        let page = folder.join(format!("mantlet-{verb}.1"));
+        let words: Vec<&str> = verb.split(' ').collect();
+        let page = folder.join(format!("mantlet-{}.1", words.join("-")));
         let source = fs::read(&page).unwrap();
-        assert_eq!(node.run(&["man", verb]).stdout, source, "{verb}");
+        let printed = node.run(&[&["man"], &words[..]].concat());
+        assert_eq!(printed.stdout, source, "{verb}");
         let mut groff = Command::new("groff")
             .args(["-ww", "-man", "-Tascii", "-P-cbou", "-rLL=200n"])
             .stdin(Stdio::piped())
@@ -56,7 +68,7 @@ fn every_page_of_the_manual_is_read_without_a_warning_and_tells_every_flag() {
         for part in ["NAME", "SYNOPSIS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"] {
             assert!(text.contains(part), "{part} in {verb}:\n{text}");
         }
-        let help = out(&node.run(&[verb, "--help"]));
+        let help = out(&node.run(&[&words[..], &["--help"]].concat()));
         for flag in flags(&help) {
             assert!(text.contains(&flag), "{flag} in {verb}:\n{text}");
         }
@@ -64,7 +76,8 @@ fn every_page_of_the_manual_is_read_without_a_warning_and_tells_every_flag() {
     let main = String::from_utf8(node.run(&["man"]).stdout).unwrap();
     let main = main.replace('\\', "");
     for verb in &verbs {
-        assert!(main.contains(&format!("mantlet-{verb}(1)")), "{verb}");
+        let page = format!("mantlet-{}(1)", verb.replace(' ', "-"));
+        assert!(main.contains(&page), "{verb}");
     }
 }
 
@@ -125,9 +138,11 @@ fn a_shell_completes_verbs_flags_and_profiles() {
 fn help_of_a_verb_is_the_same_either_way_and_colours_are_as_asked() {
     let node = Node::new();
     for verb in verbs(&node) {
-        let one = node.run(&["help", &verb]);
+        let words: Vec<&str> = verb.split(' ').collect();
+        let one = node.run(&[&["help"], &words[..]].concat());
         code(&one, 0);
-        assert_eq!(out(&one), out(&node.run(&[&verb, "--help"])), "{verb}");
+        let other = node.run(&[&words[..], &["--help"]].concat());
+        assert_eq!(out(&one), out(&other), "{verb}");
     }
     node.journal("c", &[super::event("c", 1, super::tripwire("/a"))]);
     let coloured = |args: &[&str]| out(&node.run(args)).contains('\u{1b}');

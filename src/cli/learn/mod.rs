@@ -45,6 +45,7 @@ use crate::profile::{normal_glob, normal_path};
 
 /// Arguments of `learn`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
     /// What to learn from: a container's id, a journal's file, or a recording; several are merged
     #[arg(
@@ -53,6 +54,29 @@ pub struct Args {
         required_unless_present_any = ["command", "bundle"]
     )]
     from: Vec<String>,
+    #[command(flatten)]
+    wish: Wish,
+    #[command(flatten)]
+    how: How,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Make one profile of several runs, each line with how many of them needed it
+    Merge {
+        /// A container's id, a journal's file, or a recording
+        #[arg(value_name = "SOURCE", required = true)]
+        from: Vec<String>,
+        #[command(flatten)]
+        wish: Wish,
+    },
+}
+
+/// What is to be made of the runs.
+#[derive(Debug, clap::Args)]
+struct Wish {
     /// Write the profile to this file, which names it, and not to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -86,8 +110,6 @@ pub struct Args {
     /// Print what was learned as JSON, the profile in it
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    how: How,
 }
 
 fn into(written: &str) -> Result<(String, String), String> {
@@ -178,13 +200,17 @@ pub enum Error {
 
 /// Learns.
 pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
+    let (from, wish) = match &args.verb {
+        Some(Verb::Merge { from, wish }) => (from, wish),
+        None => (&args.from, &args.wish),
+    };
     // 1. The runs.
-    if args.how.runs() && args.output.is_none() {
+    if args.how.runs() && wish.output.is_none() {
         Err(Error::NoFile)?;
     }
-    output::free(&[&args.output, &args.save], args.force)?;
+    output::free(&[&wish.output, &wish.save], wish.force)?;
     let mut runs = Vec::new();
-    for source in &args.from {
+    for source in from {
         runs.extend(sources::read(source, &config.log_dir)?);
     }
     if args.how.runs() {
@@ -193,11 +219,11 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     let runs = usable(runs)?;
     let extends = base(&runs)?;
     // 2. The profile.
-    let choice = choice(args, &runs)?;
+    let choice = choice(wish, &runs)?;
     let (draft, union) = build::draft(&runs, extends.as_deref(), &choice);
     let text = write::profile(&draft, None);
     // What was recorded is worth something even if the rest fails.
-    if let Some(path) = &args.save {
+    if let Some(path) = &wish.save {
         let recording = Recording {
             recording: recording::VERSION,
             mantlet: env!("CARGO_PKG_VERSION").into(),
@@ -205,7 +231,7 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         };
         let mut text = serde_json::to_string_pretty(&recording).map_err(io::Error::from)?;
         text.push('\n');
-        output::write(path, &text, args.force)?;
+        output::write(path, &text, wish.force)?;
     }
     // 3. The proof.
     let mut load = |name: &str| config::profile(&config.profiles_dir, name);
@@ -215,11 +241,11 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         Err(Error::Denies { denied })?;
     }
     // 4. What becomes of it.
-    if let Some(path) = &args.output {
-        output::write(path, &text, args.force)?;
+    if let Some(path) = &wish.output {
+        output::write(path, &text, wish.force)?;
     }
     let lost: u64 = runs.iter().map(Run::events_lost).sum();
-    if args.json {
+    if wish.json {
         let told = runs.iter().map(|run| {
             json!({
                 "container": run.container, "program": run.program, "began": run.began,
@@ -234,13 +260,13 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             "events_lost": lost,
             "allowances": draft.allowances.len(),
             "unproven": proof.unproven.iter().map(|number| unproven(&draft, *number)).collect::<Vec<_>>(),
-            "output": args.output,
+            "output": wish.output,
             "profile": text,
         }))?;
-    } else if args.output.is_none() {
+    } else if wish.output.is_none() {
         output::print(&text)?;
     }
-    tell(&draft, &proof, args);
+    tell(&draft, &proof, wish);
     if let Some(why) = &draft.audit {
         warn(why);
         return Ok(ExitCode::FAILURE);
@@ -255,8 +281,8 @@ fn unproven(draft: &Draft, number: usize) -> String {
 }
 
 /// How tight the profile is, for a person; on stderr, since the profile may be on stdout.
-fn tell(draft: &Draft, proof: &Proof, args: &Args) {
-    if args.json {
+fn tell(draft: &Draft, proof: &Proof, wish: &Wish) {
+    if wish.json {
         return;
     }
     let all = draft.allowances.len();
@@ -323,10 +349,10 @@ fn base(runs: &[Run]) -> Result<Option<String>, Error> {
     }
 }
 
-fn choice(args: &Args, runs: &[Run]) -> Result<Choice, Error> {
-    let stem = args.output.as_ref().and_then(|path| path.file_stem());
+fn choice(wish: &Wish, runs: &[Run]) -> Result<Choice, Error> {
+    let stem = wish.output.as_ref().and_then(|path| path.file_stem());
     let named = stem.map(|stem| stem.to_string_lossy().into_owned());
-    let name = args.name.clone().or(named);
+    let name = wish.name.clone().or(named);
     let name = name.unwrap_or_else(|| likely_name(runs));
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
@@ -335,13 +361,13 @@ fn choice(args: &Args, runs: &[Run]) -> Result<Choice, Error> {
     Ok(Choice {
         name,
         files: Options {
-            level: args.level,
-            exact: args.exact.clone(),
-            into: args.into.clone(),
+            level: wish.level,
+            exact: wish.exact.clone(),
+            into: wish.into.clone(),
         },
-        exec_sessions: args.exec_sessions,
-        fold: args.fold,
-        accept_loss: args.accept_loss,
+        exec_sessions: wish.exec_sessions,
+        fold: wish.fold,
+        accept_loss: wish.accept_loss,
         writer: format!("mantlet {}", env!("CARGO_PKG_VERSION")),
     })
 }
