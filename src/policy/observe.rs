@@ -4,7 +4,7 @@
 //! Such a layer takes nothing away. Its filter's denials, its Landlock domain and its capabilities are put
 //! down here instead, by the same code that makes them for a layer that enforces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -446,8 +446,36 @@ pub(super) fn recording(
             .filter_map(mounted)
             .take(MOST_MOUNTS)
             .collect(),
-        blind: Vec::new(),
+        blind: unhidden(input),
     }))
+}
+
+/// Paths that layers in mode `audit` would hide or make read-only and nobody does: what is done there is not
+/// told, in words.
+fn unhidden(input: &Input<'_>) -> Vec<String> {
+    let linux = input.spec.linux().as_ref();
+    let of = |list: Option<&Option<Vec<String>>>| -> BTreeSet<String> {
+        list.into_iter().flatten().flatten().cloned().collect()
+    };
+    let masked = &of(linux.map(|linux| linux.masked_paths()))
+        | &input.profiles.union(|profile| &profile.masked_paths);
+    let readonly = &of(linux.map(|linux| linux.readonly_paths()))
+        | &input.profiles.union(|profile| &profile.readonly_paths);
+    let readonly = &readonly | &masked;
+    let tell = |profile: &Profile, path: &String, what: &str| {
+        let profile = &profile.name;
+        format!(
+            "{path} is not {what}, as profile {profile} would have it: accesses to it are not told"
+        )
+    };
+    let mut all = Vec::new();
+    for own in input.profiles.audited() {
+        let hidden = own.masked_paths.difference(&masked);
+        all.extend(hidden.map(|path| tell(own, path, "hidden")));
+        let written = own.readonly_paths.difference(&readonly);
+        all.extend(written.map(|path| tell(own, path, "read-only")));
+    }
+    all
 }
 
 /// Annotations by which engines tell an image's digest.

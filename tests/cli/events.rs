@@ -72,6 +72,23 @@ fn told(what: What) -> String {
 }
 
 #[test]
+fn a_detection_of_an_audited_profile_tells_what_was_not_done() {
+    let last = |would, hits, due| {
+        let mut what = detection(Severity::Critical, Response::Log, hits, due);
+        if let What::Detection { would: own, .. } = &mut what {
+            *own = Some(would);
+        }
+        let told = told(what);
+        told.lines().last().unwrap().trim().to_owned()
+    };
+    let done = last(Response::KillContainer, 1, true);
+    assert_eq!(done, "not done (mode audit): kill-container, at hit 1");
+    let later = last(Response::Freeze, 2, false);
+    assert_eq!(later, "not done (mode audit): later freeze, this was hit 2");
+    assert!(last(Response::Log, 1, true).starts_with("from: "));
+}
+
+#[test]
 fn a_detection_tells_rule_file_parents_and_what_it_led_to() {
     let said = told(detection(
         Severity::Critical,

@@ -149,6 +149,28 @@ fn a_kernel_whose_calls_cannot_go_on_refuses_what_only_looks() {
 }
 
 #[test]
+fn paths_that_nobody_hides_are_what_a_recording_cannot_see() {
+    let blind = |text: &str| {
+        let plan = attempt(&cri(), &audited(text), &host(7), &config()).unwrap();
+        plan.recording.unwrap().blind
+    };
+    // What the engine hides itself is nobody's to tell; of `baseline`'s lists this one lacks a few.
+    let usual = blind("description: tried");
+    assert!(usual.iter().all(|what| what.contains("is not read-only")));
+    assert!(usual.iter().all(|what| !what.starts_with("/proc/bus ")));
+    let lists = "masked_paths: [/srv/hidden], readonly_paths: [/srv/kept, /srv/hidden]";
+    let all = blind(lists);
+    let found: Vec<&String> = all.iter().filter(|what| !usual.contains(what)).collect();
+    assert_eq!(found.len(), 3, "{found:?}");
+    let told = |start: &str| found.iter().any(|what| what.starts_with(start));
+    assert!(
+        told("/srv/hidden is not hidden, as profile site would"),
+        "{found:?}"
+    );
+    assert!(told("/srv/kept is not read-only"), "{found:?}");
+}
+
+#[test]
 fn rules_of_detection_say_what_they_would_do_and_do_nothing() {
     let text = "detect: [{name: end, on: tripwire, respond: kill-container}, {name: look, on: exec}], \
                 on_supervisor_loss: kill";
