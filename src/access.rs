@@ -38,6 +38,10 @@ pub enum Access {
         /// It is a directory.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         directory: bool,
+        /// Of `refer`: what comes to that directory; absent for others, and where nothing does. Landlock
+        /// refuses a move or link by which it would gain rights.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moved: Option<Moved>,
     },
     /// A TCP port.
     Tcp {
@@ -57,6 +61,19 @@ pub enum Access {
         /// In words.
         what: String,
     },
+}
+
+/// What is moved or linked into another directory, which lies on the same mount: the kernel does neither
+/// between mounts.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Moved {
+    /// Canonical path that it had, inside the container, untrusted.
+    pub path: String,
+    /// It is a directory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub directory: bool,
 }
 
 /// One argument of a call.

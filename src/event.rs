@@ -134,7 +134,7 @@ pub enum What {
         due: bool,
     },
     /// Something that a layer in mode `audit` would have denied, or that a recording (mode `learn`) saw;
-    /// it was performed. Each is told once for its container, session and phase.
+    /// it was performed, unless `denied`. Each is told once for its container, session and phase.
     Observed {
         /// Who, as the kernel and /proc tell.
         process: Process,
@@ -144,7 +144,7 @@ pub enum What {
         phase: Phase,
         /// What.
         access: Access,
-        /// The file has several names (hard links), so that no rule on this one of them would last: its
+        /// The file has several names (hard links), or none any more, so that no rule on this one would last: its
         /// directory is what can be granted.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         linked: bool,
@@ -154,6 +154,10 @@ pub enum What {
         /// The line of that profile that would allow it; empty in a recording.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         fix: String,
+        /// A layer that enforces denied it, in silence. Of files, ports and capabilities it is not known, and
+        /// therefore never said, but by `mantlet try`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        denied: bool,
     },
     /// What became of a response, whether a rule or a person asked for it.
     Response {

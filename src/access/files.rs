@@ -57,7 +57,7 @@ pub enum FileCall {
     OpenHow {
         /// What.
         at: At,
-        /// Address of `struct open_how`, whose first word are the flags.
+        /// Address of `struct open_how`: flags, mode and `RESOLVE_*`, 64 bits each.
         how: u64,
     },
     /// A program is executed.
@@ -103,6 +103,8 @@ pub enum FileCall {
         to: At,
         /// Both change places (RENAME_EXCHANGE).
         exchange: bool,
+        /// Nothing is replaced (RENAME_NOREPLACE).
+        keeps: bool,
     },
 }
 
@@ -111,6 +113,7 @@ const AT_REMOVEDIR: u64 = 0x200;
 const AT_SYMLINK_FOLLOW: u64 = 0x400;
 const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
 const AT_EMPTY_PATH: u64 = 0x1000;
+const RENAME_NOREPLACE: u64 = 1;
 const RENAME_EXCHANGE: u64 = 2;
 
 /// What the call of that name does, from its registers; none where Landlock does not ask.
@@ -209,16 +212,19 @@ pub fn of(name: &str, args: &[u64; 6]) -> Option<FileCall> {
             from: plain(0),
             to: plain(1),
             exchange: false,
+            keeps: false,
         },
         "renameat" => FileCall::Rename {
             from: beneath(0, 0),
             to: beneath(2, 0),
             exchange: false,
+            keeps: false,
         },
         "renameat2" => FileCall::Rename {
             from: beneath(0, 0),
             to: beneath(2, 0),
             exchange: flags(4) & RENAME_EXCHANGE != 0,
+            keeps: flags(4) & RENAME_NOREPLACE != 0,
         },
         _ => return None,
     })
@@ -341,27 +347,41 @@ pub fn link(mode: u32, same_directory: bool) -> Vec<Asked> {
     all
 }
 
-/// What rename(2) asks for: the type of what is renamed, and of what stands where it goes.
+/// What a rename is about: types, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renaming {
+    /// What is renamed.
+    pub mode: u32,
+    /// What stands where it goes.
+    pub replaced: Option<u32>,
+    /// RENAME_EXCHANGE.
+    pub exchange: bool,
+    /// RENAME_NOREPLACE.
+    pub keeps: bool,
+    /// Within one directory.
+    pub same_directory: bool,
+}
+
+/// What rename(2) asks for.
 #[must_use]
-pub fn rename(
-    mode: u32,
-    replaced: Option<u32>,
-    exchange: bool,
-    same_directory: bool,
-) -> Vec<Asked> {
+pub fn rename(it: Renaming) -> Vec<Asked> {
     let mut all = Vec::new();
-    if exchange {
-        let Some(other) = replaced else {
+    if it.keeps && (it.exchange || it.replaced.is_some()) {
+        // EINVAL, EEXIST.
+        return all;
+    }
+    if it.exchange {
+        let Some(other) = it.replaced else {
             return all;
         };
         all.extend(asks(Place::FirstEntry, &[make(other)]));
     }
-    all.extend(asks(Place::FirstEntry, &[remove(mode)]));
-    all.extend(asks(Place::SecondEntry, &[make(mode)]));
-    if let Some(replaced) = replaced {
+    all.extend(asks(Place::FirstEntry, &[remove(it.mode)]));
+    all.extend(asks(Place::SecondEntry, &[make(it.mode)]));
+    if let Some(replaced) = it.replaced {
         all.extend(asks(Place::SecondEntry, &[remove(replaced)]));
     }
-    if !same_directory {
+    if !it.same_directory {
         all.extend(asks(Place::FirstEntry, &["refer"]));
         all.extend(asks(Place::SecondEntry, &["refer"]));
     }
@@ -445,11 +465,20 @@ pub enum Address {
     Path(Vec<u8>),
 }
 
-/// Reads a `struct sockaddr` (unix(7), ip(7), ipv6(7)); none for what no profile is about.
+/// Reads a `struct sockaddr` (unix(7), ip(7), ipv6(7)); none for what no profile is about. `binds`: it is
+/// to become the socket's own.
 #[must_use]
-pub fn address(bytes: &[u8]) -> Option<Address> {
+pub fn address(bytes: &[u8], binds: bool) -> Option<Address> {
     let family = u16::from_ne_bytes([*bytes.first()?, *bytes.get(1)?]);
     match i32::from(family) {
+        // Taken for AF_INET where it is any address (__inet_bind of net/ipv4/af_inet.c); a connect by it
+        // ends a connection.
+        libc::AF_UNSPEC if binds && bytes.get(4..8) == Some(&[0; 4]) => {
+            Some(Address::Port(u16::from_be_bytes([
+                *bytes.get(2)?,
+                *bytes.get(3)?,
+            ])))
+        }
         libc::AF_INET | libc::AF_INET6 => Some(Address::Port(u16::from_be_bytes([
             *bytes.get(2)?,
             *bytes.get(3)?,

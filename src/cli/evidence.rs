@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::ask::{Deed, Undone, done};
+use super::progress::Waiting;
 use super::text::{escape, size, table};
 use super::{CliError, print_json, select, warn};
 use crate::config::Config;
@@ -71,7 +72,10 @@ fn collect(id: &str, args: &Args, config: &Config) -> Result<ExitCode, CliError>
             return Err(copying(output)(cause));
         }
     }
-    let archive = match DEED.ask(&known, &Ask::Evidence)? {
+    let waiting = Waiting::on(format!("collecting evidence of {}", known.home.id()));
+    let answer = DEED.ask(&known, &Ask::Evidence);
+    drop(waiting);
+    let archive = match answer? {
         Answer::Done {
             evidence: Some(archive),
         } => archive,

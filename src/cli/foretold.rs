@@ -1,11 +1,14 @@
-//! What [`crate::policy::decide`] foretells is what the kernel does: init's own code enters a plan's
-//! domains over a small root file system, every right is tried on every path, and each answer is
-//! compared.
+//! What [`crate::policy::decide`] foretells is what the kernel does, and what `mode: audit` tells: init's
+//! own code enters a plan's domains over a small root file system, every right is tried on every path,
+//! every move and link between directories ([`moves`]), and each answer is compared.
+
+mod moves;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -18,11 +21,13 @@ use serde_json::{Value, json};
 use super::rootfs::Rootfs;
 use crate::access::Access;
 use crate::init::domain;
-use crate::policy::decide::{AsWritten, Decider, Places};
+use crate::policy::decide::{AsWritten, Decider, Domain, Places, Verdict};
+use crate::policy::observe::Observing;
 use crate::policy::tests::host;
 use crate::policy::{Layers, Scene, mounts};
-use crate::profile::Profile;
+use crate::profile::{Mode as Says, Profile};
 use crate::sys::forked::{self, Outcome};
+use crate::sys::{process, spawn};
 
 const FOLDERS: [&str; 24] = [
     "/",
@@ -69,6 +74,10 @@ fn furnish(folder: &Path) -> Outcome<()> {
     mknod(&folder.join("device"), SFlag::S_IFCHR, all, makedev(1, 3))?;
     fs::write(folder.join("gone"), "")?;
     fs::create_dir(folder.join("gone.d"))?;
+    fs::create_dir(folder.join("kept.d"))?;
+    fs::write(folder.join("moved"), "")?;
+    // Whoever listens is outside of every domain, and nobody has to accept.
+    std::mem::forget(UnixListener::bind(folder.join("socket"))?);
     Ok(())
 }
 
@@ -142,7 +151,11 @@ fn tries(folder: &str) -> Vec<Try> {
             (_, errno) => Err(errno),
         }
     });
+    let resolved = UnixStream::connect(within("socket")).map(drop);
+    let failed = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
     let mut all = vec![
+        at("resolve-unix", &within("socket"), resolved.map_err(failed)),
+        at("read-file", &within(LATER), opened(LATER, OFlag::O_RDONLY)),
         Try {
             needs: &["read-file"],
             ..at("execute", &program, execution)
@@ -170,8 +183,7 @@ fn tries(folder: &str) -> Vec<Try> {
         at(
             "remove-dir",
             folder,
-            fs::remove_dir(within("gone.d"))
-                .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+            fs::remove_dir(within("gone.d")).map_err(failed),
         ),
     ];
     if let Ok(done) = control {
@@ -199,6 +211,81 @@ fn profile(files: &str) -> Profile {
     Profile::parse("odd", &text).expect("an odd profile")
 }
 
+/// What is made in every folder once the domains are entered.
+const LATER: &str = "later";
+
+/// A process outside of the domains, which makes [`LATER`] in every folder when it is asked.
+struct Maker(std::io::PipeWriter, std::io::PipeReader);
+
+impl Maker {
+    fn ready() -> Outcome<Maker> {
+        let (mut asked, ask) = std::io::pipe()?;
+        let (hear, mut done) = std::io::pipe()?;
+        match spawn::fork()? {
+            spawn::Fork::Child => {
+                drop(ask);
+                let mut made = || -> std::io::Result<()> {
+                    asked.read_exact(&mut [0])?;
+                    for folder in FOLDERS {
+                        fs::write(Path::new(folder).join(LATER), "")?;
+                    }
+                    done.write_all(b".")
+                };
+                process::exit_now(i32::from(made().is_err()))
+            }
+            spawn::Fork::Parent { .. } => Ok(Maker(ask, hear)),
+        }
+    }
+
+    fn make(mut self) -> Outcome<()> {
+        self.0.write_all(b".")?;
+        Ok(self.1.read_exact(&mut [0])?)
+    }
+}
+
+/// Whoever says what would be denied, of one scene.
+struct Foretellers {
+    decider: Decider,
+    observing: Observing,
+    /// As a watcher has them, from outside.
+    domains: Vec<Domain>,
+}
+
+impl Foretellers {
+    fn access(&self, path: &str, right: &str, directory: bool) -> Access {
+        Access::File {
+            path: path.to_owned(),
+            right: right.to_owned(),
+            entry: None,
+            mount: self.decider.mount_of(path).to_owned(),
+            directory,
+            moved: None,
+        }
+    }
+
+    /// What `explain` says of all of these, which audit says too: but for what was made later beside an
+    /// exception, of which only audit knows.
+    fn ask(&self, all: &[Access]) -> Result<(bool, Vec<Verdict>), String> {
+        let told: Vec<Verdict> = all.iter().map(|own| self.decider.decide(own)).collect();
+        let explained = told.iter().all(Verdict::allowed);
+        let denies = |access: &Access| self.observing.file(access, &self.domains).is_some();
+        let audited = !all.iter().any(denies);
+        let open = |one: &Verdict| {
+            let mut said = one.contributions.iter();
+            said.any(|own| {
+                own.reason
+                    .contains("only what was there when the session began")
+            })
+        };
+        let later = explained && told.iter().any(open);
+        if explained == audited || later && !audited {
+            Ok((audited, told))
+        } else {
+            Err(format!("audit allows it: {audited}, but {told:?}"))
+        }
+    }
+}
+
 /// Enters these layers and compares every answer; how many there were of either kind.
 fn compare(layers: &[&Profile], abi: u32, places: &dyn Places) -> Outcome<(usize, usize)> {
     let spec = spec();
@@ -211,7 +298,24 @@ fn compare(layers: &[&Profile], abi: u32, places: &dyn Places) -> Outcome<(usize
         supervised: true,
     };
     let (decider, composed) = Decider::compose(Layers::new(layers)?, &scene, places)?;
+    let audited: Vec<Profile> = layers
+        .iter()
+        .map(|&layer| Profile {
+            mode: Says::Audit,
+            ..layer.clone()
+        })
+        .collect();
+    let audited: Vec<&Profile> = audited.iter().collect();
+    let observing = Observing::of(Layers::new(&audited)?, &scene)?.ok_or("nothing audits")?;
+    let settled = crate::supervisor::places_of(&observing, std::process::id() as i32)?;
+    let foretellers = Foretellers {
+        domains: observing.domains(&settled),
+        observing,
+        decider,
+    };
+    let maker = Maker::ready()?;
     domain::enter(&composed.domains)?;
+    maker.make()?;
     let mut counts = (0, 0);
     let mut wrong = Vec::new();
     for folder in FOLDERS {
@@ -222,24 +326,16 @@ fn compare(layers: &[&Profile], abi: u32, places: &dyn Places) -> Outcome<(usize
             done,
         } in tries(folder)
         {
-            let asked = |right: &str| {
-                decider.decide(&Access::File {
-                    path: path.clone(),
-                    right: right.to_owned(),
-                    entry: None,
-                    mount: decider.mount_of(&path).to_owned(),
-                    directory: path == folder,
-                })
-            };
-            let own = asked(right);
-            let foretold = own.allowed() && needs.iter().all(|need| asked(need).allowed());
-            match (foretold, done) {
-                (true, Ok(())) => counts.0 += 1,
-                (false, Err(Errno::EACCES)) => counts.1 += 1,
-                (_, done) => wrong.push(format!("{right} {path}: {done:?}, but {own:?}")),
+            let asked = |right: &&str| foretellers.access(&path, right, path == folder);
+            let all: Vec<Access> = [&right].into_iter().chain(needs).map(asked).collect();
+            match (foretellers.ask(&all), done) {
+                (Ok((true, _)), Ok(())) => counts.0 += 1,
+                (Ok((false, _)), Err(Errno::EACCES)) => counts.1 += 1,
+                (said, done) => wrong.push(format!("{right} {path}: {done:?}, but {said:?}")),
             }
         }
     }
+    moves::compare(&foretellers, &mut counts, &mut wrong);
     match wrong.is_empty() {
         true => Ok(counts),
         false => Err(wrong.join("\n").into()),
@@ -255,7 +351,7 @@ fn check(layers: &[&Profile], abi: u32, links: bool) {
             true => compare(layers, abi, &Rootfs::open(Path::new("/"), Vec::new())?)?,
             false => compare(layers, abi, &AsWritten)?,
         };
-        let all = FOLDERS.len() * 14;
+        let all = FOLDERS.len() * 16 + moves::pairs() * 3;
         if allowed + denied < all {
             return Err(format!("{allowed} and {denied} are not {all} answers").into());
         }
@@ -331,6 +427,15 @@ fn odd_rules_are_foretold() {
         (
             "followed",
             "{read: [{path: /link, follow: true}], read_execute: [{path: /bin, follow: true}]}",
+        ),
+        (
+            "moves that gain for files",
+            "{read_write: [/srv/d, /etc], read_write_execute: [/srv/a], read_execute: [/etc/ssl], \
+          execute: [/srv/d/file]}",
+        ),
+        (
+            "moves that gain for directories",
+            "{read_write: [/srv, /var, /usr], make_device: [/srv], device_ioctl: [/var]}",
         ),
         (
             "by another name",

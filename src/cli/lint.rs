@@ -5,7 +5,6 @@
 
 mod sarif;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -14,8 +13,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::local::Layer;
-use super::{CliError, print_json, text};
+use super::{CliError, print_json, profiles, text};
 use crate::config::Config;
 use crate::profile::{self, Finding, Level, Look};
 
@@ -80,60 +78,18 @@ pub fn lint(args: &Args) -> Result<ExitCode, CliError> {
 
 /// All findings about one profile. What it extends is looked for beside its file, at the site, then
 /// among the built-in ones.
-fn one(written: &str, site: &Path) -> Result<Vec<Finding>, CliError> {
-    let (name, file) = match Layer::parse(written) {
-        Layer::Named(name) => (name, None),
-        Layer::File(path) => {
-            let stem = path.file_stem().and_then(|stem| stem.to_str());
-            (stem.unwrap_or(written).to_owned(), Some(path))
-        }
+fn one(word: &str, site: &Path) -> Result<Vec<Finding>, CliError> {
+    let at_site = |name: &str| match fs::read_to_string(site.join(format!("{name}.yaml"))) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
     };
-    let own = match &file {
-        None => None,
-        Some(path) => Some(
-            fs::read_to_string(path).map_err(|error| CliError::Unreadable {
-                reason: format!(
-                    "cannot read {}: {error}; correct the path",
-                    text::escape(written)
-                ),
-            })?,
-        ),
+    let Some(written) = profiles::written(word)? else {
+        return Ok(profile::lint::lint(word, &mut |name| at_site(name)));
     };
-    let mut cache: BTreeMap<String, Option<String>> = BTreeMap::new();
-    let mut load = |wanted: &str| -> io::Result<Option<String>> {
-        if wanted == name && own.is_some() {
-            return Ok(own.clone());
-        }
-        if let Some(text) = cache.get(wanted) {
-            return Ok(text.clone());
-        }
-        let beside = file
-            .as_ref()
-            .map(|path| path.with_file_name(format!("{wanted}.yaml")));
-        let places = beside
-            .into_iter()
-            .chain([site.join(format!("{wanted}.yaml"))]);
-        let mut found = None;
-        for place in places {
-            match fs::read_to_string(&place) {
-                Ok(text) => {
-                    found = Some(text);
-                    break;
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        cache.insert(wanted.to_owned(), found.clone());
-        Ok(found)
-    };
-    let mut all = profile::lint::lint(&name, &mut load);
-    if let Some(path) = &file {
-        let shown = path.display().to_string();
-        let said = format!("{name}.yaml");
-        for found in all.iter_mut().filter(|found| found.origin.file() == said) {
-            found.origin = found.origin.in_file(&shown);
-        }
+    let mut load = |wanted: &str| written.load(wanted, || at_site(wanted));
+    let mut all = profile::lint::lint(&written.name, &mut load);
+    for found in &mut all {
+        found.origin = written.place(&found.origin);
     }
     Ok(all)
 }

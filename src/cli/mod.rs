@@ -7,7 +7,7 @@
 //! Exit codes: 0 success; 1 failure, or something found that needs attention; 2 wrong usage.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{FromArgMatches, Parser, Subcommand};
@@ -37,6 +37,7 @@ mod local;
 mod man;
 mod pages;
 mod profiles;
+mod progress;
 mod ps;
 mod rootfs;
 mod schema;
@@ -249,12 +250,55 @@ pub enum CliError {
     #[error(transparent)]
     Profile(#[from] crate::profile::Error),
     /// A profile's file.
-    #[error("cannot read {}: {cause}; name a profile's file, or a profile by its bare name", path.display())]
+    #[error(
+        "cannot read {}: {cause}; name a profile's file, or a profile by its bare name",
+        text::escape(&path.display().to_string())
+    )]
     ProfileFile {
         /// As given.
         path: std::path::PathBuf,
         /// The cause.
-        cause: String,
+        cause: io::Error,
+    },
+    /// A file of tests.
+    #[error(
+        "cannot read {}: {cause}; name a file of `version` and `tests`",
+        text::escape(&path.display().to_string())
+    )]
+    Tests {
+        /// As given.
+        path: std::path::PathBuf,
+        /// The cause.
+        cause: io::Error,
+    },
+    /// Nothing to try.
+    #[error(
+        "{profile} expects nothing: write `tests:` into it, or name a file with --tests or a journal with \
+         --replay; see `mantlet test --help`"
+    )]
+    NoTests {
+        /// The profile.
+        profile: String,
+    },
+    /// A file in which nothing was recorded.
+    #[error(
+        "{} holds no event of a container; name a journal (see log_dir in the configuration)",
+        text::escape(name)
+    )]
+    NoEvent {
+        /// As given.
+        name: String,
+    },
+    /// A file that was named to be read.
+    #[error(
+        "cannot read {}: {cause}; name a file that can be read, or a container's id",
+        text::escape(&path.display().to_string())
+    )]
+    Source {
+        /// As given.
+        path: std::path::PathBuf,
+        /// The cause.
+        cause: io::Error,
     },
     /// The layers cannot be had on this node, or over this container.
     #[error("{0}\n(as on a node with another kernel: --landlock-abi N)")]
@@ -289,21 +333,30 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // clap knows by itself that help goes to stdout with code 0, misuse to stderr with 2.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            let printed = error.print();
+            let full = |error: &io::Error| error.kind() != io::ErrorKind::BrokenPipe;
+            return match printed.err().filter(full) {
+                Some(_) => ExitCode::FAILURE,
+                None => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+            };
         }
     };
     // Where 1 is an answer, trouble is something else, as with diff(1).
     let trouble = match &cli.verb {
         Some(Verb::Explain(args)) if args.exit_code => ExitCode::from(2),
         Some(Verb::Diff(_) | Verb::Test(_)) => ExitCode::from(2),
+        Some(Verb::Try(_)) => ExitCode::from(trial::FAILED),
         _ => ExitCode::FAILURE,
+    };
+    // Where the code is an answer, a reader that went away has not had it, and 0 would be one.
+    let unread = match &cli.verb {
+        Some(Verb::Explain(args)) if args.exit_code => trouble,
+        Some(Verb::Diff(_) | Verb::Test(_) | Verb::Lint(_)) => trouble,
+        _ => ExitCode::SUCCESS,
     };
     match perform(cli) {
         Ok(code) => code,
-        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => unread,
         Err(CliError::Profile(error)) => {
             complain(&error);
             trouble
@@ -350,14 +403,11 @@ fn perform(cli: Cli) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Says what is wrong with a profile: a person sees the line with a mark under the word, a log one line.
+/// Says what is wrong with a profile: the line with a mark under the word.
 fn complain(error: &crate::profile::Error) {
-    if !io::stderr().is_terminal() {
-        return warn(&error.to_string());
-    }
     let look = Look {
         colour: text::stderr_takes_colour(),
-        width: text::width().unwrap_or(Look::PLAIN.width),
+        width: text::stderr_width().unwrap_or(Look::PLAIN.width),
     };
     let _ = write!(io::stderr(), "{}", error.finding().show(look));
 }

@@ -229,6 +229,22 @@ impl Subject {
         names.join(" + ")
     }
 
+    /// That layers in another mode than `enforce` are asked what they would deny if they enforced.
+    pub fn modes(&self) -> Vec<String> {
+        let others = self.profiles.iter().filter_map(|profile| {
+            let mode = match profile.mode {
+                Mode::Enforce => return None,
+                Mode::Audit => "audit",
+                Mode::Learn => "learn",
+            };
+            let name = &profile.name;
+            Some(format!(
+                "{name} says `mode: {mode}` and denies nothing: this is what it would deny if it enforced"
+            ))
+        });
+        others.collect()
+    }
+
     /// What decides, and what it all comes to.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Text for people: hostile strings made harmless, tables, colours only where they are welcome.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -67,7 +68,16 @@ pub fn wrap(text: &str, indent: usize, width: usize) -> String {
 
 /// Columns of the terminal that standard output is; none in a pipe.
 pub fn width() -> Option<usize> {
-    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+    columns(io::stdout())
+}
+
+/// The same of standard error.
+pub fn stderr_width() -> Option<usize> {
+    columns(io::stderr())
+}
+
+fn columns(stream: impl AsFd) -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(stream)?;
     Some(usize::from(width.0))
 }
 

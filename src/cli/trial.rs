@@ -10,7 +10,7 @@ use clap::ValueHint;
 
 use super::events::human;
 use super::journal::Line;
-use super::local::{self, How, Job, Layer, LocalError, Mode};
+use super::local::{self, How, Job, Layer, LocalError, Looking};
 use super::select::ProfileName;
 use super::text::{self, Ink, escape, ink};
 use super::{CliError, complain, warn};
@@ -22,7 +22,7 @@ mod tally;
 use tally::Tally;
 
 /// What mantlet itself could not do, as env(1) and docker(1) say it.
-const FAILED: u8 = 125;
+pub const FAILED: u8 = 125;
 
 /// Arguments of `try`.
 #[derive(Debug, clap::Args)]
@@ -62,6 +62,11 @@ pub fn trial(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         Ok(outcome) => outcome,
         Err(error) => return Ok(failed(&error)),
     };
+    if let Some(why) = outcome.untold {
+        warn(&format!(
+            "only tripwires and detections could be told, and what Landlock denies could not: {why}"
+        ));
+    }
     if !outcome.journal_is_whole {
         warn("the journal has no end; there may have been more than was told");
     }
@@ -95,7 +100,10 @@ fn job(args: &Args) -> Result<Job, LocalError> {
         layers.extend(Layer::parse_all(more));
     }
     Ok(Job {
-        mode: args.audit.then_some(Mode::Audit),
+        looking: match args.audit {
+            true => Looking::Instead,
+            false => Looking::Beside,
+        },
         keep: args.keep,
         ..args.how.job(layers)?
     })

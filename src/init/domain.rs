@@ -3,8 +3,6 @@
 //! Which rights are handled was decided by the plan, from the ABI that the node's kernel has; here
 //! everything is a hard requirement, so that a kernel that knows less is an error, never a gap.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use landlock::{
@@ -14,10 +12,10 @@ use landlock::{
 
 use super::paths::{self, PathError};
 use crate::channel::Domain;
-use crate::seal::Layer;
+use crate::seal::{Layer, PathRule};
 
 /// Objects that one policy may come to: each pins an inode in the kernel.
-const MOST_OBJECTS: u32 = 65_536;
+pub const MOST_OBJECTS: u32 = 65_536;
 
 /// What was entered, as the kernel took it: counted and copied after the calls that did it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,7 +98,7 @@ fn build(layer: &Layer, entered: &mut Entered) -> Result<(RulesetCreated, Domain
     for rule in &layer.paths {
         let access = fs(rule.access)?;
         let mut made = Some(created);
-        let there = paths::resolve(rule, &mut |grant| {
+        let there = paths::resolve(rule, &paths::Own, &mut |grant| {
             let access = if grant.directory {
                 access
             } else {
@@ -111,7 +109,7 @@ fn build(layer: &Layer, entered: &mut Entered) -> Result<(RulesetCreated, Domain
                 ruleset
             } else {
                 if domain.paths == MOST_OBJECTS {
-                    return Err(DomainError::Objects(shown(&rule.path)));
+                    return Err(DomainError::too_many(rule));
                 }
                 domain.paths += 1;
                 ruleset.add_rule(PathBeneath::new(grant.fd, access))?
@@ -146,8 +144,11 @@ fn restrict(created: RulesetCreated, entered: &mut Entered) -> Result<(), Domain
     }
 }
 
-fn shown(path: &[u8]) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(path))
+impl DomainError {
+    /// One object more than [`MOST_OBJECTS`].
+    pub fn too_many(rule: &PathRule) -> DomainError {
+        DomainError::Objects(rule.place())
+    }
 }
 
 fn fs(bits: u64) -> Result<BitFlags<AccessFs>, DomainError> {

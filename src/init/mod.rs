@@ -18,7 +18,7 @@
 
 pub(crate) mod domain;
 mod lookup;
-mod paths;
+pub(crate) mod paths;
 
 use std::ffi::{CString, OsString};
 use std::fs::File;

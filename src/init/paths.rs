@@ -8,6 +8,8 @@
 //!
 //! A rule is added on the very descriptor that was looked at, opened with O_PATH: nothing is read or
 //! waited for (fifos, devices), and what a name leads to a moment later does not matter.
+//!
+//! The supervisor asks the same of a container from outside ([`Root`]), for layers that only look.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -41,7 +43,7 @@ pub enum PathError {
     /// A directory beside an excepted path cannot be listed.
     #[error("cannot list {0:?} to grant what stands beside an excepted path: {1}")]
     List(PathBuf, #[source] io::Error),
-    /// /proc/self/mountinfo is needed and cannot be read.
+    /// The list of mounts is needed and cannot be read.
     #[error("cannot read /proc/self/mountinfo to keep {0:?} within its mount: {1}")]
     Mounts(PathBuf, #[source] io::Error),
     /// A program beside an excepted path has other names.
@@ -70,17 +72,69 @@ pub struct Grant {
     pub directory: bool,
 }
 
-/// Hands every object that `rule` grants to `each`, one at a time, so that a large directory does
+/// Whose files a rule is about, and how they are opened: always with O_PATH.
+pub trait Root {
+    /// What an absolute path leads to; ELOOP where a link stands in it and none is followed.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    fn open(&self, path: &Path, follow: bool) -> nix::Result<OwnedFd>;
+
+    /// What has a name in a directory; ELOOP where it is a link.
+    ///
+    /// # Errors
+    /// Those of openat(2).
+    fn child(&self, folder: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd>;
+
+    /// Its mounts (proc_pid_mountinfo(5)).
+    ///
+    /// # Errors
+    /// Those of read(2).
+    fn mountinfo(&self) -> io::Result<Vec<u8>>;
+}
+
+/// This process's own root.
+#[derive(Debug, Clone, Copy)]
+pub struct Own;
+
+impl Root for Own {
+    fn open(&self, path: &Path, follow: bool) -> nix::Result<OwnedFd> {
+        if follow {
+            let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+            return nix::fcntl::open(path, flags, Mode::empty());
+        }
+        open_at(AT_FDCWD, path)
+    }
+
+    fn child(&self, folder: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
+        open_at(folder, Path::new(name))
+    }
+
+    fn mountinfo(&self) -> io::Result<Vec<u8>> {
+        std::fs::read("/proc/self/mountinfo")
+    }
+}
+
+/// Opens without following links.
+fn open_at(folder: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    openat2(folder, path, how)
+}
+
+/// Hands every object that `rule` grants in `root` to `each`, one at a time, so that a large directory does
 /// not need a descriptor an entry. Whether the path was there; an optional one may not be.
 ///
 /// # Errors
 /// [`PathError`], or what `each` returns.
 pub fn resolve<E: From<PathError>>(
     rule: &PathRule,
+    root: &dyn Root,
     each: &mut dyn FnMut(Grant) -> Result<(), E>,
 ) -> Result<bool, E> {
     let path = plain(&rule.path)?;
-    let fd = match open(&path, rule.follow) {
+    let fd = match open(root, &path, rule.follow) {
         Ok(fd) => fd,
         Err(PathError::Open(_, error)) if rule.optional && is_absent(&error) => return Ok(false),
         Err(error) => return Err(error.into()),
@@ -91,19 +145,20 @@ pub fn resolve<E: From<PathError>>(
     };
     let mut excepts = BTreeSet::new();
     for except in &rule.except {
-        excepts.insert(actual(&plain(except)?)?);
+        excepts.insert(actual(root, &plain(except)?)?);
     }
     if rule.within_mount {
-        excepts.extend(mount_points(&real)?);
+        excepts.extend(mount_points(root, &real)?);
     }
     excepts.retain(|except| except.starts_with(&real));
     if excepts.contains(&real) {
         return Ok(true);
     }
     if excepts.is_empty() {
-        each(grant(fd, &real)?)?;
+        each(grant(root, fd, &real)?)?;
     } else {
         let walk = Walk {
+            root,
             programs_only: rule.access == EXECUTE,
             excepts: &excepts,
         };
@@ -115,9 +170,10 @@ pub fn resolve<E: From<PathError>>(
 /// `LANDLOCK_ACCESS_FS_EXECUTE`.
 const EXECUTE: u64 = 1;
 
-/// Every mount point strictly beneath `path`, by its real name in this process's root.
-fn mount_points(path: &Path) -> Result<BTreeSet<PathBuf>, PathError> {
-    let text = std::fs::read("/proc/self/mountinfo")
+/// Every mount point strictly beneath `path`, by its real name.
+fn mount_points(root: &dyn Root, path: &Path) -> Result<BTreeSet<PathBuf>, PathError> {
+    let text = root
+        .mountinfo()
         .map_err(|error| PathError::Mounts(path.to_owned(), error))?;
     let points = text.split(|byte| *byte == b'\n').filter_map(mount_point);
     Ok(points
@@ -155,26 +211,18 @@ fn plain(path: &[u8]) -> Result<PathBuf, PathError> {
 }
 
 /// Opens without following links.
-fn open_plain(path: &Path) -> Result<OwnedFd, PathError> {
-    open_at(AT_FDCWD, path).map_err(|error| refused(path, error))
-}
-
-fn open_at(folder: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    openat2(folder, path, how)
+fn open_plain(root: &dyn Root, path: &Path) -> Result<OwnedFd, PathError> {
+    root.open(path, false).map_err(|error| refused(path, error))
 }
 
 /// Opens without following links; falls back to the alias table where a link stands in the way.
-fn open(path: &Path, follow: bool) -> Result<OwnedFd, PathError> {
+fn open(root: &dyn Root, path: &Path, follow: bool) -> Result<OwnedFd, PathError> {
     if follow {
-        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        return nix::fcntl::open(path, flags, Mode::empty()).map_err(|error| refused(path, error));
+        return root.open(path, true).map_err(|error| refused(path, error));
     }
-    match open_plain(path) {
+    match open_plain(root, path) {
         Err(PathError::Link(_)) => match aliased(path) {
-            Some(other) => open_plain(&other).map_err(|error| error.about(path)),
+            Some(other) => open_plain(root, &other).map_err(|error| error.about(path)),
             None => Err(PathError::Link(path.to_owned())),
         },
         opened => opened,
@@ -202,26 +250,30 @@ fn refused(path: &Path, error: nix::Error) -> PathError {
 /// What an excepted path really names: a mount point given as `/var/run/x` lies at `/run/x`, and
 /// leaving out only the name would grant the place. A path that does not exist names itself; one
 /// that cannot be looked at might lead anywhere, and is refused.
-fn actual(path: &Path) -> Result<PathBuf, PathError> {
-    match open(path, true) {
+fn actual(root: &dyn Root, path: &Path) -> Result<PathBuf, PathError> {
+    match open(root, path, true) {
         Ok(fd) => target(&fd).map_err(|error| PathError::Open(path.to_owned(), error)),
         Err(PathError::Open(_, error)) if is_absent(&error) => Ok(path.to_owned()),
         Err(error) => Err(error),
     }
 }
 
-/// Where the descriptor lies. A process may always read its own links, dumpable or not.
-fn target(fd: &OwnedFd) -> io::Result<PathBuf> {
+/// Where the descriptor lies, beneath the root of its mount namespace. A process may always read its own
+/// links, dumpable or not.
+///
+/// # Errors
+/// Those of readlink(2).
+pub fn target(fd: &OwnedFd) -> io::Result<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
 /// What a path of the policy itself names.
-fn grant(fd: OwnedFd, path: &Path) -> Result<Grant, PathError> {
+fn grant(root: &dyn Root, fd: OwnedFd, path: &Path) -> Result<Grant, PathError> {
     let object = Object::of(&fd, path)?;
     if object.regular && object.names > 1 {
         // A file that is a mount of its own was chosen as this very inode, whatever else it is
         // called where it comes from; only an overlay forgets it.
-        let chosen = !object.forgets && mount_points(Path::new("/"))?.contains(path);
+        let chosen = !object.forgets && mount_points(root, Path::new("/"))?.contains(path);
         if !chosen {
             return Err(PathError::Names(path.to_owned(), object.names));
         }
@@ -267,6 +319,7 @@ const PROC_ROOT: u64 = 1;
 
 /// Granting what stands beside excepted paths.
 struct Walk<'a> {
+    root: &'a dyn Root,
     /// The right is worth nothing on a file that is no program, and there are many of those.
     programs_only: bool,
     /// Real paths, so that a directory comes right before what lies in it.
@@ -286,7 +339,7 @@ impl Walk<'_> {
             if self.excepts.contains(&child) {
                 continue;
             }
-            let fd = match open_at(folder, Path::new(&name)) {
+            let fd = match self.root.child(folder, &name) {
                 Ok(fd) => fd,
                 // A link grants nothing by itself: what it names is granted where it lies, or is
                 // not. A name that is gone meanwhile grants nothing either.

@@ -110,7 +110,8 @@ impl<'a> Layers<'a> {
     }
 
     /// Rules of detection of all layers; a layer that is there twice sees with one pair of eyes, and those
-    /// of one that does not enforce are told and nothing more.
+    /// of one that does not enforce are told and nothing more, and that only where none that does has the
+    /// very same rule.
     ///
     /// # Errors
     ///
@@ -125,9 +126,12 @@ impl<'a> Layers<'a> {
                     freeze: None,
                     ..rule.clone()
                 };
+                let own = profile.detect.iter();
                 match profile.mode {
-                    Mode::Enforce => all.extend(profile.detect.iter().cloned()),
-                    Mode::Audit | Mode::Learn => all.extend(profile.detect.iter().map(mild)),
+                    Mode::Enforce => all.extend(own.cloned()),
+                    Mode::Audit | Mode::Learn => {
+                        all.extend(own.filter(|rule| !self.answers(rule)).map(mild));
+                    }
                 }
             }
         }
@@ -138,6 +142,19 @@ impl<'a> Layers<'a> {
             });
         }
         Ok(all)
+    }
+
+    /// Whether a layer that enforces has this rule, whatever its profile is called.
+    fn answers(self, rule: &detect::Rule) -> bool {
+        let mut enforced = self.enforcing().flat_map(|profile| &profile.detect);
+        enforced.any(|other| {
+            let profile = other.profile.clone();
+            let same = detect::Rule {
+                profile,
+                ..rule.clone()
+            };
+            *other == same
+        })
     }
 
     /// `kill` where any layer says so.

@@ -290,7 +290,7 @@ fn observing(
 ) -> Vec<Option<observe::Observing>> {
     let mut own = composed.observing.clone();
     if let Some(own) = &mut own {
-        own.at_start = at_start;
+        own.at_start.extend(at_start);
     }
     let all: Vec<_> = [own]
         .into_iter()

@@ -2,22 +2,24 @@
 //! else, kept in the record, asked by the supervisor.
 //!
 //! Such a layer takes nothing away. Its filter's denials, its Landlock domain and its capabilities are put
-//! down here instead, by the same code that makes them for a layer that enforces.
+//! down here instead, by the same code that makes them for a layer that enforces. Files and ports are
+//! judged by [`super::decide`], over what init's own code makes of the rules in the container.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::compose::Scene;
-use super::mounts::{Kind, Place, beneath};
+use super::decide::{self, Domain};
+use super::mounts::{Kind, Place};
 use super::seccomp::exact::{Exact, UNKNOWN};
 use super::seccomp::verdict::{Action, Decision};
 use super::session::Planned;
-use super::{Input, Layers, Refusal, admission, fix_for, landlock, refuse};
+use super::{Input, Layers, Refusal, admission, expressible, fix_for, landlock, refuse};
 use crate::access::Access;
 use crate::event::{Mounted, Recording};
 use crate::profile::{Condition, Mode, Op, Profile};
-use crate::seal::{Layer, rights};
+use crate::seal::{Layer, PathRule};
 use crate::state::HostPathRules;
 
 const CLONE: u32 = libc::SYS_clone as u32;
@@ -31,8 +33,7 @@ pub struct Observing {
     pub learns: bool,
     /// Capabilities are looked at.
     pub capabilities: bool,
-    /// Calls that layers which enforce refuse with a report, by number: the only ones of those notified
-    /// that do not go on.
+    /// Calls that layers which enforce refuse, by number: the only ones of those notified that do not go on.
     pub enforced: Vec<(u32, Decision)>,
     /// Names of the calls that may be notified.
     pub names: Vec<(u32, String)>,
@@ -51,38 +52,32 @@ pub struct Audited {
     pub calls: Vec<(Decision, Vec<u32>)>,
     /// Numbers of calls that it always allows: what stands in neither list it does not know.
     pub allowed: Vec<u32>,
-    /// `LANDLOCK_ACCESS_FS_*` that it handles; 0 where it is not about files.
-    pub handled_files: u64,
-    /// `LANDLOCK_ACCESS_NET_*` that it handles.
-    pub handled_tcp: u64,
-    /// What it grants.
-    pub paths: Vec<Grant>,
-    /// Ports, and what may be done with them.
-    pub ports: Vec<(u16, u64)>,
+    /// The domain that it would enter; none on a kernel without Landlock.
+    pub domain: Option<Layer>,
+    /// That is about files: more than the anchor, or on a kernel where every domain is (ABI 1).
+    pub files: bool,
     /// Capabilities that it leaves, `CAP_` names.
     pub capabilities: Vec<String>,
 }
 
-/// One rule on a path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    /// The path, as the profile has it.
-    pub path: String,
-    /// `LANDLOCK_ACCESS_FS_*`.
-    pub access: u64,
-    /// Paths beneath it that stay ungranted.
-    pub except: Vec<String>,
-    /// Mounts beneath it stay ungranted.
-    pub within_mount: bool,
-}
-
-/// What a layer would have refused at `create`.
+/// What a layer would have refused as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtStart {
     /// The profile.
     pub profile: String,
     /// The refusal, in its own words.
     pub what: String,
+}
+
+/// What layers that enforce say of a notified call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Nothing: it goes on, whatever the layers make of it that only look.
+    Free,
+    /// It is denied with this errno, and told by those layers alone that only look.
+    Silent(u16),
+    /// It is denied and reported.
+    Tripwire,
 }
 
 /// Why a layer would have denied something.
@@ -113,13 +108,22 @@ impl Observing {
         if !(scene.host.user_notif && scene.host.may_go_on) {
             return Err(Refusal::CannotLook { profile });
         }
+        let mut at_start = Vec::new();
+        for profile in layers.audited() {
+            let (domain, _) =
+                landlock::plan(profile, scene.spec, scene.mounts, scene.host.landlock_abi);
+            let lasting =
+                domain.map(|domain| expressible::exceptions(profile, scene.spec, &domain));
+            let lost = lasting.and_then(Result::err);
+            at_start.extend(lost.map(|refusal| AtStart::new(profile, &refusal)));
+        }
         Ok(Some(Observing {
             learns: layers.learn(),
             capabilities: true,
             enforced: Vec::new(),
             names: Vec::new(),
             layers: layers.audited().map(|p| audited(p, scene)).collect(),
-            at_start: Vec::new(),
+            at_start,
         }))
     }
 
@@ -135,28 +139,57 @@ impl Observing {
             .filter(|(_, (_, decision))| notified(decision))
             .map(|(name, (number, _))| (*number, name.clone()))
             .collect();
-        let trips = |decision: &Decision| decision.all().any(|(_, a)| a == Action::Notify);
+        let looked = |number: &u32| self.names.iter().any(|(own, _)| own == number);
         self.enforced = enforced
             .calls
             .values()
-            .filter(|(_, decision)| trips(decision))
+            .filter(|(number, decision)| !decision.permits_all() && looked(number))
             .cloned()
             .collect();
     }
 
-    /// Whether a layer that enforces refuses the call, by its registers, which nobody can change while it
-    /// waits. All others go on.
+    /// What layers that enforce say of a notified call, by its registers, which nobody can change while it
+    /// waits.
     #[must_use]
-    pub fn refuses(&self, number: u32, args: &[u64; 6]) -> bool {
+    pub fn word(&self, number: u32, args: &[u64; 6]) -> Word {
         let decision = self.enforced.iter().find(|(own, _)| *own == number);
-        decision.is_some_and(|(_, decision)| decision.verdict(args) == Action::Notify)
+        match decision.map(|(_, decision)| decision.verdict(args)) {
+            None => Word::Free,
+            Some(action) if action.permits() => Word::Free,
+            Some(Action::Errno(errno)) => Word::Silent(errno),
+            Some(_) => Word::Tripwire,
+        }
     }
 
     /// Whether anything of it is about files or ports, whose names lie in a container's memory.
     #[must_use]
     pub fn reads_names(&self) -> bool {
-        let about = |layer: &Audited| layer.handled_files != 0 || layer.handled_tcp != 0;
-        self.learns || self.layers.iter().any(about)
+        self.learns
+            || self
+                .layers
+                .iter()
+                .any(|layer| layer.files || layer.is_about_ports())
+    }
+
+    /// The rules on files of each layer, in its order: what has to be made of them in the container.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, &[PathRule])> {
+        self.layers.iter().map(|layer| {
+            let domain = layer.domain.as_ref().filter(|_| layer.files);
+            let rules = domain.map_or(&[][..], |domain| &domain.paths);
+            (layer.profile.as_str(), rules)
+        })
+    }
+
+    /// The domain of each layer, in its order, once it is known what its rules were bound to.
+    #[must_use]
+    pub fn domains(&self, places: &[Vec<BTreeSet<String>>]) -> Vec<Domain> {
+        let nothing = Layer::default();
+        let each = self.layers.iter().enumerate();
+        each.map(|(at, layer)| {
+            let own = layer.domain.as_ref().unwrap_or(&nothing);
+            Domain::settled(own, places.get(at).map_or(&[], Vec::as_slice))
+        })
+        .collect()
     }
 
     /// Whether the supervisor has to read what a container's memory holds: names, or the flags of clone3(2).
@@ -216,39 +249,23 @@ impl Observing {
     #[must_use]
     pub fn outside(&self) -> Option<Denial<'_>> {
         let mut layers = self.layers.iter();
-        let layer = layers.find(|layer| layer.handled_files != 0)?;
+        let layer = layers.find(|layer| layer.files)?;
         Some(Denial {
             profile: &layer.profile,
             fix: "none: write to the descriptor itself rather than to /dev/stdout".into(),
         })
     }
 
-    /// The outermost layer that would not have granted `right` on a file.
+    /// The outermost layer that would not have granted `access` to a file; `domains` are those of
+    /// [`Observing::domains`].
     #[must_use]
-    pub fn file(
-        &self,
-        access: &Access,
-        real: &mut dyn FnMut(&str) -> Option<String>,
-    ) -> Option<Denial<'_>> {
-        let Access::File {
-            path, right, mount, ..
-        } = access
-        else {
-            return None;
-        };
-        let bit = rights::file(right)?;
-        self.layers.iter().find_map(|layer| {
-            if layer.handled_files & bit == 0 {
-                return None;
-            }
-            let granted = layer
-                .paths
-                .iter()
-                .any(|grant| grant.access & bit != 0 && grant.covers(path, mount, real));
-            (!granted).then(|| Denial {
-                profile: &layer.profile,
-                fix: format!("files: {{{}: [{}]}}", list_of(right), quoted(path)),
-            })
+    pub fn file(&self, access: &Access, domains: &[Domain]) -> Option<Denial<'_>> {
+        let mut layers = self.layers.iter().zip(domains);
+        let (layer, domain) =
+            layers.find(|(layer, domain)| layer.files && !domain.allows_file(access))?;
+        Some(Denial {
+            profile: &layer.profile,
+            fix: decide::file_fix(access, Some(domain)),
         })
     }
 
@@ -258,14 +275,12 @@ impl Observing {
         let Access::Tcp { right, port } = access else {
             return None;
         };
-        let bit = rights::port(right)?;
-        self.layers.iter().find_map(|layer| {
-            let granted = |(own, access): &(u16, u64)| own == port && access & bit != 0;
-            let denied = layer.handled_tcp & bit != 0 && !layer.ports.iter().any(granted);
-            denied.then(|| Denial {
-                profile: &layer.profile,
-                fix: format!("network: {{{right}_tcp: [{port}]}}"),
-            })
+        let denies = |domain: &Layer| !decide::allows_port(domain, right, *port);
+        let mut layers = self.layers.iter();
+        let layer = layers.find(|layer| layer.domain.as_ref().is_some_and(denies))?;
+        Some(Denial {
+            profile: &layer.profile,
+            fix: format!("network: {{{right}_tcp: [{port}]}}"),
         })
     }
 
@@ -310,25 +325,20 @@ impl Audited {
             Some((decision, _)) => Some(denial(call_fix(name, decision, args, access))),
         }
     }
+
+    fn is_about_ports(&self) -> bool {
+        self.domain
+            .as_ref()
+            .is_some_and(|domain| domain.handled_net != 0)
+    }
 }
 
-impl Grant {
-    fn covers(
-        &self,
-        path: &str,
-        mount: &str,
-        real: &mut dyn FnMut(&str) -> Option<String>,
-    ) -> bool {
-        // What was not there when the workload started was granted nothing.
-        let Some(own) = real(&self.path) else {
-            return false;
-        };
-        let mut under = |out: &String| {
-            let out = real(out).unwrap_or_else(|| out.clone());
-            beneath(path, &out)
-        };
-        let deeper = self.within_mount && mount != own && beneath(mount, &own);
-        beneath(path, &own) && !deeper && !self.except.iter().any(&mut under)
+impl AtStart {
+    fn new(profile: &Profile, what: &impl ToString) -> AtStart {
+        AtStart {
+            profile: profile.name.clone(),
+            what: what.to_string(),
+        }
     }
 }
 
@@ -344,28 +354,12 @@ fn audited(profile: &Profile, scene: &Scene<'_>) -> Audited {
         }
     }
     let (domain, _) = landlock::plan(profile, scene.spec, scene.mounts, scene.host.landlock_abi);
-    let domain = domain.unwrap_or_default();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let restricts = profile.files.is_some();
-    let Layer { paths, ports, .. } = domain;
     Audited {
         profile: profile.name.clone(),
         calls: calls.into_iter().collect(),
         allowed,
-        // The anchor is nobody's rule.
-        handled_files: if restricts { domain.handled_fs } else { 0 },
-        handled_tcp: domain.handled_net,
-        paths: paths
-            .iter()
-            .filter(|_| restricts)
-            .map(|rule| Grant {
-                path: text(&rule.path),
-                access: rule.access,
-                except: rule.except.iter().map(|path| text(path)).collect(),
-                within_mount: rule.within_mount,
-            })
-            .collect(),
-        ports: ports.iter().map(|rule| (rule.port, rule.access)).collect(),
+        files: profile.files.is_some() && domain.is_some() || scene.host.landlock_abi == 1,
+        domain,
         capabilities: profile
             .capabilities
             .iter()
@@ -393,10 +387,8 @@ pub(super) fn at_start(input: &Input<'_>) -> (Vec<AtStart>, Vec<HostPathRules>) 
             admitted.as_ref().err().cloned(),
         ];
         mounted.extend(admitted.ok().flatten());
-        all.extend(refusals.into_iter().flatten().map(|refusal| AtStart {
-            profile: profile.name.clone(),
-            what: refusal.to_string(),
-        }));
+        let refusals = refusals.into_iter().flatten();
+        all.extend(refusals.map(|refusal| AtStart::new(profile, &refusal)));
     }
     (all, mounted)
 }
@@ -508,27 +500,6 @@ fn call_fix(name: &str, decision: &Decision, args: &[u64; 6], access: &Access) -
         })
         .collect();
     fix_for(name, &[rule], args)
-}
-
-/// The list of `files` that grants a right.
-fn list_of(right: &str) -> &'static str {
-    match right {
-        "read-file" | "read-dir" | "resolve-unix" => "read",
-        "execute" => "read_execute",
-        "ioctl-dev" => "device_ioctl",
-        "make-char" | "make-block" => "make_device",
-        _ => "read_write",
-    }
-}
-
-/// A path as YAML reads it back, whatever is in it.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if path.chars().all(plain) {
-        path.to_owned()
-    } else {
-        serde_json::Value::from(path).to_string()
-    }
 }
 
 #[cfg(test)]

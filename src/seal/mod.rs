@@ -1,6 +1,8 @@
 //! The policy as init reads it: a flat, versioned byte string, read without serde so
 //! that init stays small.
 //!
+//! Only the record of a container knows it in JSON too: layers in mode `audit`, which init never enters.
+//!
 //! The front door encodes it once per container into a sealed memfd, which the supervisor keeps and
 //! lends to every exec session: nothing is compiled on the probe path. What cannot be decoded whole
 //! is refused: there is no partial policy.
@@ -23,7 +25,7 @@ pub struct Policy {
 
 /// One Landlock domain. Rights are the kernel's bits (linux/landlock.h); a bit that is not handled
 /// is allowed, so the plan handles every bit that the running kernel knows.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Layer {
     /// `LANDLOCK_ACCESS_FS_*` handled by this domain.
     pub handled_fs: u64,
@@ -38,13 +40,15 @@ pub struct Layer {
 }
 
 /// Grants `access` beneath `path`, as the container sees it, except beneath `except`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathRule {
     /// Absolute path inside the container.
+    #[serde(with = "text::one")]
     pub path: Vec<u8>,
     /// `LANDLOCK_ACCESS_FS_*` granted.
     pub access: u64,
     /// Absolute paths beneath `path` that stay ungranted: init grants the siblings instead.
+    #[serde(with = "text::all")]
     pub except: Vec<Vec<u8>>,
     /// A path that does not exist is skipped rather than refused.
     pub optional: bool,
@@ -56,7 +60,7 @@ pub struct PathRule {
 }
 
 /// Grants `access` on one TCP port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRule {
     /// Port number, 0..=65535.
     pub port: u16,
@@ -92,6 +96,13 @@ pub const BOUND_INIT: &str = "/dev/.mantlet-init";
 mod aliases;
 mod codec;
 pub mod rights;
+mod text;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
 
 pub use aliases::aliased;
 pub use codec::{DecodeError, Decoder, Encoder};
@@ -135,6 +146,14 @@ impl Policy {
         };
         input.end()?;
         Ok(policy)
+    }
+}
+
+impl PathRule {
+    /// Its path.
+    #[must_use]
+    pub fn place(&self) -> PathBuf {
+        OsStr::from_bytes(&self.path).into()
     }
 }
 
@@ -250,6 +269,17 @@ mod tests {
     #[test]
     fn a_policy_survives_the_round_trip() {
         assert_eq!(Policy::decode(&sample().encode()), Ok(sample()));
+    }
+
+    #[test]
+    fn a_layer_survives_json() {
+        let layer = &sample().layers[0];
+        let text = serde_json::to_string(layer).unwrap();
+        assert!(text.contains(r#""except":["/data","/tmp"]"#), "{text}");
+        assert_eq!(serde_json::from_str::<Layer>(&text).unwrap(), *layer);
+        let mut odd = layer.clone();
+        odd.paths[0].path = vec![0xff];
+        assert!(serde_json::to_string(&odd).is_err());
     }
 
     #[test]

@@ -22,6 +22,9 @@ const FILES: [&str; 17] = [
     "ioctl-dev",
     "resolve-unix",
 ];
+/// Those that what is no directory has: `execute`, `write-file`, `read-file`, `truncate`, `ioctl-dev` and
+/// `resolve-unix` (ACCESS_FILE of security/landlock/fs.c).
+pub const ON_FILES: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15 | 1 << 16;
 const TCP: [&str; 2] = ["bind", "connect"];
 const SCOPES: [&str; 2] = ["abstract-unix-socket", "signal"];
 
@@ -111,6 +114,19 @@ mod tests {
             files(1 | 1 << 13 | 1 << 16),
             ["execute", "refer", "resolve-unix"]
         );
+        assert_eq!(
+            files(ON_FILES),
+            [
+                "execute",
+                "write-file",
+                "read-file",
+                "truncate",
+                "ioctl-dev",
+                "resolve-unix"
+            ]
+        );
+        let known = landlock::AccessFs::from_file(landlock::ABI::V10);
+        assert_eq!(ON_FILES, known.bits());
         assert_eq!(tcp(2), ["connect"]);
         assert_eq!((file("refer"), file("read")), (Some(1 << 13), None));
         assert_eq!((port("connect"), port("listen")), (Some(2), None));

@@ -5,8 +5,10 @@
 use super::keeper::{Keeper, Source};
 use super::link::Whose;
 use super::marks;
+use super::observer::Observer;
 use super::shared::Stage;
 use crate::event::Process;
+use crate::policy::observe::Word;
 use crate::sys::seccomp::{self, Notification};
 use crate::sys::{fanotify, fds};
 use nix::sys::epoll::EpollFlags;
@@ -28,13 +30,13 @@ impl Keeper {
     /// who knows how; one that ended two of them by the keeper, who says less.
     pub(super) fn settle(&mut self) -> Option<String> {
         if let Some((call, token, stage)) = self.shared.call()
-            && !self.refuses(token, &call)
+            && let word @ (Word::Free | Word::Silent(_)) = self.word(token, &call)
         {
-            // It was looked at, and nothing about it is denied.
+            // It was looked at, and is nobody's to report.
             if stage == Stage::Waits
                 && let Some(Source::Listener(listener, _)) = self.sources.get(&token)
             {
-                let _ = seccomp::go_on(listener, call.id);
+                Observer::answer(listener, call.id, word);
             }
             self.finish_call();
         }
@@ -89,7 +91,7 @@ impl Keeper {
     /// There is nobody to look closer at what the last watcher had in hand.
     pub(super) fn finish_call(&mut self) {
         if let Some((call, token, _)) = self.shared.call() {
-            if !self.refuses(token, &call) {
+            if self.word(token, &call) != Word::Tripwire {
                 if !self.shared.is_call_told() {
                     self.went_on_unseen(self.whose(token), &call);
                 }
@@ -111,15 +113,19 @@ impl Keeper {
         }
     }
 
-    fn refuses(&self, token: u64, call: &Notification) -> bool {
-        self.observer.refuses(self.whose(token), call)
+    fn word(&self, token: u64, call: &Notification) -> Word {
+        self.observer.word(self.whose(token), call)
     }
 
-    /// A call went on that nobody looked at. Where its registers say all of it and that was told before,
+    /// A call was answered that nobody looked at. Where its registers say all of it and that was told before,
     /// nothing is lost.
     fn went_on_unseen(&mut self, whose: Whose, call: &Notification) {
         self.shared.count_observed();
-        if !self.observer.knows(&self.shared, whose, call) {
+        let known = self.observer.knows(&self.shared, whose, call);
+        if self.observer.listens(call) {
+            self.shared.begins_to_serve();
+        }
+        if !known {
             self.shared.unseen();
             self.tell_later();
         }
@@ -149,8 +155,9 @@ impl Keeper {
             return;
         };
         let whose = *whose;
-        if !self.observer.refuses(whose, &call) {
-            let _ = seccomp::go_on(listener, call.id);
+        let word = self.observer.word(whose, &call);
+        if word != Word::Tripwire {
+            Observer::answer(listener, call.id, word);
             return self.went_on_unseen(whose, &call);
         }
         let _ = seccomp::deny(listener, call.id, self.wires.wire(&call).errno);

@@ -125,6 +125,7 @@ impl Keeper {
             files: files.map(own),
             tasks: tasks.map(|numbers| numbers.map(own)),
             scene: self.scene.clone(),
+            settled: self.settled.clone(),
             began: began.collect(),
             keeper: parent as i32,
         };
@@ -226,6 +227,7 @@ impl Keeper {
                 self.attendant.failures = 0;
                 self.attendant.failed = None;
                 self.write_status();
+                self.settle_the_rest();
                 self.release_those_who_wait();
             }
             Ok(Request::Failed { why }) => self.attendant.failed = Some(why),
@@ -248,8 +250,13 @@ impl Keeper {
                 thread,
                 number,
             }) => {
-                let value = u64::from(self.is_tcp(pid, thread, number));
+                let value = self.is_tcp(pid, thread, number).map_or(2, u64::from);
                 self.order(&Order::Reply { serial, value }, &[]);
+            }
+            Ok(Request::Settled { token, piece, last }) => {
+                if !self.hear_settled(token, &piece, last) {
+                    self.end_attendant();
+                }
             }
             // Nothing of ours speaks so.
             Err(_) => self.end_attendant(),
@@ -274,8 +281,11 @@ impl Keeper {
         let threads = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         for thread in threads.take(MOST_THREADS) {
             for number in 0..3 {
+                // One of a thread that is there, and that nobody can tell of, counts.
+                let there = || std::path::Path::new(&format!("/proc/{pid}/task/{thread}")).exists();
                 if bits >> number & 1 == 0
                     && is_socket(&held, pid, thread, number, |fd| socket::is_network(fd))
+                        .unwrap_or_else(there)
                 {
                     bits |= 1 << number;
                 }
@@ -284,12 +294,10 @@ impl Keeper {
         bits
     }
 
-    /// Whether a thread's descriptor is a TCP socket; only of the container's.
-    fn is_tcp(&self, pid: i32, thread: i32, number: RawFd) -> bool {
-        let held = pidfd::open(pid);
-        held.is_ok_and(|held| {
-            self.is_ours(pid) && is_socket(&held, pid, thread, number, |fd| socket::is_tcp(fd))
-        })
+    /// Whether a thread's descriptor is a TCP socket; only of the container's. None: nobody can tell.
+    fn is_tcp(&self, pid: i32, thread: i32, number: RawFd) -> Option<bool> {
+        let held = pidfd::open(pid).ok().filter(|_| self.is_ours(pid))?;
+        is_socket(&held, pid, thread, number, |fd| socket::is_tcp(fd))
     }
 
     /// Whether the process is in the container's control group.
@@ -391,7 +399,7 @@ impl Keeper {
     }
 
     /// A listener, and how its calls are waited for.
-    pub(super) fn add_listener(&mut self, listener: OwnedFd, whose: Whose) {
+    pub(super) fn add_listener(&mut self, listener: OwnedFd, whose: Whose) -> u64 {
         let number = listener.as_raw_fd();
         let flags = if self.attendant.alone {
             EpollFlags::EPOLLIN
@@ -400,11 +408,13 @@ impl Keeper {
         };
         let token = self.add(Source::Listener(listener, whose), flags);
         self.order(&Order::Listener { token, whose }, &[number]);
+        token
     }
 }
 
-/// Whether a thread's descriptor is a socket that `test` is true of. Where the kernel holds no threads but first ones
-/// (before 6.9), any socket of another one counts.
+/// Whether a thread's descriptor is a socket that `test` is true of. None: nobody can tell, because it has
+/// ended, or because the kernel holds no threads but first ones (before 6.9) and this one has descriptors of
+/// its own.
 ///
 /// Only a socket is ever taken: to close a copy of a file may mean to wait for whoever serves it, who
 /// may be the container (FUSE asks its server at each close). And it is not waited for at its close,
@@ -415,24 +425,54 @@ fn is_socket(
     thread: i32,
     number: RawFd,
     test: impl Fn(&OwnedFd) -> bool,
-) -> bool {
+) -> Option<bool> {
     let place = format!("/proc/{pid}/task/{thread}");
-    let is_socket = std::fs::read_link(format!("{place}/fd/{number}"))
-        .is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:["));
-    if !is_socket {
-        return false;
-    }
-    let held = match pidfd::open_thread(thread) {
-        Ok(held) => held,
-        Err(error) => return error.raw_os_error() == Some(libc::EINVAL),
+    let there = || !pidfd::has_ended(process) && std::path::Path::new(&place).exists();
+    let link = match std::fs::read_link(format!("{place}/fd/{number}")) {
+        Ok(link) => link,
+        // No such descriptor, or no such thread any more.
+        Err(_) => return there().then_some(false),
     };
-    // Still that process's thread, now that it is held.
-    if pidfd::has_ended(process) || !std::path::Path::new(&place).exists() {
-        return false;
+    if !link.as_os_str().as_encoded_bytes().starts_with(b"socket:[") {
+        return Some(false);
     }
-    pidfd::get_fd(&held, number).is_ok_and(|fd| {
+    let fd = match pidfd::open_thread(thread) {
+        // Still that process's thread, now that it is held.
+        Ok(held) => pidfd::get_fd(&held, number).ok().filter(|_| there()),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            let first = std::fs::read_link(format!("/proc/{pid}/fd/{number}"));
+            let shared = first.is_ok_and(|first| first == link);
+            shared
+                .then(|| pidfd::get_fd(process, number).ok())
+                .flatten()
+        }
+        Err(_) => None,
+    };
+    fd.map(|fd| {
         let is = test(&fd);
         let _ = socket::forget_linger(&fd);
         is
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, UdpSocket};
+
+    #[test]
+    fn a_socket_is_tcp_or_not_and_of_one_that_cannot_be_asked_neither() {
+        let pid = std::process::id() as i32;
+        let thread = nix::unistd::gettid().as_raw();
+        let own = pidfd::open(pid).unwrap();
+        let ask = |thread, number| is_socket(&own, pid, thread, number, |fd| socket::is_tcp(fd));
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let file = std::fs::File::open("/proc/version").unwrap();
+        assert_eq!(ask(thread, tcp.as_raw_fd()), Some(true));
+        assert_eq!(ask(thread, udp.as_raw_fd()), Some(false));
+        assert_eq!(ask(thread, file.as_raw_fd()), Some(false));
+        assert_eq!(ask(thread, RawFd::MAX), Some(false), "no such descriptor");
+        assert_eq!(ask(i32::MAX, tcp.as_raw_fd()), None, "no such thread");
+    }
 }

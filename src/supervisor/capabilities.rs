@@ -127,21 +127,34 @@ impl Keeper {
             linked: false,
             profile,
             fix,
+            denied: false,
         });
     }
 
-    /// Whose a process is: an exec session's where its first process is above it, else the workload's.
+    /// Whose a process is: the workload's where its first process is above it, else an exec session's: where
+    /// that one's first process is above it, and where neither is, which is the runtime on its way to become
+    /// one. Of what has ended nobody can tell: while a session is on its way it is taken for the runtime,
+    /// which asks for most of the engine's capabilities; else it is the workload's, so that none is missed.
     fn session_of(&self, pid: i32) -> Session {
         let mut at = pid;
         for _ in 0..MOST_PARENTS {
-            if at == self.status.pid || at <= 1 {
-                break;
+            if at == self.status.pid {
+                return Session::Workload;
             }
-            if self.is_watched(at) {
+            if at <= 1 || self.is_watched(at) {
                 return Session::Exec;
             }
-            at = look::process(at).ppid;
+            let process = look::process(at);
+            if process.comm.is_empty() {
+                break;
+            }
+            at = process.ppid;
         }
-        Session::Workload
+        let is_exec =
+            |source: &Source| matches!(source, Source::Session(session) if session.is_exec());
+        match self.sources.values().any(is_exec) {
+            true => Session::Exec,
+            false => Session::Workload,
+        }
     }
 }

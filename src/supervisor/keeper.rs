@@ -17,6 +17,7 @@ use super::observer::Observer;
 use super::respond::{Collector, Freezing};
 use super::sentinel::Sentinel;
 use super::session::{self, Session};
+use super::settled::Told;
 use super::shared::Shared;
 use super::tripwire::Tripwires;
 use super::{Passed, Sealed, StartError, look};
@@ -121,6 +122,8 @@ pub(super) struct Keeper {
     pub(super) rules: Vec<Rule>,
     pub(super) wires: Tripwires,
     pub(super) observer: Observer,
+    /// What the rules of layers that only look are about, by listener.
+    pub(super) settled: BTreeMap<u64, Told>,
     /// What a recording begins with.
     pub(super) recording: Option<Box<Recording>>,
     /// Capabilities that the container uses.
@@ -181,6 +184,7 @@ impl Keeper {
             shared: Shared::new(&record.detect, observer.observes())
                 .map_err(system("make shared memory"))?,
             observer,
+            settled: BTreeMap::new(),
             recording: record.recording.clone(),
             capabilities: None,
             rules: record.detect.clone(),
@@ -328,6 +332,7 @@ impl Keeper {
 
     pub(super) fn remove(&mut self, token: u64) -> Option<Source> {
         let source = self.sources.remove(&token)?;
+        self.settled.remove(&token);
         // Closing would do, but a copy of the open file may live in another process.
         let _ = self.epoll.delete(source.fd());
         Some(source)

@@ -11,6 +11,9 @@ use crate::seal::{DecodeError, Decoder, Encoder};
 /// Largest packet, bytes.
 pub(super) const LARGEST: usize = 4096;
 
+/// Of what takes several packets, bytes in each.
+pub(super) const PIECE: usize = LARGEST - 64;
+
 /// How long the watcher waits for a reply.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -30,6 +33,8 @@ pub(super) enum Order {
     Finish,
     /// Look at the number of tasks.
     Count,
+    /// Find out what a listener's layers that only look are about, in the files of the init that waits.
+    Settle { token: u64, pid: i32 },
 }
 
 /// Whose calls a listener brings.
@@ -72,12 +77,18 @@ pub(super) enum Request {
     },
     /// Which of a process's standard streams are network sockets: bits 0, 1 and 2.
     Streams { serial: u64, pid: i32 },
-    /// Whether a thread's descriptor is a TCP socket: 1, or 0.
+    /// Whether a thread's descriptor is a TCP socket: 1, or 0; 2 where nobody can tell.
     Socket {
         serial: u64,
         pid: i32,
         thread: i32,
         number: i32,
+    },
+    /// The next piece of what [`Order::Settle`] asks for.
+    Settled {
+        token: u64,
+        piece: Vec<u8>,
+        last: bool,
     },
 }
 
@@ -112,6 +123,11 @@ impl Order {
             }
             Order::Finish => out.u32(5),
             Order::Count => out.u32(6),
+            Order::Settle { token, pid } => {
+                out.u32(7);
+                out.u64(*token);
+                out.u32(*pid as u32);
+            }
         }
         out.finish()
     }
@@ -142,6 +158,10 @@ impl Order {
             },
             5 => Order::Finish,
             6 => Order::Count,
+            7 => Order::Settle {
+                token: input.u64()?,
+                pid: input.u32()? as i32,
+            },
             _ => return Err(DecodeError::Range("order")),
         };
         input.end()?;
@@ -192,6 +212,12 @@ impl Request {
                     out.u32(*value as u32);
                 }
             }
+            Request::Settled { token, piece, last } => {
+                out.u32(6);
+                out.u64(*token);
+                out.bytes(piece);
+                out.flag(*last);
+            }
         }
         out.finish()
     }
@@ -223,6 +249,11 @@ impl Request {
                 pid: input.u32()? as i32,
                 thread: input.u32()? as i32,
                 number: input.u32()? as i32,
+            },
+            6 => Request::Settled {
+                token: input.u64()?,
+                piece: input.bytes()?.to_vec(),
+                last: input.flag()?,
             },
             _ => return Err(DecodeError::Range("request")),
         };
@@ -260,6 +291,7 @@ mod tests {
             },
             Order::Finish,
             Order::Count,
+            Order::Settle { token: 7, pid: 8 },
         ];
         for order in orders {
             let packet = order.encode();
@@ -287,6 +319,11 @@ mod tests {
                 thread: 3,
                 number: -4,
             },
+            Request::Settled {
+                token: 5,
+                piece: b"{}".to_vec(),
+                last: true,
+            },
         ];
         for request in requests {
             let packet = request.encode();
@@ -296,5 +333,11 @@ mod tests {
             }
         }
         assert!(Request::decode(&act(Action::Thaw).encode()).is_err());
+        let longest = Request::Settled {
+            token: u64::MAX,
+            piece: vec![0; PIECE],
+            last: false,
+        };
+        assert!(longest.encode().len() <= LARGEST);
     }
 }

@@ -42,9 +42,13 @@ mod rules;
 mod sensors;
 mod sentinel;
 mod session;
+mod settled;
 mod shared;
 mod tripwire;
 mod watcher;
+
+#[cfg(test)]
+pub(crate) use watcher::places_of;
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;

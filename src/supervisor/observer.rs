@@ -3,15 +3,16 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsFd;
 
 use super::link::Whose;
 use super::shared::Shared;
 use super::tripwire::NATIVE;
 use crate::access::{Access, Phase, calls, files};
 use crate::event::Session;
-use crate::policy::observe::Observing;
+use crate::policy::observe::{Observing, Word};
 use crate::state::Record;
-use crate::sys::seccomp::Notification;
+use crate::sys::seccomp::{self, Notification};
 
 /// asm/unistd.h `__X32_SYSCALL_BIT`.
 const X32: u32 = 0x4000_0000;
@@ -63,21 +64,41 @@ impl Observer {
 
     /// The layers that look at what such a listener brings.
     pub(super) fn of(&self, whose: Whose) -> Option<&Observing> {
-        self.policies.get(whose.policy as usize)?.as_ref()
+        self.of_policy(whose.policy as usize)
     }
 
-    /// Whether the call is refused: where all layers enforce, each that is notified.
-    pub(super) fn refuses(&self, whose: Whose, call: &Notification) -> bool {
+    /// Those of a policy, by its number.
+    pub(super) fn of_policy(&self, policy: usize) -> Option<&Observing> {
+        self.policies.get(policy)?.as_ref()
+    }
+
+    /// What layers that enforce say of the call: where there are no others, each that is notified is refused.
+    pub(super) fn word(&self, whose: Whose, call: &Notification) -> Word {
         let Some(observing) = self.of(whose) else {
-            return true;
+            return Word::Tripwire;
         };
-        native(call).is_some_and(|number| observing.refuses(number, &call.args))
+        native(call).map_or(Word::Free, |number| observing.word(number, &call.args))
+    }
+
+    /// Answers a call that nobody reports.
+    pub(super) fn answer(listener: impl AsFd, id: u64, word: Word) {
+        // ENOENT: the caller was killed meanwhile.
+        let _ = match word {
+            Word::Free => seccomp::go_on(listener, id),
+            Word::Silent(errno) => seccomp::deny(listener, id, errno.into()),
+            Word::Tripwire => seccomp::deny(listener, id, libc::EPERM),
+        };
     }
 
     /// The call's name.
     pub(super) fn name(&self, number: u32) -> String {
         let name = self.names.get(&number);
         name.cloned().unwrap_or_else(|| format!("syscall_{number}"))
+    }
+
+    /// Whether it is listen(2), from which on a workload serves.
+    pub(super) fn listens(&self, call: &Notification) -> bool {
+        native(call).is_some_and(|number| i64::from(number) == libc::SYS_listen)
     }
 
     /// The access that the call is by its registers, and its number here.

@@ -4,6 +4,8 @@
 //! A step out of order, a peer that is not the program that was handed over, an attestation that
 //! /proc contradicts, a deadline: each ends the process with SIGKILL and the session as failed.
 
+mod waiting;
+
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
@@ -12,14 +14,13 @@ use nix::sys::epoll::EpollFlags;
 
 use super::keeper::{Keeper, Source, Workload, is_listener};
 use super::link::{Order, Whose};
-use super::observer::phase;
 use super::{Sealed, look};
-use crate::access::Access;
 use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
 use crate::control::Answer;
-use crate::event::{self, Process, Report, What};
+use crate::event::{self, Report, What};
 use crate::seal::{Rlimit, rights};
 use crate::sys::{pidfd, seccomp, socket};
+use waiting::unwatched;
 
 /// Bytes kept of init's reason; a path in it can be as long as the kernel takes.
 const LONGEST_REASON: usize = 8192;
@@ -37,6 +38,8 @@ pub(super) struct Session {
     /// Who asked for this exec session and waits for the outcome.
     pub(super) client: Option<u64>,
     pub(super) wanted: Wanted,
+    /// Its listener, while it is not known what the layers that only look are about.
+    pub(super) unsettled: Option<u64>,
     /// Somebody has said something on the channel: the program, or what stands in for it.
     spoke: bool,
     /// What init wrote into the pipe, which comes in pieces.
@@ -52,7 +55,7 @@ pub(super) struct Wanted {
     pub(super) rlimits: Option<Vec<Rlimit>>,
     /// Place of its policy.
     pub(super) policy: usize,
-    /// What profiles in mode `audit` would have refused it for.
+    /// What profiles in mode `audit` would have refused it for, by profile.
     pub(super) observed: Vec<(String, String)>,
 }
 
@@ -88,6 +91,7 @@ impl Session {
                 policy: 0,
                 observed: Vec::new(),
             },
+            unsettled: None,
             spoke: false,
             last_words: Vec::new(),
             stage: Stage::Silent,
@@ -102,6 +106,7 @@ impl Session {
             parked: None,
             client: Some(client),
             wanted,
+            unsettled: None,
             spoke: false,
             last_words: Vec::new(),
             stage: Stage::Silent,
@@ -111,6 +116,11 @@ impl Session {
     /// Whether init has begun and not yet been executed or failed.
     pub(super) fn is_talking(&self) -> bool {
         self.spoke
+    }
+
+    /// Whether it is an exec session on its way.
+    pub(super) fn is_exec(&self) -> bool {
+        self.kind == event::Session::Exec
     }
 
     /// Gives init its word.
@@ -131,10 +141,6 @@ impl Session {
             | Stage::Released(peer, _) => Some(peer),
         }
     }
-}
-
-fn unwatched(why: &str) -> String {
-    format!("the container's watcher is not there: {why}; nothing starts without one")
 }
 
 /// Why init cannot be seen in /proc: mostly because it was killed meanwhile.
@@ -166,6 +172,8 @@ pub(super) fn prepare(channel: &OwnedFd) -> std::io::Result<()> {
 impl Keeper {
     /// A packet, or the end, on a session's channel.
     pub(super) fn session_spoke(&mut self, token: u64) {
+        // What the runtime used until now is this session's, as long as it is known to be under way.
+        self.see_capabilities();
         let Some(Source::Session(mut session)) = self.sources.remove(&token) else {
             return;
         };
@@ -366,57 +374,23 @@ impl Keeper {
                 policy: session.wanted.policy as u32,
                 exec: session.kind == event::Session::Exec,
             };
-            self.add_listener(listener, whose);
+            let token = self.add_listener(listener, whose);
+            let pid = session.peer().map(|peer| peer.pid);
+            let waits =
+                pid.is_some_and(|pid| self.begin_to_settle(token, whose.policy as usize, pid));
+            session.unsettled = waits.then_some(token);
         }
         let stage = std::mem::replace(&mut session.stage, Stage::Silent);
         if let Stage::Attested(peer, _) = stage {
             session.stage = Stage::Checked(peer, report);
         }
-        if self.attendant.ready {
+        if self.attendant.ready && session.unsettled.is_none() {
             return session.let_go();
         }
         match &self.attendant.failed {
             Some(why) => Err(unwatched(why)),
-            // It has just begun, or another one has just ended.
+            // It has just begun, or another one has just ended, or it looks at what rules are about.
             None => Ok(()),
-        }
-    }
-
-    /// There is a watcher now.
-    pub(super) fn release_those_who_wait(&mut self) {
-        let mut failed = Vec::new();
-        for (token, source) in &mut self.sources {
-            if let Source::Session(session) = source
-                && matches!(session.stage, Stage::Checked(..))
-                && let Err(message) = session.let_go()
-            {
-                failed.push((*token, message));
-            }
-        }
-        for (token, message) in failed {
-            self.fail(token, message);
-        }
-    }
-
-    /// Why no session can be added now, where there is no watcher and was none the last time.
-    pub(super) fn unwatched_because(&self) -> Option<String> {
-        let why = self.attendant.failed.as_ref();
-        why.filter(|_| !self.attendant.ready)
-            .map(|why| unwatched(why))
-    }
-
-    /// There can be no watcher for now: nothing starts without one.
-    pub(super) fn fail_those_who_wait(&mut self) {
-        let why = self.attendant.failed.clone().unwrap_or_default();
-        let waits = |source: &Source| matches!(source, Source::Session(session) if matches!(session.stage, Stage::Checked(..)));
-        let waiting: Vec<u64> = self
-            .sources
-            .iter()
-            .filter(|(_, source)| waits(source))
-            .map(|(token, _)| *token)
-            .collect();
-        for token in waiting {
-            self.fail(token, unwatched(&why));
         }
     }
 
@@ -457,6 +431,7 @@ impl Keeper {
     /// A reason is waited for to its end, which is init's own: ended any sooner, init could not say
     /// it on the terminal nor exit with its code. The session's deadline bounds the wait.
     pub(super) fn pipe_spoke(&mut self, token: u64) {
+        self.see_capabilities();
         let Some(Source::Pipe(pipe, session)) = self.sources.get(&token) else {
             return;
         };
@@ -528,46 +503,17 @@ impl Keeper {
         self.count();
         let refused = if first {
             let told = self.observer.at_start();
-            told.map(|(profile, what)| (profile.to_owned(), what.to_owned()))
-                .chain(wanted.observed)
-                .collect()
+            let told = told.map(|(profile, what)| (profile.to_owned(), what.to_owned()));
+            told.chain(wanted.observed).collect()
         } else {
             wanted.observed
         };
         self.tell_refusals(kind, &workload, refused);
+        self.watch(peer.pidfd, workload, first, true);
         self.see_capabilities();
         self.write_status();
-        self.watch(peer.pidfd, workload, first, true);
         self.conclude(kind, client, Answer::Running { pid: peer.pid });
         self.rest_soon();
-    }
-
-    /// What layers in mode `audit` would have refused as a whole: the container, or a session.
-    fn tell_refusals(
-        &mut self,
-        session: event::Session,
-        process: &Process,
-        refused: Vec<(String, String)>,
-    ) {
-        for (profile, what) in refused {
-            let access = Access::Container { what };
-            let phase = phase(&self.shared);
-            let hash = self.observer.hash(&access, session, phase);
-            if self.shared.is_told(hash) || !self.shared.has_room() {
-                continue;
-            }
-            self.shared.remember(hash);
-            self.status.observed += 1;
-            self.tell(&What::Observed {
-                process: process.clone(),
-                session,
-                phase,
-                access,
-                linked: false,
-                profile,
-                fix: "none: the pod or the session must be another one, or the profile".into(),
-            });
-        }
     }
 
     /// What runs in the container's first process now is what may use its token.

@@ -195,6 +195,7 @@ fn observed(access: Access) -> What {
         access,
         profile: String::new(),
         fix: String::new(),
+        denied: false,
     }
 }
 
@@ -205,6 +206,7 @@ fn file(path: &str, right: &str, mount: &str) -> What {
         entry: None,
         mount: mount.into(),
         directory: false,
+        moved: None,
     })
 }
 

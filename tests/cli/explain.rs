@@ -44,6 +44,26 @@ fn asked(node: &Node, words: &[&str]) -> String {
 }
 
 #[test]
+fn a_profile_that_only_audits_is_asked_what_it_would_deny_and_that_is_said() {
+    let node = node();
+    let text = "version: 1\nname: looks\nextends: [restricted]\nmode: audit\n\
+                tests:\n  - {syscall: ptrace, expect: denied}\n";
+    fs::write(node.path.join("profiles/looks.yaml"), text).unwrap();
+    let note = "note: looks says `mode: audit` and denies nothing: this is what it would deny if it enforced";
+    let told = asked(&node, &["looks", "path", "/etc/shadow", "write"]);
+    assert!(told.contains("DENIED") && told.contains(note), "{told}");
+    let told = asked(&node, &["restricted", "path", "/etc/shadow", "write"]);
+    assert!(!told.contains("note:"), "{told}");
+    let tested = node.run(&["test", "looks"]);
+    code(&tested, 0);
+    let page = out(&tested);
+    assert!(
+        page.starts_with(note) && page.contains("1 passed"),
+        "{page}"
+    );
+}
+
+#[test]
 fn each_question_has_a_verdict_a_layer_a_line_and_what_would_change_it() {
     let node = node();
     for (words, parts) in [
@@ -386,4 +406,30 @@ fn a_container_whose_profile_is_as_it_was_is_told_from_one_whose_profile_has_cha
         "bind",
     ]);
     assert!(out(&done).contains("DENIED"), "{}", out(&done));
+}
+
+#[test]
+fn a_wrong_profile_is_shown_with_its_line_as_wide_and_coloured_as_standard_error_takes_it() {
+    let node = Node::new();
+    let path = node.path.join("wrong.yaml");
+    let long = "x".repeat(100);
+    let text =
+        format!("version: 1\nname: wrong\nscope: [signals, abstract-unix-socket]  # {long}\n");
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+    let ran = node.run(&["explain", path]);
+    code(&ran, 1);
+    let said = err(&ran);
+    assert!(said.starts_with("error: "), "{said}");
+    assert!(said.contains(&format!("--> {path}:3:9\n")), "{said}");
+    assert!(said.contains("  |         ^^^^^^^\n"), "{said}");
+    assert!(said.contains("= help: "), "{said}");
+    // Standard output is a file here, and has neither colours nor columns.
+    let shown = node.on_terminal(60, &["explain", path, ">/dev/null"]);
+    assert!(shown.contains("\u{1b}[1;31merror"), "{shown:?}");
+    let line = shown.lines().find(|line| line.contains("scope: ["));
+    let line = line.expect("the line is shown").trim_end();
+    assert!(line.ends_with('…') && line.chars().count() < 90, "{line:?}");
+    let shown = node.on_terminal(60, &["explain", path, "2>&1 >/dev/null | cat"]);
+    assert!(!shown.contains('\u{1b}'), "{shown:?}");
 }

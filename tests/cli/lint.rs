@@ -2,17 +2,18 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::node::Node;
 use super::{code, out};
 
 const CALLS: &str = "syscalls: {groups: '2026.1', allow: ['@default']}\n";
+const TESTS: &str = "tests: [{syscall: mount, expect: denied}]\n";
 
 /// A folder with `web.yaml`.
 fn web(node: &Node, text: &str) -> String {
     let path = node.path.join("web.yaml");
-    fs::write(&path, format!("version: 1\nname: web\n{text}")).unwrap();
+    fs::write(&path, format!("version: 1\nname: web\n{text}{TESTS}")).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
@@ -109,4 +110,94 @@ fn a_parent_is_found_beside_the_file() {
     fs::write(parent, format!("version: 1\nname: own\n{CALLS}")).unwrap();
     let path = web(&node, "extends: [own]\n");
     code(&node.run(&["lint", &path]), 0);
+}
+
+/// What SARIF 2.1.0 (OASIS standard, sections 3.13 to 3.52) says of all that a log of ours has: nothing else may
+/// be in it here, so that whatever is added has to be looked up first.
+fn sarif() -> Value {
+    let object = |required: &[&str], properties: Value| {
+        json!({"type": "object", "required": required, "properties": properties,
+               "additionalProperties": false})
+    };
+    let level = json!({"enum": ["none", "note", "warning", "error"]});
+    let text = object(
+        &["text"],
+        json!({"text": {"type": "string", "minLength": 1}}),
+    );
+    let rule = object(
+        &["id"],
+        json!({"id": {"type": "string"}, "shortDescription": text,
+               "defaultConfiguration": object(&[], json!({"level": level}))}),
+    );
+    let rules = json!({"type": "array", "items": rule, "uniqueItems": true});
+    let driver = object(
+        &["name"],
+        json!({"name": {"type": "string"}, "semanticVersion": {"type": "string"}, "rules": rules}),
+    );
+    let position = json!({"type": "integer", "minimum": 1});
+    let region = object(&[], json!({"startLine": position, "startColumn": position}));
+    let place = object(
+        &["artifactLocation"],
+        json!({"artifactLocation": object(&[], json!({"uri": {"type": "string", "pattern": "^[^ \\\\]+$"}})),
+               "region": region}),
+    );
+    let location = object(&[], json!({"physicalLocation": place}));
+    let result = object(
+        &["message"],
+        json!({"ruleId": {"type": "string"}, "ruleIndex": {"type": "integer", "minimum": -1},
+               "level": level, "message": text,
+               "locations": {"type": "array", "items": location}}),
+    );
+    let run = object(
+        &["tool"],
+        json!({"tool": object(&["driver"], json!({"driver": driver})),
+               "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+               "results": {"type": "array", "items": result}}),
+    );
+    object(
+        &["version", "runs"],
+        json!({"$schema": {"type": "string", "format": "uri"}, "version": {"enum": ["2.1.0"]},
+               "runs": {"type": "array", "items": run}}),
+    )
+}
+
+#[test]
+fn a_sarif_log_is_what_the_standard_says() {
+    let node = Node::new();
+    // The whole schema, where somebody has it: `sarif-schema-2.1.0.json` of oasis-tcs/sarif-spec.
+    let whole = std::env::var_os("MANTLET_SARIF_SCHEMA");
+    let whole = whole.map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap());
+    let schemas: Vec<_> = [sarif()].into_iter().chain(whole).collect();
+    let missing = node.path.join("a b.yaml").to_str().unwrap().to_owned();
+    fs::write(&missing, "version: 1\nname: a b\nscope: [signals]\n").unwrap();
+    let found = web(
+        &node,
+        &format!("{CALLS}capabilities: [SYS_ADMIN, SETFCAP]\nmode: audit\n"),
+    );
+    for words in [
+        &["restricted"][..],
+        &[&found],
+        &[&missing, &found],
+        &["nosuch"],
+    ] {
+        let ran = node.run(&[&["lint", "--format", "sarif"], words].concat());
+        let log: Value = serde_json::from_str(&out(&ran)).unwrap();
+        for schema in &schemas {
+            let judge = jsonschema::validator_for(schema).unwrap();
+            let wrong: Vec<String> = judge
+                .iter_errors(&log)
+                .map(|e| format!("{} at {}", e, e.instance_path()))
+                .collect();
+            assert!(wrong.is_empty(), "{wrong:#?}\n{log:#}");
+        }
+        // Of each result, its rule is the one that it points to.
+        let run = &log["runs"][0];
+        for result in run["results"].as_array().unwrap() {
+            let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+            assert_eq!(
+                run["tool"]["driver"]["rules"][index]["id"],
+                result["ruleId"]
+            );
+        }
+    }
 }

@@ -22,6 +22,7 @@ mod respond;
 mod schema;
 mod supervisor;
 mod tree;
+mod wrong;
 
 use node::{Node, event, start, tripwire};
 

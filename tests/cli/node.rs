@@ -65,6 +65,19 @@ impl Node {
         self.command(args).output().unwrap()
     }
 
+    /// What a person at a terminal sees: script(1) gives all three streams one of `columns`.
+    pub fn on_terminal(&self, columns: u32, args: &[&str]) -> String {
+        let line = format!("stty rows 24 cols {columns}; {MANTLET} {}", args.join(" "));
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]);
+        script.env("MANTLET_CONFIG", self.path.join("config.yaml"));
+        script
+            .env_remove("NO_COLOR")
+            .stdin(std::process::Stdio::null());
+        let shown = script.output().expect("script(1) of util-linux");
+        String::from_utf8(shown.stdout).unwrap()
+    }
+
     /// A container with a bundle, a record, and a status if `supervisor` names a process.
     pub fn container(&self, id: &str, supervisor: Option<u32>) -> Home {
         let bundle = self.path.join(format!("bundle-{id}"));

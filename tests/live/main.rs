@@ -6,6 +6,7 @@
 )]
 
 mod admission;
+mod asked;
 mod attacks;
 mod bound;
 mod broken;
@@ -24,6 +25,7 @@ mod detect_freeze;
 mod detect_responses;
 mod detect_sensors;
 mod dropin;
+mod exported;
 mod failures;
 mod faults;
 mod faults_calls;
@@ -52,6 +54,7 @@ mod limits;
 mod listeners;
 mod lossless;
 mod observe;
+mod observe_files;
 mod observe_rules;
 mod programs;
 mod remains;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::detect::{Lived, ended, to_the_end, worlds};
 use crate::faults::{self, keeper, signal};
 use crate::harness::{Bundle, World, eventually};
+use crate::trace::{self, Point};
 
 /// A bundle whose only layer is this profile.
 fn site(world: &'static World, text: &str) -> Bundle {
@@ -187,6 +188,51 @@ fn what_is_listened_to_begins_the_serving_phase() {
 }
 
 #[test]
+fn what_begins_to_serve_while_nobody_watches_serves() {
+    let script = "until [ -e /tmp/listen ]; do sleep 0.2; done; nc -l -p 8080 -e true & \
+                  until grep -qs ':1F90 ' /proc/net/tcp /proc/net/tcp6; do sleep 0.2; done; echo listens; \
+                  until [ -e /tmp/late ]; do sleep 0.05; done; mkdir /tmp/after; kill $!; echo done";
+    let bundle = recorded(World::runc()).args(["sh", "-c", script]).up();
+    let keeper = keeper(&bundle);
+    let make = |name: &str| {
+        let path = bundle.rootfs().join("tmp").join(name);
+        std::fs::write(path, "").expect("a writable layer of our own");
+    };
+    let former = faults::serving(keeper);
+    // Each watcher from here on ends before it is ready.
+    let words = [
+        vec!["-f".to_owned()],
+        Point::new("seccomp", 1).strike("KILL"),
+    ]
+    .concat();
+    let strace = trace::attach_host(keeper, &words);
+    signal(former, Signal::SIGKILL);
+    eventually("there is no watcher", || {
+        let said = bundle.exec(["true"]);
+        said.stderr
+            .contains("nothing starts without one")
+            .then_some(())
+    });
+    make("listen");
+    eventually("it listens", || {
+        bundle.output().contains("listens").then_some(())
+    });
+    trace::detach(strace);
+    faults::serving(keeper);
+    make("late");
+    let events = eventually("the container is gone", || ended(&bundle));
+    let call = |name: &str| {
+        let mut all = events.iter().filter(|event| event["type"] == "observed");
+        all.find(|event| event["access"]["name"] == name)
+    };
+    assert_eq!(call("listen"), None, "the keeper let it go");
+    let after = events
+        .iter()
+        .find(|event| event["access"]["entry"] == "after");
+    assert_eq!(after.expect("it was watched")["phase"], "serving");
+}
+
+#[test]
 fn a_watcher_that_is_killed_under_load_denies_nothing_and_what_is_not_seen_is_counted() {
     let script =
         "i=0; while [ $i -lt 400 ]; do mkdir /tmp/d$i || echo denied; i=$((i+1)); done; echo done";
@@ -262,6 +308,31 @@ fn a_recording_says_what_it_began_with_and_which_capabilities_were_used() {
         );
     }
     whole(&lived);
+}
+
+#[test]
+fn what_the_runtime_uses_for_a_session_is_not_the_workloads() {
+    let names = ["SETUID", "SETGID", "SETPCAP", "CHOWN", "DAC_OVERRIDE"];
+    let all: Vec<String> = names.iter().map(|name| format!("CAP_{name}")).collect();
+    // As engines have it: the bounding set is theirs, and a workload that is not root holds none of it.
+    let bundle = recorded(World::runc()).user(1000).edit(|config| {
+        config["process"]["capabilities"] = json!({"bounding": all});
+    });
+    let bundle = bundle.args(["sleep", "1000"]).up();
+    for _ in 0..10 {
+        bundle.exec(["true"]).ok();
+    }
+    bundle.kill("KILL");
+    let events = eventually("the container is gone", || ended(&bundle));
+    let lived = Lived {
+        output: bundle.output(),
+        events,
+    };
+    assert_eq!(capabilities(&lived, "workload"), Vec::<String>::new());
+    if lived.of_type("start")[0]["recording"]["blind"] == Value::Null {
+        let used = capabilities(&lived, "exec");
+        assert!(used.contains(&"CAP_SETUID".to_owned()), "{used:?}");
+    }
 }
 
 #[test]

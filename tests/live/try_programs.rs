@@ -139,6 +139,62 @@ fn snippet(done: &Finished) -> String {
 }
 
 #[test]
+fn what_landlock_and_a_silent_filter_deny_is_told_as_it_happens() {
+    for world in [World::runc(), World::crun()] {
+        let folder = folder(world);
+        let more = "extends: [restricted]\nnetwork: {bind_tcp: [8080]}\nsyscalls:\n  groups: '2026.1'\n  \
+                    deny: [{name: fchmodat, errno: EOPNOTSUPP, args: [{index: 2, op: eq, value: 448}]}]\n";
+        let file = profile(&folder, "site", more);
+        // In the program's own words, and its end: what is told changes neither.
+        let script = "echo new > /srv/mantlet-try; echo $?; chmod 700 /srv; unshare --uts true; \
+                      perl -MSocket -e 'socket(S, PF_INET, SOCK_STREAM, 0) and bind(S, sockaddr_in(80, INADDR_ANY)) \
+                      or warn qq(bind: $!\\n)'; exit 7";
+        let words = [&*file, "--tmpfs", "/mnt", "--", "sh", "-c", script];
+        let done = attempt(world, &words).expect(7);
+        assert_eq!(done.stdout, "2\n");
+        for said in [
+            "Permission denied",
+            "Operation not supported",
+            "bind: Permission denied",
+            "mantlet: denied make-reg mantlet-try in /srv  by ",
+            "    fix: files: {read_write: [/srv]}\n",
+            "mantlet: denied bind tcp port 80  by ",
+            "    fix: network: {bind_tcp: [80]}\n",
+            "mantlet: denied unshare(",
+            "    fix: syscalls: {allow: [unshare]}\n",
+            "mantlet: what was denied",
+        ] {
+            assert!(done.stderr.contains(said), "{said} in {}", done.stderr);
+        }
+        // Not at the beginning of a line where the program has written half of one.
+        let told = |words: &str| done.stderr.matches(words).count();
+        assert_eq!(told("mantlet: denied unshare("), 1, "{}", done.stderr);
+        assert_eq!(told("mantlet: denied fchmodat("), 1, "{}", done.stderr);
+        for never in ["would", "told-1", "fix in", "clone3"] {
+            assert!(!done.stderr.contains(never), "{never} in {}", done.stderr);
+        }
+        // For programs: events of the profile that was named, and that it was denied.
+        let events = folder.join("events.jsonl");
+        let words = [&["--json", events.to_str().unwrap()][..], &words].concat();
+        attempt(world, &words).expect(7);
+        let text = fs::read_to_string(&events).expect("the file of events");
+        assert!(!text.contains("told-1"), "{text}");
+        let events = text.lines().map(|line| {
+            let event: serde_json::Value = serde_json::from_str(line).expect("JSON lines");
+            event
+        });
+        let observed: Vec<_> = events.filter(|event| event["type"] == "observed").collect();
+        assert!(observed.len() >= 3, "{text}");
+        for event in &observed {
+            assert_eq!(event["denied"], true, "{event}");
+            assert_eq!(event["profile"], "site", "{event}");
+            assert_eq!(event["profiles"], serde_json::json!(["site"]), "{event}");
+        }
+        fs::remove_dir_all(folder).expect("our own folder");
+    }
+}
+
+#[test]
 fn an_audit_denies_nothing_and_what_it_prints_is_enough() {
     for world in [World::runc(), World::crun()] {
         let folder = folder(world);
@@ -341,7 +397,9 @@ fn wrong_usage_and_wrong_profiles_are_said_before_anything_is_made() {
     let wrong = profile(&folder, "wrong", "extends: [baseline]\nsyscals: {}\n");
     let done = attempt(world, &[&wrong, "--", "id"]).expect(125);
     assert!(
-        done.stderr.contains("syscals") && done.stderr.contains("syscalls"),
+        done.stderr.contains("4 | syscals: {}\n  | ^^^^^^^\n")
+            && done.stderr.contains("syscalls")
+            && done.stderr.contains(&format!("--> {wrong}:")),
         "{}",
         done.stderr
     );
@@ -414,7 +472,7 @@ fn events_for_programs_go_to_a_file_and_nothing_is_said_about_them() {
         world,
         &["restricted", "--json", "/no/such/file", "--", "true"],
     )
-    .expect(1);
+    .expect(125);
     assert!(
         done.stderr.contains("cannot write events to /no/such/file"),
         "{}",

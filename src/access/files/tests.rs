@@ -82,27 +82,66 @@ fn links_and_renames_ask_both_directories() {
         told(&link(LINK, false)),
         ["2:make-sym", "1:refer", "2:refer"]
     );
+}
+
+fn renaming(mode: u32, replaced: Option<u32>) -> Renaming {
+    Renaming {
+        mode,
+        replaced,
+        exchange: false,
+        keeps: false,
+        same_directory: true,
+    }
+}
+
+#[test]
+fn a_rename_removes_makes_and_replaces() {
+    let plain = renaming(FILE, None);
+    assert_eq!(told(&rename(plain)), ["1:remove-file", "2:make-reg"]);
     assert_eq!(
-        told(&rename(FILE, None, false, true)),
-        ["1:remove-file", "2:make-reg"]
-    );
-    assert_eq!(
-        told(&rename(FILE, Some(FILE), false, true)),
+        told(&rename(renaming(FILE, Some(FILE)))),
         ["1:remove-file", "2:make-reg", "2:remove-file"]
     );
+    let elsewhere = Renaming {
+        same_directory: false,
+        ..renaming(DIRECTORY, None)
+    };
     assert_eq!(
-        told(&rename(DIRECTORY, None, false, false)),
+        told(&rename(elsewhere)),
         ["1:remove-dir", "2:make-dir", "1:refer", "2:refer"]
     );
+    let exchange = Renaming {
+        exchange: true,
+        ..renaming(FILE, Some(DIRECTORY))
+    };
     assert_eq!(
-        told(&rename(FILE, Some(DIRECTORY), true, true)),
+        told(&rename(exchange)),
         ["1:make-dir", "1:remove-file", "2:make-reg", "2:remove-dir"]
     );
-    assert_eq!(
-        rename(FILE, None, true, true),
-        [],
-        "nothing to change places with"
-    );
+    let alone = Renaming {
+        replaced: None,
+        ..exchange
+    };
+    assert_eq!(rename(alone), [], "nothing to change places with");
+}
+
+#[test]
+fn a_rename_that_is_to_replace_nothing_fails_where_something_is() {
+    let keeps = Renaming {
+        keeps: true,
+        ..renaming(FILE, Some(FILE))
+    };
+    assert_eq!(rename(keeps), [], "EEXIST");
+    let free = Renaming {
+        replaced: None,
+        ..keeps
+    };
+    assert_eq!(told(&rename(free)), ["1:remove-file", "2:make-reg"]);
+    let both = Renaming {
+        exchange: true,
+        ..keeps
+    };
+    assert_eq!(rename(both), [], "EINVAL");
 }
 
 fn at(dir: Option<i32>, path: u64) -> At {
@@ -243,6 +282,7 @@ fn every_call_names_its_paths_where_its_manual_has_them() {
                 from: cwd,
                 to: at(None, 22),
                 exchange: false,
+                keeps: false,
             },
         ),
         (
@@ -251,6 +291,7 @@ fn every_call_names_its_paths_where_its_manual_has_them() {
                 from: first,
                 to: second,
                 exchange: false,
+                keeps: false,
             },
         ),
         (
@@ -259,6 +300,7 @@ fn every_call_names_its_paths_where_its_manual_has_them() {
                 from: first,
                 to: second,
                 exchange: false,
+                keeps: false,
             },
         ),
     ] {
@@ -301,7 +343,8 @@ fn flags_and_types_in_registers_choose_the_right() {
         Some(FileCall::Rename {
             from,
             to,
-            exchange: true
+            exchange: true,
+            keeps: false,
         })
     );
     let by_descriptor = of("execveat", &[7, 5, 0, 0, 0x1000, 0]);
@@ -351,9 +394,12 @@ fn a_program_names_what_is_executed_with_it() {
 fn addresses_are_ports_and_paths() {
     let family = |number: i32| (number as u16).to_ne_bytes().to_vec();
     let inet = [family(libc::AF_INET), vec![0x1f, 0x90, 127, 0, 0, 1]].concat();
-    assert_eq!(address(&inet), Some(Address::Port(8080)));
+    assert_eq!(address(&inet, true), Some(Address::Port(8080)));
     let unix = [family(libc::AF_UNIX), b"/run/s\0rest".to_vec()].concat();
-    assert_eq!(address(&unix), Some(Address::Path(b"/run/s".to_vec())));
+    assert_eq!(
+        address(&unix, true),
+        Some(Address::Path(b"/run/s".to_vec()))
+    );
     for other in [
         [family(libc::AF_UNIX), b"\0abstract".to_vec()].concat(),
         family(libc::AF_UNIX),
@@ -362,8 +408,14 @@ fn addresses_are_ports_and_paths() {
         vec![2],
         Vec::new(),
     ] {
-        assert_eq!(address(&other), None, "{other:?}");
+        assert_eq!(address(&other, true), None, "{other:?}");
     }
+    // Any address of no family: bound as AF_INET, and the end of a connection.
+    let any = [family(libc::AF_UNSPEC), vec![0x1f, 0x90, 0, 0, 0, 0]].concat();
+    assert_eq!(address(&any, true), Some(Address::Port(8080)));
+    assert_eq!(address(&any, false), None);
+    let one = [family(libc::AF_UNSPEC), vec![0x1f, 0x90, 127, 0, 0, 1]].concat();
+    assert_eq!(address(&one, true), None);
     let args = [3, 10, 16, 0, 20, 28];
     assert_eq!(
         socket("bind", &args).map(|a| (a.address, a.binds)),

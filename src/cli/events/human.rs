@@ -151,6 +151,7 @@ fn observed(event: &Event) -> (String, Vec<String>) {
         access,
         profile,
         fix,
+        denied,
         ..
     } = &event.what
     else {
@@ -162,7 +163,10 @@ fn observed(event: &Event) -> (String, Vec<String>) {
             Vec::new(),
         );
     }
-    let verdict = ink("would deny", Ink::Odd);
+    let verdict = match denied {
+        true => ink("denied", Ink::Bad),
+        false => ink("would deny", Ink::Odd),
+    };
     let what = format!("{verdict} {}  by {}", done(access), who(process));
     (what, vec![remedy(event, profile, fix)])
 }
@@ -178,8 +182,14 @@ pub fn done(access: &Access) -> String {
             path,
             right,
             entry: Some(entry),
+            moved,
             ..
-        } => format!("{} {} in {}", escape(right), escape(entry), escape(path)),
+        } => {
+            let from = moved.as_ref();
+            let from = from.map_or(String::new(), |own| format!(" from {}", escape(&own.path)));
+            let (right, entry) = (escape(right), escape(entry));
+            format!("{right} {entry} in {}{from}", escape(path))
+        }
         Access::File { path, right, .. } => format!("{} {}", escape(right), escape(path)),
         Access::Tcp { right, port } => format!("{} tcp port {port}", escape(right)),
         Access::Capability { name } => escape(name),

@@ -38,7 +38,7 @@ pub enum ExchangeError {
         path: PathBuf,
     },
     /// The file that gets the result.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}; name a file in a folder that you may write to", path.display())]
     Write {
         /// The file.
         path: PathBuf,

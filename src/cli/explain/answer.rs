@@ -92,11 +92,19 @@ pub fn in_words(access: &Access) -> String {
             words.join(" ")
         }
         Access::File {
-            path, right, entry, ..
-        } => match entry {
-            Some(entry) => format!("{right} {entry} in {path}"),
-            None => format!("{right} {path}"),
-        },
+            path,
+            right,
+            entry,
+            moved,
+            ..
+        } => {
+            let from = moved.as_ref();
+            let from = from.map_or(String::new(), |moved| format!(" from {}", moved.path));
+            match entry {
+                Some(entry) => format!("{right} {entry} in {path}{from}"),
+                None => format!("{right} {path}{from}"),
+            }
+        }
         Access::Tcp { right, port } => format!("{right} port {port}"),
         Access::Capability { name } => format!("capability {name}"),
         Access::Container { what } => what.clone(),
@@ -112,7 +120,7 @@ pub fn answer(
     decider: &Decider,
     question: &Question,
 ) -> Result<Whole, CliError> {
-    let (title, accesses, notes) = match question {
+    let (title, accesses, mut notes) = match question {
         Question::Syscall { name, args } => {
             let access = question::call(name, args);
             (
@@ -153,6 +161,7 @@ pub fn answer(
     if notes.iter().any(|note| note.starts_with(about::NOEXEC)) {
         answer = Some(Answer::Denied);
     }
+    notes.extend(subject.modes());
     Ok(Whole {
         question: title,
         answer: answer.unwrap_or(Answer::Allowed),

@@ -187,6 +187,7 @@ pub fn accesses(decider: &Decider, path: &str, doing: &str, folder: bool) -> Vec
         entry: entry.map(str::to_owned),
         mount: decider.mount_of(path).to_owned(),
         directory,
+        moved: None,
     };
     let own = |right: &str| at(path, right, None, folder);
     let beside = |right: &str| at(parent, right, Some(name), true);

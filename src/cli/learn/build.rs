@@ -41,9 +41,9 @@ const MOST_NAMED: usize = 3;
 /// (3) and TCP ports (4).
 const ABI: u32 = 4;
 
-/// Makes a draft. `extends` is the profile of an audited run, to which the draft then adds.
+/// Makes a draft. `extends` is the profile to which the draft then adds; `runs` hold what that one lacks.
 #[must_use]
-pub fn draft(runs: &[Run], extends: Option<&str>, choice: &Choice) -> (Draft, Union) {
+pub fn draft(runs: &[Run], extends: Option<&str>, choice: &Choice) -> Draft {
     let union = Union::of(runs, choice.exec_sessions);
     let calls = calls::lines(&union, choice.fold);
     let grants = files::places(&union, &common_mounts(runs), &choice.files);
@@ -66,7 +66,7 @@ pub fn draft(runs: &[Run], extends: Option<&str>, choice: &Choice) -> (Draft, Un
     ports(&mut draft, &union);
     draft.allowances.sort_by_key(|one| one.section);
     draft.tests = expectations(&union, &grants, &draft);
-    (draft, union)
+    draft
 }
 
 /// Mounts that every run had; none where one does not tell.

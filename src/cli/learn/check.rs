@@ -40,9 +40,9 @@ pub enum Error {
         "the profile made refuses every container: {0}; this is a bug of mantlet's, please report it with the recording (--save)"
     )]
     Refused(#[from] Refusal),
-    /// The parent of an addition.
+    /// The profile that is to be extended.
     #[error(
-        "cannot read the profile {name} that was audited: {cause}; put {name}.yaml into profiles_dir"
+        "cannot read the profile {name}, which this one is to extend: {cause}; put {name}.yaml into profiles_dir"
     )]
     Parent {
         /// Its name.
@@ -55,12 +55,19 @@ pub enum Error {
 /// Finds a parent's text by its name, as [`Profile::resolve`] asks for it.
 pub type Load<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<Option<String>>;
 
-/// Replays what `union` holds under `draft`, and under what remains of it without each allowance.
+/// Replays what `union` holds under `draft`, and under what remains of it without each allowance; `at` hears
+/// how many of these are done.
 ///
 /// # Errors
 ///
 /// [`Error`].
-pub fn prove(draft: &Draft, union: &Union, runs: &[Run], load: Load<'_>) -> Result<Proof, Error> {
+pub fn prove(
+    draft: &Draft,
+    union: &Union,
+    runs: &[Run],
+    load: Load<'_>,
+    at: &mut dyn FnMut(usize),
+) -> Result<Proof, Error> {
     // In mode audit nothing is denied, and the question is what would be.
     let draft = &Draft {
         audit: None,
@@ -78,6 +85,7 @@ pub fn prove(draft: &Draft, union: &Union, runs: &[Run], load: Load<'_>) -> Resu
         unproven: Vec::new(),
     };
     for (number, one) in draft.allowances.iter().enumerate() {
+        at(number);
         let Ok(less) = read(draft, Some(number), load) else {
             // Nothing starts without it: execve.
             continue;
@@ -91,6 +99,33 @@ pub fn prove(draft: &Draft, union: &Union, runs: &[Run], load: Load<'_>) -> Resu
         }
     }
     Ok(proof)
+}
+
+/// What of `runs` the profile `parent` does not grant for certain, as if it had audited them.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn lacking(parent: &str, runs: &[Run], load: Load<'_>) -> Result<Vec<Run>, Error> {
+    let profile = Profile::resolve(parent, load).map_err(|cause| Error::Parent {
+        name: parent.to_owned(),
+        cause: cause.to_string(),
+    })?;
+    let layer = Stage::of(runs).layer(&profile)?;
+    let mut left = runs.to_vec();
+    for run in &mut left {
+        run.seen.retain(|seen| match &seen.access {
+            // That it was used is said whoever permits it.
+            Access::Syscall { name, .. } if name.starts_with("io_uring_") => true,
+            Access::Container { .. } => true,
+            // It answers ENOSYS, and C libraries take the other.
+            Access::Syscall { name, .. } if name == "clone3" => {
+                said(&layer, &calls::plain_clone()) != Some(Answer::Allowed)
+            }
+            access => said(&layer, access) != Some(Answer::Allowed),
+        });
+    }
+    Ok(left)
 }
 
 fn read(draft: &Draft, without: Option<usize>, load: Load<'_>) -> Result<Profile, Error> {
@@ -202,14 +237,19 @@ fn is_about(section: Section, access: &Access) -> bool {
 /// Refused for certain. What depends on an argument that nobody recorded is not: the lines that depend
 /// on one were made from recorded ones.
 fn is_denied(layer: &Layer, access: &Access) -> bool {
+    said(layer, access) == Some(Answer::Denied)
+}
+
+/// What a layer says to one access; none to what no profile decides about.
+fn said(layer: &Layer, access: &Access) -> Option<Answer> {
     let said = match access {
         Access::Syscall { name, args } => layer.call(name, &Known::of(name, args)),
         Access::File { .. } => layer.file(access),
         Access::Tcp { right, port } => layer.port(right, *port),
         Access::Capability { name } => layer.capability(name),
-        Access::Container { .. } => return false,
+        Access::Container { .. } => return None,
     };
-    said.answer == Answer::Denied
+    Some(said.answer)
 }
 
 /// One access for people.

@@ -37,7 +37,9 @@ use self::draft::Draft;
 use self::files::{Level, Options};
 use self::recording::Recording;
 use self::run::Run;
+use self::union::Union;
 use super::local::How;
+use super::progress::Progress;
 use super::text::escape;
 use super::{CliError, print_json, warn};
 use crate::config::{self, Config};
@@ -101,6 +103,9 @@ struct Wish {
     /// Let DIR stand for every file that GLOB covers
     #[arg(long = "generalise", value_name = "GLOB=DIR", value_parser = into)]
     into: Vec<(String, String)>,
+    /// Write only what PROFILE lacks, where that is less: the result grants all that PROFILE does
+    #[arg(long, value_name = "PROFILE")]
+    extends: Option<String>,
     /// Write a group of calls where half of it was seen
     #[arg(long)]
     fold: bool,
@@ -169,6 +174,19 @@ pub enum Error {
         /// The ways.
         found: String,
     },
+    /// An addition to one profile is to be one to another.
+    #[error(
+        "the runs were audited by {}, and what that denied says nothing of what {} would; leave out --extends, or \
+         record in mode `learn`",
+        escape(audited),
+        escape(parent)
+    )]
+    Audited {
+        /// In force.
+        audited: String,
+        /// Wanted.
+        parent: String,
+    },
     /// A name that no profile may have.
     #[error(
         "{:?} cannot be a profile's name: use letters, digits, `-`, `_` and `.`; give one with --name or -o",
@@ -210,17 +228,41 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     }
     output::free(&[&wish.output, &wish.save], wish.force)?;
     let mut runs = Vec::new();
-    for source in from {
+    let mut progress = Progress::new();
+    for (number, source) in from.iter().enumerate() {
+        let (done, events) = (
+            runs.len(),
+            runs.iter().map(|run: &Run| run.seen.len()).sum::<usize>(),
+        );
+        let all = from.len();
+        progress.at(&format!(
+            "reading source {} of {all}; {done} runs and {events} accesses so far",
+            number + 1
+        ));
         runs.extend(sources::read(source, &config.log_dir)?);
     }
+    progress.clear();
     if args.how.runs() {
         runs.extend(sources::run(&args.how, config)?);
     }
     let runs = usable(runs)?;
-    let extends = base(&runs)?;
+    let mut load = |name: &str| config::profile(&config.profiles_dir, name);
+    let (extends, left) = match (base(&runs)?, &wish.extends) {
+        (Some(audited), Some(parent)) => Err(Error::Audited {
+            audited,
+            parent: parent.clone(),
+        })?,
+        (base, None) => (base, runs.clone()),
+        (None, Some(parent)) => {
+            let left = check::lacking(parent, &runs, &mut load).map_err(Error::from)?;
+            // Where it grants nothing of it, to extend it is to widen and nothing else.
+            ((left != runs).then(|| parent.clone()), left)
+        }
+    };
     // 2. The profile.
     let choice = choice(wish, &runs)?;
-    let (draft, union) = build::draft(&runs, extends.as_deref(), &choice);
+    let draft = build::draft(&left, extends.as_deref(), &choice);
+    let union = Union::of(&runs, wish.exec_sessions);
     let text = write::profile(&draft, None);
     // What was recorded is worth something even if the rest fails.
     if let Some(path) = &wish.save {
@@ -234,8 +276,15 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         output::write(path, &text, wish.force)?;
     }
     // 3. The proof.
-    let mut load = |name: &str| config::profile(&config.profiles_dir, name);
-    let proof = check::prove(&draft, &union, &runs, &mut load).map_err(Error::from)?;
+    let all = draft.allowances.len();
+    let mut at = |done: usize| {
+        progress.at(&format!(
+            "replaying without allowance {} of {all}",
+            done + 1
+        ));
+    };
+    let proof = check::prove(&draft, &union, &runs, &mut load, &mut at).map_err(Error::from)?;
+    progress.clear();
     if !proof.denied.is_empty() {
         let denied = proof.denied.iter().map(|text| escape(text)).collect();
         Err(Error::Denies { denied })?;
@@ -291,6 +340,12 @@ fn tell(draft: &Draft, proof: &Proof, wish: &Wish) {
     warn(&format!(
         "replayed: nothing denied; {proven} of {all} allowances proven necessary ({percent} %)"
     ));
+    if let (Some(parent), Some(_)) = (&draft.extends, &wish.extends) {
+        warn(&format!(
+            "with all that {} grants, whether it was needed or not; without --extends it stands alone",
+            escape(parent)
+        ));
+    }
     for number in &proof.unproven {
         let (text, note) = (unproven(draft, *number), &draft.allowances[*number].note);
         warn(&format!(

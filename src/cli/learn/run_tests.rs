@@ -45,6 +45,7 @@ fn call(name: &str) -> What {
         linked: false,
         profile: String::new(),
         fix: String::new(),
+        denied: false,
     }
 }
 

@@ -2,8 +2,9 @@
 //! programs that are run for it.
 
 use std::fs;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::Error;
 use super::recording::{Read, Recording};
@@ -58,11 +59,14 @@ pub fn read(source: &str, log_dir: &Path) -> Result<Vec<Run>, CliError> {
 }
 
 fn file(path: &Path) -> Result<Vec<Run>, CliError> {
-    let unreadable = |source: io::Error| CliError::Journal {
-        operation: "read",
+    let unreadable = |cause: io::Error| CliError::Source {
         path: path.to_owned(),
-        source,
+        cause,
     };
+    // Before it is read: a device has no end.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is no plain file")));
+    }
     if path.extension().is_none_or(|ending| ending != "jsonl") {
         match Recording::read(&fs::read(path).map_err(unreadable)?) {
             Read::Recording(recording) => return Ok(recording.runs),
@@ -72,9 +76,6 @@ fn file(path: &Path) -> Result<Vec<Run>, CliError> {
             })?,
             Read::Other => {}
         }
-    }
-    if !path.exists() {
-        return Err(unreadable(io::ErrorKind::NotFound.into()));
     }
     let runs = journal(path)?;
     match runs.is_empty() {
@@ -92,7 +93,17 @@ fn file(path: &Path) -> Result<Vec<Run>, CliError> {
 /// [`CliError::Local`]: it did not run.
 pub fn run(how: &How, config: &Config) -> Result<Vec<Run>, CliError> {
     let job = how.job(vec![Layer::Named("learn".into())])?;
-    let outcome = local::run(&job, config, &mut |_| None)?;
+    if io::stderr().is_terminal() {
+        // The program has the terminal from here on.
+        warn("recording: let it do all that it ever does, and end it");
+    }
+    let (begun, mut events) = (Instant::now(), 0_u64);
+    let outcome = local::run(&job, config, &mut |_| {
+        events += 1;
+        None
+    })?;
+    let seconds = begun.elapsed().as_secs();
+    warn(&format!("recorded {events} events in {seconds} s"));
     let code = outcome.ending.code();
     if code != 0 {
         warn(&format!(

@@ -23,6 +23,7 @@ fn file(right: &str, mount: &str, path: &str) -> Access {
         entry: None,
         mount: mount.into(),
         directory: false,
+        moved: None,
     }
 }
 
@@ -33,6 +34,7 @@ fn entry(right: &str, mount: &str, path: &str, name: &str) -> Access {
         entry: Some(name.into()),
         mount: mount.into(),
         directory: true,
+        moved: None,
     }
 }
 

@@ -27,21 +27,24 @@ pub enum LocalError {
     /// A profile's file is the site's and cannot be trusted.
     #[error(transparent)]
     Trust(#[from] ConfigError),
-    /// A profile's path has no name that a profile could have.
-    #[error("{} is no profile's file; its name is NAME.yaml", escape(&path.display().to_string()))]
-    NoProfile {
+    /// A profile's file.
+    #[error(
+        "cannot read {}: {cause}; name a profile's file, or a profile by its bare name",
+        escape(&path.display().to_string())
+    )]
+    ProfileFile {
         /// As given.
         path: PathBuf,
+        /// The cause.
+        cause: io::Error,
     },
-    /// A mode that this cannot be given.
+    /// It cannot be in mode `audit`.
     #[error(
-        "cannot have profile {name} in mode {mode}: {cause}; write `mode: {mode}` into a copy of it"
+        "cannot have profile {name} in mode audit: {cause}; write `mode: audit` into a copy of it"
     )]
-    Mode {
+    Audit {
         /// The profile.
         name: String,
-        /// The mode.
-        mode: &'static str,
         /// Why not.
         cause: String,
     },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::ValueHint;
 
-use super::{Job, Layer, LocalError, Network, Tree, Volume};
+use super::{Job, Layer, LocalError, Looking, Network, Tree, Volume};
 use crate::profile::capability;
 
 /// Arguments of verbs that run a program.
@@ -75,7 +75,7 @@ impl How {
         !self.command.is_empty() || self.bundle.is_some()
     }
 
-    /// The run under these layers, each in its own mode.
+    /// The run under these layers, each in its own mode, with nothing told besides.
     ///
     /// # Errors
     /// [`LocalError`]: a volume or the command cannot be understood.
@@ -114,7 +114,7 @@ impl How {
         let on_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         Ok(Job {
             layers,
-            mode: None,
+            looking: Looking::No,
             command: command.collect::<Result<_, _>>()?,
             volumes,
             env: env.collect(),

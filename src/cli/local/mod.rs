@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::journal::Line;
+use super::progress::Progress;
 use crate::config::Config;
-use crate::host::{self, HostError};
+use crate::host::{self, HostError, Kernel};
 
+mod beside;
 mod bundle;
 mod console;
 mod error;
@@ -30,7 +32,7 @@ mod ward;
 pub use bundle::{Network, Volume};
 pub use error::LocalError;
 pub use how::How;
-pub use profiles::{Layer, Mode};
+pub use profiles::{Layer, Looking};
 pub use ward::Ending;
 
 use place::Place;
@@ -40,8 +42,8 @@ use place::Place;
 pub struct Job {
     /// The profiles, outermost first; each is a layer. Not empty.
     pub layers: Vec<Layer>,
-    /// The mode of all layers; none: as each says.
-    pub mode: Option<Mode>,
+    /// What is told of denials.
+    pub looking: Looking,
     /// What becomes the root filesystem.
     pub tree: Tree,
     /// The command and its arguments; empty: a bundle's own.
@@ -90,6 +92,8 @@ pub struct Outcome {
     pub journal: PathBuf,
     /// Events could not be told from each other's loss: the journal has no end.
     pub journal_is_whole: bool,
+    /// What was to be told of denials could not be ([`Looking::Beside`]), and why.
+    pub untold: Option<&'static str>,
     /// The run's folder. It goes with this value, unless the job keeps it.
     place: Place,
 }
@@ -107,7 +111,7 @@ impl Outcome {
 /// knows whether a terminal needs other line ends.
 ///
 /// ```ignore
-/// let job = Job { mode: Some(Mode::Audit), command, ..job };
+/// let job = Job { looking: Looking::Instead, command, ..job };
 /// let outcome = local::run(&job, &Config::load()?, &mut |_| None)?;
 /// let lines = Journal::new(outcome.journal.clone()).read_on()?;   // before `outcome` is dropped
 /// ```
@@ -128,7 +132,13 @@ pub fn run(
     // 1. What it takes: a runtime, the programs, profiles that can be understood.
     let runtime = runtime(job, config)?;
     let programs = place::Programs::find(config)?;
-    let texts = profiles::gather(&job.layers, job.mode, &config.profiles_dir)?;
+    let (looking, untold) = looking(job)?;
+    let texts = profiles::gather(&job.layers, looking, &config.profiles_dir)?;
+    let mut progress = Progress::new();
+    progress.now(match &job.tree {
+        Tree::Machine => "laying a layer in memory over this machine's file systems",
+        Tree::Folder(_) | Tree::Bundle(_) => "laying a layer in memory over the root file system",
+    });
     // 2. A place of its own; what an earlier run could not take away goes first.
     place::sweep(config);
     let place = Place::make(config, job.keep)?;
@@ -137,13 +147,38 @@ pub fn run(
     let root = tree::lay(&place, &job.tree)?;
     let spec = bundle::config(job, &place, &root)?;
     place.write_config(&spec)?;
-    // 4. Run it.
-    let (ending, journal_is_whole) = ward::attend(job, &place, &programs, witness)?;
+    // 4. Run it; what is said from here on is the runtime's, or the program's.
+    progress.clear();
+    let mut witness = |line: Line| witness(&texts.copies.undo(line));
+    let (ending, journal_is_whole) = ward::attend(job, &place, &programs, &mut witness)?;
     Ok(Outcome {
         ending,
         journal: place.journal(),
         journal_is_whole,
+        untold: untold.or(texts
+            .crowded
+            .then_some("there are too many layers to look at each; name fewer profiles")),
         place,
+    })
+}
+
+/// What can be told of denials here; where that is less than was asked for, why. A layer that only looks
+/// needs the supervisor's listener, without which a container that has one is refused.
+fn looking(job: &Job) -> Result<(Looking, Option<&'static str>), HostError> {
+    if job.looking != Looking::Beside {
+        return Ok((job.looking, None));
+    }
+    let kernel = Kernel::probe()?;
+    Ok(match (kernel.user_notif, kernel.listener_taken) {
+        (false, _) => (
+            Looking::No,
+            Some("this kernel has no seccomp notification (5.0 and later have)"),
+        ),
+        (_, true) => (
+            Looking::No,
+            Some("a seccomp listener of somebody else's holds this process already"),
+        ),
+        _ => (Looking::Beside, None),
     })
 }
 

@@ -2,17 +2,15 @@
 //! path, what these extend, and the site's.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::LocalError;
-use crate::cli::profiles::as_file;
+use super::beside::Copies;
+use crate::cli::profiles::{Written, as_file};
 use crate::config::{self, ConfigError};
-use crate::profile::{self, Profile};
-
-/// No profile comes near; a larger file is a mistake such as a device.
-const MAX_SIZE: u64 = 1 << 20;
+use crate::policy;
+use crate::profile::{self, Mode, Profile};
 
 /// One profile of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,20 +21,15 @@ pub enum Layer {
     File(PathBuf),
 }
 
-/// What all layers do, whatever they say themselves.
+/// What is told of denials besides events that the layers themselves make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// What they would deny is performed and reported.
-    Audit,
-}
-
-impl Mode {
-    /// As profiles spell it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Mode::Audit => "audit",
-        }
-    }
+pub enum Looking {
+    /// Nothing: each layer does as it says.
+    No,
+    /// All of them: beside each layer that enforces is a copy that only looks.
+    Beside,
+    /// All of them, and they are performed: no layer enforces.
+    Instead,
 }
 
 /// Texts by profile name, and the names of the layers, outermost first.
@@ -46,6 +39,10 @@ pub struct Texts {
     pub files: BTreeMap<String, String>,
     /// Names of the layers.
     pub layers: Vec<String>,
+    /// Which of them are copies of others.
+    pub copies: Copies,
+    /// There is no room for copies.
+    pub crowded: bool,
 }
 
 impl Layer {
@@ -61,41 +58,29 @@ impl Layer {
     pub fn parse_all(written: &str) -> Vec<Layer> {
         written.split('+').map(Layer::parse).collect()
     }
-
-    fn name(&self) -> Result<String, LocalError> {
-        match self {
-            Layer::Named(name) => Ok(name.clone()),
-            Layer::File(path) => {
-                let stem = path.file_stem().and_then(|stem| stem.to_str());
-                stem.map(str::to_owned)
-                    .ok_or_else(|| LocalError::NoProfile { path: path.clone() })
-            }
-        }
-    }
 }
 
 /// Reads every profile that the layers need, and checks each layer.
 ///
 /// # Errors
 /// One is missing, cannot be read or trusted, or is wrong.
-pub fn gather(layers: &[Layer], mode: Option<Mode>, site: &Path) -> Result<Texts, LocalError> {
+pub fn gather(layers: &[Layer], looking: Looking, site: &Path) -> Result<Texts, LocalError> {
     let mut files: BTreeMap<String, String> = BTreeMap::new();
     let mut names = Vec::new();
+    let mut enforcing = Vec::new();
     for layer in layers {
-        let name = layer.name()?;
-        let mut used = read_layer(layer, &name, site)?;
-        if let Some(mode) = mode {
-            let text = used
-                .get(&name)
-                .cloned()
-                .or_else(|| profile::embedded(&name).map(str::to_owned))
-                .unwrap_or_default();
-            used.insert(name.clone(), with_mode(&text, mode));
+        let (profile, mut used) = read_layer(layer, site)?;
+        let name = profile.name;
+        if looking == Looking::Instead {
+            let text = match used.get(&name) {
+                Some(text) => text,
+                None => profile::embedded(&name).expect("it was found, and is nobody's file"),
+            };
+            used.insert(name.clone(), audited(text));
             // The parser is the judge of the new text.
             let mut load = |name: &str| Ok(used.get(name).cloned());
-            Profile::resolve(&name, &mut load).map_err(|error| LocalError::Mode {
+            Profile::resolve(&name, &mut load).map_err(|error| LocalError::Audit {
                 name: name.clone(),
-                mode: mode.word(),
                 cause: error.to_string(),
             })?;
         }
@@ -106,105 +91,102 @@ pub fn gather(layers: &[Layer], mode: Option<Mode>, site: &Path) -> Result<Texts
             };
         }
         if !names.contains(&name) {
+            if profile.mode == Mode::Enforce {
+                enforcing.push(name.clone());
+            }
             names.push(name);
+        }
+    }
+    let mut copies = Copies::default();
+    let crowded = looking == Looking::Beside && names.len() + enforcing.len() > policy::MOST;
+    if looking == Looking::Beside && !crowded {
+        for name in enforcing {
+            let taken = |name: &str| files.contains_key(name) || profile::embedded(name).is_some();
+            let (copy, text) = copies.add(&name, taken);
+            files.insert(copy.clone(), text);
+            names.push(copy);
         }
     }
     Ok(Texts {
         files,
         layers: names,
+        copies,
+        crowded,
     })
 }
 
-/// One layer and what it extends, as far as they are files.
+/// One layer, and the texts of it and of what it extends, as far as they are files.
 fn read_layer(
     layer: &Layer,
-    name: &str,
     site: &Path,
-) -> Result<BTreeMap<String, String>, LocalError> {
-    let own = match layer {
-        Layer::File(path) => Some(read_plain(path).map_err(LocalError::system("read", path))?),
-        Layer::Named(_) => None,
+) -> Result<(Profile, BTreeMap<String, String>), LocalError> {
+    let (name, written) = match layer {
+        Layer::Named(name) => (name.clone(), None),
+        Layer::File(path) => {
+            let written = Written::read(path).map_err(|cause| LocalError::ProfileFile {
+                path: path.clone(),
+                cause,
+            })?;
+            (written.name.clone(), Some(written))
+        }
     };
     let mut used = BTreeMap::new();
     let mut untrusted = None;
     let mut load = |wanted: &str| -> io::Result<Option<String>> {
-        let beside = match layer {
-            Layer::File(_) if wanted == name => own.clone(),
-            Layer::File(path) => found(read_plain(&path.with_file_name(format!("{wanted}.yaml"))))?,
-            Layer::Named(_) => None,
+        let mut at_site = || match config::read(&site.join(format!("{wanted}.yaml"))) {
+            Ok(text) => Ok(Some(text)),
+            Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(ConfigError::Read { source, .. }) => Err(source),
+            Err(error) => {
+                untrusted = Some(error);
+                Err(ErrorKind::PermissionDenied.into())
+            }
         };
-        let text = match beside {
-            Some(text) => Some(text),
-            None => match config::read(&site.join(format!("{wanted}.yaml"))) {
-                Ok(text) => Some(text),
-                Err(ConfigError::Read { source, .. }) => found(Err(source))?,
-                Err(error) => {
-                    untrusted = Some(error);
-                    return Err(ErrorKind::PermissionDenied.into());
-                }
-            },
+        let text = match &written {
+            Some(written) => written.load(wanted, at_site)?,
+            None => at_site()?,
         };
         if let Some(text) = &text {
             used.insert(wanted.to_owned(), text.clone());
         }
         Ok(text)
     };
-    let resolved = Profile::resolve(name, &mut load);
+    let resolved = Profile::resolve(&name, &mut load);
     if let Some(error) = untrusted {
         return Err(error.into());
     }
-    resolved?;
-    Ok(used)
+    let profile = resolved.map_err(|error| match &written {
+        Some(written) => written.blame(error),
+        None => error,
+    })?;
+    Ok((profile, used))
 }
 
-/// That there is no such file is no error.
-fn found(read: io::Result<String>) -> io::Result<Option<String>> {
-    match read {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// A file that a person named: whoever may write it, that is the one meant.
-fn read_plain(path: &Path) -> io::Result<String> {
-    let file = fs::File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(ErrorKind::IsADirectory.into());
-    }
-    let mut text = String::new();
-    file.take(MAX_SIZE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_SIZE {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(text)
-}
-
-/// The text with another `mode:`, every line where it was, so that events name the author's lines.
-fn with_mode(text: &str, mode: Mode) -> String {
-    let word = mode.word();
+/// The text in mode `audit`, every line where it was, so that events name the author's lines.
+fn audited(text: &str) -> String {
     let own = |line: &str| line.starts_with("mode:");
     if text.lines().any(own) {
-        let lines = text.lines().map(|line| {
-            if own(line) {
-                format!("mode: {word}")
-            } else {
-                line.to_owned()
-            }
+        let lines = text.lines().map(|line| match own(line) {
+            true => "mode: audit",
+            false => line,
         });
         return lines.collect::<Vec<_>>().join("\n") + "\n";
     }
     // JSON, or YAML in its manner: the first brace opens the document.
     let first = text.trim_start();
     if first.starts_with('{') {
-        return text.replacen('{', &format!("{{\"mode\": \"{word}\", "), 1);
+        return text.replacen('{', "{\"mode\": \"audit\", ", 1);
     }
     let end = if text.ends_with('\n') { "" } else { "\n" };
-    format!("{text}{end}mode: {word}\n")
+    format!("{text}{end}mode: audit\n")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::state::tests::Scratch;
 
@@ -236,7 +218,7 @@ mod tests {
         write(&site.path, "near", "not even YAML: [");
         let texts = gather(
             &[Layer::File(file), Layer::Named("far".into())],
-            None,
+            Looking::No,
             &site.path,
         );
         let texts = texts.unwrap();
@@ -247,7 +229,11 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_an_error() {
         let site = Scratch::new("try-wrong");
-        let gather = |layer: Layer| gather(&[layer], None, &site.path).unwrap_err().to_string();
+        let gather = |layer: Layer| {
+            gather(&[layer], Looking::No, &site.path)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(gather(Layer::Named("nosuch".into())).contains("no profile `nosuch`"));
         assert!(gather(Layer::File(site.path.join("nosuch.yaml"))).contains("nosuch"));
         let file = write(&site.path, "web", "version: 1\nname: web\nsyscals: {}\n");
@@ -257,15 +243,53 @@ mod tests {
 
     #[test]
     fn another_mode_moves_no_line() {
-        let mode = Mode::Audit;
         assert_eq!(
-            with_mode("a: 1\nmode: enforce\nb: 2\n", mode),
+            audited("a: 1\nmode: enforce\nb: 2\n"),
             "a: 1\nmode: audit\nb: 2\n"
         );
-        assert_eq!(with_mode("a: 1", mode), "a: 1\nmode: audit\n");
+        assert_eq!(audited("a: 1"), "a: 1\nmode: audit\n");
+        assert_eq!(audited("{\"a\": 1}"), "{\"mode\": \"audit\", \"a\": 1}");
+    }
+
+    #[test]
+    fn a_copy_says_what_its_original_says_and_only_looks() {
+        let site = Scratch::new("try-copies");
+        let text = "version: 1\nname: web\nextends: [restricted]\ndetect: [{on: drift}]\n\
+                    network: {bind_tcp: [80]}\nsyscalls: {groups: '2026.1', allow: [bpf]}\n";
+        let file = write(&site.path, "web", text);
+        let audit = "version: 1\nname: seen\nextends: [baseline]\nmode: audit\n";
+        write(&site.path, "seen", audit);
+        let layers = [
+            Layer::File(file),
+            Layer::Named("seen".into()),
+            Layer::Named("baseline".into()),
+        ];
+        let texts = gather(&layers, Looking::Beside, &site.path).unwrap();
         assert_eq!(
-            with_mode("{\"a\": 1}", mode),
-            "{\"mode\": \"audit\", \"a\": 1}"
+            texts.layers,
+            ["web", "seen", "baseline", "web-told-1", "baseline-told-1"],
+            "one that only looks needs none"
         );
+        let resolve = |name: &str| {
+            Profile::resolve(name, &mut |name| Ok(texts.files.get(name).cloned())).unwrap()
+        };
+        let (own, copy) = (resolve("web"), resolve("web-told-1"));
+        assert_eq!(copy.mode, Mode::Audit);
+        for get in [
+            |p: &Profile| format!("{:?}", p.syscalls.allow),
+            |p: &Profile| format!("{:?}", p.syscalls.tripwire),
+            |p: &Profile| format!("{:?}", p.syscalls.deny),
+            |p: &Profile| format!("{:?}", p.files),
+            |p: &Profile| format!("{:?}", p.network),
+            |p: &Profile| format!("{:?}", p.capabilities),
+        ] {
+            assert_eq!(get(&own), get(&copy));
+        }
+        // What is watched for is told once.
+        let both = [&own, &copy];
+        let both = crate::policy::Layers::new(&both).unwrap();
+        assert_eq!(both.detect().unwrap(), own.detect);
+        let texts = gather(&layers, Looking::No, &site.path).unwrap();
+        assert_eq!(texts.layers.len(), 3);
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn attend(
     job: &Job,
     place: &Place,
     programs: &Programs,
-    witness: &mut dyn FnMut(&Line) -> Option<String>,
+    witness: &mut dyn FnMut(Line) -> Option<String>,
 ) -> Result<(Ending, bool), LocalError> {
     let signals = signals()?;
     let failed = LocalError::system("become the parent of orphans in", &place.path);
@@ -269,13 +269,13 @@ impl Diary {
         })
     }
 
-    fn read_on(&mut self, console: Console, witness: &mut dyn FnMut(&Line) -> Option<String>) {
+    fn read_on(&mut self, console: Console, witness: &mut dyn FnMut(Line) -> Option<String>) {
         // What changed is found by reading on; the queue only has to be emptied.
         let _ = self.watch.read_events();
         for line in self.journal.read_on().unwrap_or_default() {
             let end = |event: &crate::event::Event| matches!(event.what, What::End { .. });
             self.ended |= line.event.as_ref().is_ok_and(end);
-            if let Some(text) = witness(&line) {
+            if let Some(text) = witness(line) {
                 console.tell(&text);
             }
         }
@@ -285,7 +285,7 @@ impl Diary {
     fn finish(
         &mut self,
         console: Console,
-        witness: &mut dyn FnMut(&Line) -> Option<String>,
+        witness: &mut dyn FnMut(Line) -> Option<String>,
     ) -> bool {
         let until = Instant::now() + LAST_LINE;
         loop {
@@ -324,7 +324,7 @@ impl Ward {
     fn watch(
         &mut self,
         diary: &mut Diary,
-        witness: &mut dyn FnMut(&Line) -> Option<String>,
+        witness: &mut dyn FnMut(Line) -> Option<String>,
     ) -> Result<Ending, LocalError> {
         loop {
             let ready = self.wait(diary)?;

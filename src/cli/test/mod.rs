@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::subject::{Over, Subject};
-use super::{CliError, print_json, warn};
+use super::text::escape;
+use super::{CliError, print_json, profiles, warn};
 use crate::config::Config;
 use crate::profile::Expectation;
 
@@ -56,18 +57,15 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         tests.extend(profile.tests.iter().cloned());
     }
     for path in &args.tests {
-        let text = std::fs::read_to_string(path).map_err(|error| CliError::ProfileFile {
+        let text = profiles::text(path).map_err(|cause| CliError::Tests {
             path: path.clone(),
-            cause: error.to_string(),
+            cause,
         })?;
         tests.extend(Expectation::parse(&path.display().to_string(), &text)?);
     }
     if tests.is_empty() && args.replay.is_empty() {
-        return Err(CliError::Question {
-            reason: format!(
-                "{} expects nothing: write `tests:` into it, or name a file with --tests or a journal with --replay",
-                subject.title()
-            ),
+        return Err(CliError::NoTests {
+            profile: subject.title(),
         });
     }
     let (decider, _) = subject.decider()?;
@@ -82,6 +80,7 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             "profiles": subject.profiles.iter().map(|p| &p.name).collect::<Vec<_>>(),
             "over": subject.about,
             "landlock_abi": subject.host.landlock_abi,
+            "notes": subject.modes(),
             "tests": results,
             "passed": results.len() - failed,
             "failed": failed,
@@ -89,6 +88,9 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         }))?;
     } else {
         let mut page = String::new();
+        for note in subject.modes() {
+            page += &format!("note: {}\n", escape(&note));
+        }
         if !results.is_empty() {
             page += &expect::page(&subject, &results);
         }

@@ -43,16 +43,19 @@ pub fn read(words: &[String], config: &Config) -> Result<Journals, CliError> {
             }
             word => {
                 let path = path_of(word, config, &mut all)?;
-                let failed = |source| CliError::Journal {
-                    operation: "read",
+                let failed = |cause| CliError::Source {
                     path: path.clone(),
-                    source,
+                    cause,
                 };
                 // A reader of journals takes one that is not there for one that is not there yet.
                 std::fs::metadata(&path).map_err(failed)?;
                 Journal::new(path.clone()).read_on().map_err(failed)?
             }
         };
+        // To replay nothing would be to find nothing wrong.
+        if lines.iter().all(|line| line.event.is_err()) {
+            return Err(CliError::NoEvent { name: word.clone() });
+        }
         all.take(lines);
     }
     if words.len() > 1 {

@@ -147,6 +147,7 @@ fn accesses(decider: &Decider, what: &What) -> Vec<(Access, bool)> {
                 entry: None,
                 mount: decider.mount_of(&file.path).to_owned(),
                 directory: false,
+                moved: None,
             };
             rights
                 .iter()

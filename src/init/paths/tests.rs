@@ -17,7 +17,7 @@ fn rule(path: &Path, except: &[&Path]) -> PathRule {
 }
 
 fn found(rule: &PathRule) -> Result<bool, PathError> {
-    resolve(rule, &mut |_| Ok(()))
+    resolve(rule, &Own, &mut |_| Ok(()))
 }
 
 struct Tree(PathBuf);
@@ -38,7 +38,7 @@ impl Tree {
             grants.push(grant);
             Ok::<(), PathError>(())
         };
-        assert!(resolve(rule, keep).unwrap());
+        assert!(resolve(rule, &Own, keep).unwrap());
         let mut names: Vec<_> = grants
             .iter()
             .map(|grant| target(&grant.fd).unwrap())
@@ -133,9 +133,9 @@ fn a_rule_that_stays_within_its_mount_grants_no_mount_point() {
         names.push(target(&grant.fd).unwrap());
         Ok::<(), PathError>(())
     };
-    assert!(resolve(&wanted, keep).unwrap());
+    assert!(resolve(&wanted, &Own, keep).unwrap());
     assert!(names.iter().any(|name| name == Path::new("/usr")));
-    let points = mount_points(Path::new("/")).unwrap();
+    let points = mount_points(&Own, Path::new("/")).unwrap();
     assert!(points.contains(&PathBuf::from("/proc")));
     for point in points {
         assert!(
@@ -223,7 +223,7 @@ fn odd_names_fifos_and_deep_folders_are_granted_like_any_other() {
         deep.push(&name);
     }
     std::fs::create_dir_all(&deep).unwrap();
-    let parent = open_plain(&deep).unwrap();
+    let parent = open_plain(&Own, &deep).unwrap();
     let mut folder = Dir::openat(
         parent,
         ".",
@@ -247,11 +247,12 @@ fn a_folder_that_became_a_link_meanwhile_grants_nothing() {
     std::fs::rename(tree.0.join("a"), tree.0.join("kept")).unwrap();
     std::os::unix::fs::symlink("kept", tree.0.join("a")).unwrap();
     let walk = Walk {
+        root: &Own,
         programs_only: false,
         excepts: &excepts,
     };
     let mut names = Vec::new();
-    let root = open_plain(&tree.0).unwrap();
+    let root = open_plain(&Own, &tree.0).unwrap();
     walk.siblings(root.as_fd(), &tree.0, &mut |grant| {
         names.push(target(&grant.fd).unwrap());
         Ok::<(), PathError>(())

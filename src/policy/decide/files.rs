@@ -1,6 +1,7 @@
 //! Landlock by names: what a domain's rules come to for one path and one right, as init makes rules of
 //! a policy and as the kernel looks for them, from the file up to the root.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Answer, Written};
@@ -48,8 +49,8 @@ pub struct Domain {
 pub struct Grant {
     /// `LANDLOCK_ACCESS_FS_*`.
     pub access: u64,
-    /// Real names of its path.
-    pub places: Vec<String>,
+    /// Real names of what it is bound to: everything beneath one of them is granted.
+    pub places: BTreeSet<String>,
     /// Real names of what is left out.
     pub excepts: Vec<String>,
     /// Mounts beneath are left out.
@@ -69,7 +70,10 @@ impl Grant {
         };
         Grant {
             access: rule.access,
-            places: places.real(&text(&rule.path), rule.follow),
+            places: places
+                .real(&text(&rule.path), rule.follow)
+                .into_iter()
+                .collect(),
             excepts: rule.except.iter().flat_map(real).collect(),
             within_mount: rule.within_mount,
             written,
@@ -84,7 +88,8 @@ impl Grant {
     /// Whether it reaches `path`, which lies on `mount`.
     fn reach(&self, path: &str, mount: &str) -> Reach<'_> {
         let mut best = Reach::Beside;
-        for place in self.places.iter().filter(|place| beneath(path, place)) {
+        let above = Path::new(path).ancestors().filter_map(Path::to_str);
+        for place in above.filter_map(|name| self.places.get(name)) {
             let found = self.reach_from(place, path, mount);
             if matches!(found, Reach::Granted { .. }) {
                 return found;
@@ -94,7 +99,7 @@ impl Grant {
         best
     }
 
-    fn reach_from<'a>(&'a self, place: &str, path: &str, mount: &str) -> Reach<'a> {
+    fn reach_from<'a>(&'a self, place: &'a str, path: &str, mount: &str) -> Reach<'a> {
         let mut excepts = self.excepts.iter().filter(|out| beneath(out, place));
         if let Some(out) = excepts.clone().find(|out| beneath(path, out)) {
             return Reach::Excepted(out);
@@ -110,6 +115,7 @@ impl Grant {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let folder = if folder.is_empty() { "/" } else { folder };
         Reach::Granted {
+            place,
             beside: excepts.find(|out| beneath(out, folder)).map(String::as_str),
         }
     }
@@ -126,7 +132,10 @@ enum Reach<'a> {
     /// It lies on another mount.
     OtherMount,
     /// It is granted; as a name of its own where it stands beside an exception.
-    Granted { beside: Option<&'a str> },
+    Granted {
+        place: &'a str,
+        beside: Option<&'a str>,
+    },
 }
 
 /// What a domain says to one path.
@@ -145,10 +154,7 @@ impl Domain {
         let grant = |rule: &PathRule| Grant::new(rule, None, places);
         Domain {
             grants: layer.paths.iter().map(grant).collect(),
-            handled_fs: layer.handled_fs,
-            handled_net: layer.handled_net,
-            scoped: layer.scoped,
-            ports: layer.ports.clone(),
+            ..Domain::bare(layer)
         }
     }
 
@@ -162,7 +168,37 @@ impl Domain {
         };
         Domain {
             grants: sources.iter().map(grant).collect(),
-            ..Domain::new(layer, places)
+            ..Domain::bare(layer)
+        }
+    }
+
+    /// The same where init's own code has made the rules of the container's files: of each rule of
+    /// `layer`, in its order, the real names that it was bound to. Exceptions and mounts are no more
+    /// asked about, nor is what was made since.
+    #[must_use]
+    pub fn settled(layer: &Layer, places: &[BTreeSet<String>]) -> Domain {
+        let rules = layer.paths.iter().zip(places);
+        let grant = |(rule, places): (&PathRule, &BTreeSet<String>)| Grant {
+            access: rule.access,
+            places: places.clone(),
+            excepts: Vec::new(),
+            within_mount: false,
+            written: None,
+        };
+        Domain {
+            grants: rules.map(grant).collect(),
+            ..Domain::bare(layer)
+        }
+    }
+
+    /// A domain without rules on files.
+    fn bare(layer: &Layer) -> Domain {
+        Domain {
+            grants: Vec::new(),
+            handled_fs: layer.handled_fs,
+            handled_net: layer.handled_net,
+            scoped: layer.scoped,
+            ports: layer.ports.clone(),
         }
     }
 
@@ -175,7 +211,49 @@ impl Domain {
         reaching.fold(free, |all, grant| all | grant.access)
     }
 
+    /// Whether `access` to a file is granted.
+    #[must_use]
+    pub fn allows_file(&self, access: &Access) -> bool {
+        self.file(access).answer == Answer::Allowed
+    }
+
     pub(super) fn file(&self, access: &Access) -> Found {
+        let found = self.at_its_place(access);
+        match (found.answer, self.gains(access)) {
+            (Answer::Allowed, gained) if !gained.is_empty() => gaining(access, &gained),
+            _ => found,
+        }
+    }
+
+    /// Rights that what is moved or linked would have in its new directory and has not where it is:
+    /// Landlock refuses that with EXDEV, whatever grants `refer` (security/landlock/fs.c,
+    /// `no_more_access`). Of what is no directory, those alone that files have.
+    #[must_use]
+    pub fn gains(&self, access: &Access) -> Vec<&'static str> {
+        let Access::File {
+            path,
+            mount,
+            moved: Some(moved),
+            ..
+        } = access
+        else {
+            return Vec::new();
+        };
+        let had = self.granted(&moved.path, mount);
+        let kind = if moved.directory {
+            u64::MAX
+        } else {
+            rights::ON_FILES
+        };
+        rights::files(self.granted(path, mount) & !had & kind)
+    }
+
+    /// Whether a port may be bound or connected to.
+    pub(super) fn allows_port(&self, right: &str, port: u16) -> bool {
+        allows(self.handled_net, &self.ports, right, port)
+    }
+
+    fn at_its_place(&self, access: &Access) -> Found {
         let Access::File {
             path, right, mount, ..
         } = access
@@ -191,7 +269,9 @@ impl Domain {
         let mut why = None;
         for grant in self.grants.iter().filter(|grant| grant.access & bit != 0) {
             match grant.reach(path, mount) {
-                Reach::Granted { beside } => return self.granting(grant, right, beside),
+                Reach::Granted { place, beside } => {
+                    return granting(grant, right, place, beside);
+                }
                 Reach::Beside => {}
                 missed => {
                     let by = grant.text();
@@ -216,22 +296,54 @@ impl Domain {
             except,
         }
     }
+}
 
-    fn granting(&self, grant: &Grant, right: &str, beside: Option<&str>) -> Found {
-        let by = grant.text();
-        let place = grant.places.first().map_or("", String::as_str);
-        let mut reason = format!("`{by}` grants {right} beneath {place}");
-        if let Some(out) = beside {
-            reason += &format!(
-                "; it stands beside {out}, which is excepted, so only what was there when the session began"
-            );
-        }
-        Found {
-            answer: Answer::Allowed,
-            reason,
-            written: grant.written.clone(),
-            except: None,
-        }
+/// What is moved would be freer than before.
+fn gaining(access: &Access, gained: &[&str]) -> Found {
+    let Access::File {
+        path,
+        moved: Some(moved),
+        ..
+    } = access
+    else {
+        return Found::plain(Answer::Depends, "is no move");
+    };
+    let (from, gained) = (&moved.path, gained.join(", "));
+    Found::plain(
+        Answer::Denied,
+        format!(
+            "{path} grants {gained}, which {from} has not: a move or link there would gain it (EXDEV)"
+        ),
+    )
+}
+
+/// Whether a domain lets a port be bound or connected to; a right that it does not handle it does.
+#[must_use]
+pub fn allows_port(domain: &Layer, right: &str, port: u16) -> bool {
+    allows(domain.handled_net, &domain.ports, right, port)
+}
+
+fn allows(handled: u64, ports: &[PortRule], right: &str, port: u16) -> bool {
+    let Some(bit) = rights::port(right) else {
+        return false;
+    };
+    let listed = |rule: &PortRule| rule.port == port && rule.access & bit != 0;
+    handled & bit == 0 || ports.iter().any(listed)
+}
+
+fn granting(grant: &Grant, right: &str, place: &str, beside: Option<&str>) -> Found {
+    let by = grant.text();
+    let mut reason = format!("`{by}` grants {right} beneath {place}");
+    if let Some(out) = beside {
+        reason += &format!(
+            "; it stands beside {out}, which is excepted, so only what was there when the session began"
+        );
+    }
+    Found {
+        answer: Answer::Allowed,
+        reason,
+        written: grant.written.clone(),
+        except: None,
     }
 }
 

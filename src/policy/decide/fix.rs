@@ -1,6 +1,8 @@
 //! The line that would allow what a layer refuses, in a profile that extends its own.
 
-use super::{Known, Layer};
+use std::collections::BTreeSet;
+
+use super::{Domain, Known, Layer};
 use crate::access::Access;
 use crate::policy::fix_for;
 use crate::policy::mounts::beneath;
@@ -13,7 +15,7 @@ impl Layer {
     pub fn fix(&self, access: &Access) -> String {
         match access {
             Access::Syscall { name, args } => self.fix_call(name, &Known::of(name, args)),
-            Access::File { path, right, .. } => self.fix_file(access, path, right),
+            Access::File { .. } => self.fix_file(access),
             Access::Tcp { right, port } => format!("network: {{{right}_tcp: [{port}]}}"),
             Access::Capability { name } => {
                 let bare = name.strip_prefix("CAP_").unwrap_or(name);
@@ -42,10 +44,7 @@ impl Layer {
         fix_for(name, &rules, &known.values)
     }
 
-    fn fix_file(&self, access: &Access, path: &str, right: &str) -> String {
-        if path != "/proc" && beneath(path, "/proc") {
-            return "none: Landlock rules below /proc do not last; grant /proc itself".into();
-        }
+    fn fix_file(&self, access: &Access) -> String {
         let said = self.file(access);
         let out = said
             .written
@@ -56,25 +55,69 @@ impl Layer {
                 &by.text[14..]
             );
         }
-        let readable = || {
-            let Access::File { mount, .. } = access else {
-                return false;
-            };
-            let domain = self.domain.as_ref();
-            domain.is_some_and(|domain| domain.granted(path, mount) & READ_FILE != 0)
-        };
-        let list = match right {
-            "read-file" | "read-dir" | "resolve-unix" => "read",
-            "execute" if readable() => "execute",
-            "execute" => "read_execute",
-            "ioctl-dev" => "device_ioctl",
-            "make-char" | "make-block" => "make_device",
-            _ => "read_write",
-        };
-        format!("files: {{{list}: [{}]}}", quoted(path))
+        file(access, self.domain.as_ref())
     }
 }
 
+/// The line that grants `access` to a file beside what `domain` grants; `none: …` with the reason where
+/// none can.
+#[must_use]
+pub fn file(access: &Access, domain: Option<&Domain>) -> String {
+    let Access::File {
+        path,
+        right,
+        mount,
+        moved,
+        ..
+    } = access
+    else {
+        return "none: it is no file".into();
+    };
+    if path != "/proc" && beneath(path, "/proc") {
+        return "none: Landlock rules below /proc do not last; grant /proc itself".into();
+    }
+    let holds = |right: u64| domain.is_some_and(|own| own.granted(path, mount) & right != 0);
+    let none_moves = domain.is_some_and(|own| own.handled_fs & REFER == 0);
+    if right == "refer" && none_moves {
+        return "none: on this kernel (Landlock ABI 1) no domain lets files be moved between directories".into();
+    }
+    if let (Some(moved), true) = (moved, holds(REFER)) {
+        // It may go there, and must not gain by it.
+        let gained = domain.map(|own| own.gains(access)).unwrap_or_default();
+        let readable = domain.is_some_and(|own| own.granted(&moved.path, mount) & READ_FILE != 0);
+        let lists = gained.iter().map(|right| list_of(right, readable));
+        let lists: BTreeSet<&str> = lists.collect();
+        let from = match moved.path.rsplit_once('/') {
+            Some(("", _)) | None => "/",
+            Some((folder, _)) => folder,
+        };
+        let lists: Vec<String> = lists
+            .iter()
+            .map(|list| format!("{list}: [{}]", quoted(from)))
+            .collect();
+        return format!("files: {{{}}}", lists.join(", "));
+    }
+    format!(
+        "files: {{{}: [{}]}}",
+        list_of(right, holds(READ_FILE)),
+        quoted(path)
+    )
+}
+
+/// The list of `files` that grants a right, to what may be read already or not.
+fn list_of(right: &str, readable: bool) -> &'static str {
+    match right {
+        "read-file" | "read-dir" | "resolve-unix" => "read",
+        "execute" if readable => "execute",
+        "execute" => "read_execute",
+        "ioctl-dev" => "device_ioctl",
+        "make-char" | "make-block" => "make_device",
+        _ => "read_write",
+    }
+}
+
+/// `LANDLOCK_ACCESS_FS_REFER`.
+const REFER: u64 = 1 << 13;
 /// `LANDLOCK_ACCESS_FS_READ_FILE`.
 const READ_FILE: u64 = 1 << 2;
 

@@ -9,7 +9,7 @@ use crate::policy::seccomp::exact::Exact;
 use crate::policy::seccomp::verdict::Decision;
 use crate::policy::{Layers, Refusal, Scene, landlock};
 use crate::profile::{Mode, Part, Profile, capability};
-use crate::seal::{self, rights};
+use crate::seal::rights;
 
 /// One layer, ready to be asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,7 +99,6 @@ impl Layer {
             let reason = format!("TCP ports may be {verb} freely: nothing is enforced of `{key}`");
             return Contribution::new(&self.name, Answer::Allowed, reason);
         }
-        let listed = |rule: &&seal::PortRule| rule.port == port && rule.access & bit != 0;
         let part = match right {
             "bind" => Part::BindTcp(port),
             _ => Part::ConnectTcp(port),
@@ -108,12 +107,12 @@ impl Layer {
             "bind" => Part::Key("network.bind_tcp"),
             _ => Part::Key("network.connect_tcp"),
         };
-        match domain.ports.iter().find(listed) {
-            Some(_) => Contribution {
+        match domain.allows_port(right, port) {
+            true => Contribution {
                 written: Some(self.written(format!("{key}: {port}"), &part)),
                 ..Contribution::new(&self.name, Answer::Allowed, format!("`{key}` lists {port}"))
             },
-            None => {
+            false => {
                 let reason = format!("`{key}` does not list {port}");
                 Contribution {
                     written: Some(self.written(key, &key_of)),

@@ -33,8 +33,8 @@ use crate::profile::{FileEntry, Origin, Place as Where, Profile, Symbol};
 use crate::seal;
 
 pub use calls::{Known, answers, decision_in_words, in_words as conditions_in_words};
-pub use files::{AsWritten, Domain, Grant, Places};
-pub use fix::engine as engine_fix;
+pub use files::{AsWritten, Domain, Grant, Places, allows_port};
+pub use fix::{engine as engine_fix, file as file_fix};
 pub use layer::Layer;
 
 /// What is said to one access.

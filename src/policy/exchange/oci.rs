@@ -361,6 +361,11 @@ fn yaml(file: &str, text: &str) -> Result<Filter, Error> {
     let wrong = |error: serde_saphyr::Error| {
         let place = error.location();
         let message = error.without_snippet().to_string();
+        // The place is told before it.
+        let message = match message.rsplit_once(" at line ") {
+            Some((message, _)) => message.to_owned(),
+            None => message,
+        };
         Error::Text {
             file: file.into(),
             line: place.map_or(0, |at| usize::try_from(at.line()).unwrap_or(0)),

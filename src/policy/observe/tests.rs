@@ -3,6 +3,7 @@
 use super::*;
 use crate::policy::seccomp::bpf;
 use crate::profile::Profile;
+use crate::seal::{PortRule, rights};
 
 fn profile(text: &str) -> Profile {
     let head = "version: 1\nname: site\n";
@@ -66,17 +67,68 @@ fn a_layer_that_enforces_does_so_beside_any_that_look() {
             for args in [NONE, [16; 6], [u64::MAX; 6], [0x1000_0000; 6]] {
                 let (own, with) = (decision.verdict(&args), both.calls[call].1.verdict(&args));
                 assert_eq!(own.permits(), with.permits(), "{call} {args:?}");
-                if !own.permits() {
-                    assert_eq!(own, with, "{call} {args:?}");
+                if with != Action::Notify {
+                    assert!(own.permits() || own == with, "{call} {args:?}");
+                    continue;
                 }
-                // The supervisor's own answer: what it refuses is what the filter has it refuse.
-                let notified = own == Action::Notify;
-                let decided = shield.calls[call].1.verdict(&args) == Action::Notify;
-                assert_eq!(notified, decided, "{call} {number}");
+                // The supervisor's own answer: what it refuses is what the layer refuses, as it does.
+                let mut observing = Observing {
+                    enforced: Vec::new(),
+                    ..looking(&beside.name)
+                };
+                observing.notified(&both, &shield);
+                let word = match own {
+                    Action::Notify => Word::Tripwire,
+                    Action::Errno(errno) => Word::Silent(errno),
+                    other => panic!("{call}: {other:?} is no denial"),
+                };
+                assert_eq!(observing.word(*number, &args), word, "{call} {args:?}");
             }
         }
         assert!(!both.foreign.permits() && !both.unlisted.permits());
     }
+}
+
+fn looking(profile: &str) -> Observing {
+    Observing {
+        learns: profile == "learn",
+        capabilities: true,
+        enforced: Vec::new(),
+        names: Vec::new(),
+        layers: Vec::new(),
+        at_start: Vec::new(),
+    }
+}
+
+#[test]
+fn a_silent_denial_is_notified_where_a_layer_that_looks_would_deny_it_too() {
+    let text = "extends: [baseline]\nsyscalls:\n  groups: '2026.1'\n  \
+                deny: [{name: getpriority, errno: EAGAIN, args: [{index: 0, op: eq, value: 1}]}]\n";
+    let enforced = profile(text);
+    let mut audited = enforced.clone();
+    audited.mode = Mode::Audit;
+    let shield = Exact::enforced(Layers::from(&&enforced), true).unwrap();
+    let both = exact(&[&enforced, &audited]);
+    let mut observing = looking("site");
+    observing.notified(&both, &shield);
+    let one = [1, 0, 0, 0, 0, 0];
+    let call = &both.calls["getpriority"];
+    assert_eq!(call.1.verdict(&one), Action::Notify);
+    assert_eq!(observing.word(call.0, &one), Word::Silent(11));
+    assert!(call.1.verdict(&NONE).permits());
+    assert_eq!(observing.word(call.0, &NONE), Word::Free);
+    // Nobody else would deny it, so nobody would tell.
+    let mut free = Profile::builtin("baseline").unwrap();
+    free.mode = Mode::Audit;
+    let both = exact(&[&enforced, &free]);
+    assert_eq!(both.calls["getpriority"].1.verdict(&one), Action::Errno(11));
+    // What is to be taken for absent is not told as a denial: each C library asks for it first.
+    let both = exact(&[&enforced, &audited]);
+    assert_eq!(
+        both.calls["clone3"].1.verdict(&NONE),
+        Action::Errno(libc::ENOSYS as u16)
+    );
+    assert!(!both.unlisted.permits() && both.unlisted != Action::Notify);
 }
 
 #[test]
@@ -127,15 +179,24 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
             ),
         ],
         allowed: vec![number("getpid")],
-        handled_files: rights::file("read-file").unwrap(),
-        handled_tcp: rights::port("bind").unwrap(),
-        paths: vec![Grant {
-            path: "/srv".into(),
-            access: rights::file("read-file").unwrap(),
-            except: vec!["/srv/private".into()],
-            within_mount: true,
-        }],
-        ports: vec![(8080, rights::port("bind").unwrap())],
+        domain: Some(Layer {
+            handled_fs: rights::file("read-file").unwrap(),
+            handled_net: rights::port("bind").unwrap(),
+            paths: vec![PathRule {
+                path: b"/srv".to_vec(),
+                access: rights::file("read-file").unwrap(),
+                except: vec![b"/srv/private".to_vec()],
+                optional: false,
+                follow: false,
+                within_mount: true,
+            }],
+            ports: vec![PortRule {
+                port: 8080,
+                access: rights::port("bind").unwrap(),
+            }],
+            ..Layer::default()
+        }),
+        files: true,
         capabilities: vec!["CAP_CHOWN".into()],
     };
     let observing = Observing {
@@ -166,18 +227,24 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
             entry: None,
             mount: mount.into(),
             directory: false,
+            moved: None,
         };
-        let mut there = |path: &str| (path != "/gone").then(|| path.to_owned());
-        observing.file(&access, &mut there).map(|denial| denial.fix)
+        // What stood beside the exception.
+        let places = ["/srv/a", "/srv/b"].map(str::to_owned).into();
+        let domains = observing.domains(&[vec![places]]);
+        observing.file(&access, &domains).map(|denial| denial.fix)
     };
     assert_eq!(file("/srv/a", "read-file", "/"), None);
     assert_eq!(file("/srv/a", "write-file", "/"), None, "not handled");
     let denied = file("/etc/a b", "read-file", "/").unwrap();
     assert_eq!(denied, "files: {read: [\"/etc/a b\"]}");
     assert!(file("/srv/private/x", "read-file", "/").is_some());
-    assert!(
-        file("/srv/data/x", "read-file", "/srv/data").is_some(),
-        "another mount"
+    assert!(file("/srv", "read-file", "/").is_some(), "on the way");
+    assert!(file("/srv/later", "read-file", "/").is_some());
+    assert_eq!(
+        file("/srv/b/c", "read-file", "/srv/b/c"),
+        None,
+        "mounted later"
     );
     assert!(file("/srvx", "read-file", "/").is_some());
     let tcp = |right: &str, port| {
@@ -201,7 +268,7 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
 }
 
 /// The layer as the supervisor has it.
-fn looking(profile: &Profile) -> Observing {
+fn as_held(profile: &Profile) -> Observing {
     let spec = serde_json::from_value(crate::policy::tests::cri()).unwrap();
     let mounts = crate::policy::mounts::read(&spec).unwrap();
     let scene = Scene {
@@ -225,7 +292,7 @@ fn clone3_is_judged_as_what_c_libraries_do_where_it_is_absent() {
     let namespace = u64::from(libc::CLONE_NEWUSER as u32);
     let told = |profile: &Profile, flags: u64| {
         let access = crate::access::calls::access("clone", &[flags, 0, 0, 0, 0, 0]);
-        let looking = looking(profile);
+        let looking = as_held(profile);
         let denial = looking.clone3(flags, &access);
         denial.map(|denial| denial.fix)
     };
@@ -236,12 +303,12 @@ fn clone3_is_judged_as_what_c_libraries_do_where_it_is_absent() {
     let denied = told(&filtered, namespace).expect("a namespace");
     assert!(denied.contains("clone"), "{denied}");
     // No layer of files: the flags are read all the same, or each thread would be told as a denial.
-    let looks = looking(&filtered);
+    let looks = as_held(&filtered);
     assert!(looks.reads_memory() && !looks.reads_names());
     // Free: both are, and nothing has to be read.
     let free = allow("clone, clone3");
     assert_eq!(told(&free, namespace), None);
-    assert!(!looking(&free).reads_memory());
+    assert!(!as_held(&free).reads_memory());
     // EPERM makes no C library take clone.
     assert_eq!(
         told(&allow("clone"), thread).unwrap(),
@@ -251,7 +318,7 @@ fn clone3_is_judged_as_what_c_libraries_do_where_it_is_absent() {
 
 #[test]
 fn a_layer_trips_where_its_own_tripwire_would() {
-    let looking = looking(&profile(
+    let looking = as_held(&profile(
         "mode: audit\nsyscalls: {groups: 2026.1, allow: [execve], tripwire: [mount, {name: socket, \
          args: [{index: 0, op: eq, value: 16}]}], deny: [keyctl]}",
     ));

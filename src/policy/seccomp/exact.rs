@@ -51,10 +51,16 @@ impl Exact {
     pub fn new(layers: Layers<'_>, notify: bool) -> Result<Exact, TooLarge> {
         let mut exact = Exact::enforced(layers, notify)?;
         for profile in layers.audited() {
-            exact.narrow(Exact::of(profile, true).observed())?;
+            // Without notification no layer can look, and such a container is refused.
+            let both = if notify {
+                Action::beside
+            } else {
+                Action::layered
+            };
+            exact.narrow(Exact::of(profile, true).observed(), both)?;
         }
         if layers.observe() {
-            exact.narrow(observe::calls(layers))?;
+            exact.narrow(observe::calls(layers), Action::layered)?;
         }
         exact.close_listeners();
         Ok(exact)
@@ -71,15 +77,16 @@ impl Exact {
             return Ok(Exact::open());
         };
         for more in each {
-            exact.narrow(more)?;
+            exact.narrow(more, Action::layered)?;
         }
         // What one layer filters of clone, another's tripwire on clone3 must not make EPERM.
         exact.close_clone3();
         Ok(exact)
     }
 
-    /// Adds a layer. A call that one of the two does not know is unknown to both.
-    fn narrow(&mut self, other: Exact) -> Result<(), TooLarge> {
+    /// Adds a layer: of two answers `both`. A call that one of the two does not know is unknown to both, and
+    /// such a number answers that it is not there, as clone3 does, without anybody being told.
+    fn narrow(&mut self, other: Exact, both: fn(Action, Action) -> Action) -> Result<(), TooLarge> {
         let (unlisted, own) = (
             Decision::always(other.unlisted),
             Decision::always(self.unlisted),
@@ -95,7 +102,11 @@ impl Exact {
                     most: MOST_PAIRS,
                 });
             }
-            *decision = decision.layered(theirs);
+            let both = match name.as_str() {
+                "clone3" => Action::layered,
+                _ => both,
+            };
+            *decision = decision.both(theirs, both);
         }
         for (name, (number, theirs)) in other.calls {
             let meet = || (number, own.layered(&theirs));

@@ -100,6 +100,16 @@ impl Action {
             _ => self.meet(other),
         }
     }
+
+    /// A layer that enforces, and one in mode `audit` beside it: the stricter, but a silent denial is notified
+    /// where the other one would deny as well, so that it can tell. The supervisor answers it with its errno.
+    #[must_use]
+    pub fn beside(self, audited: Action) -> Action {
+        match (self, audited) {
+            (Action::Errno(_), Action::Audit) => Action::Notify,
+            _ => self.layered(audited),
+        }
+    }
 }
 
 /// Comparison, unsigned.

@@ -20,7 +20,7 @@ const fn rule(id: &'static str, level: Level, title: &'static str) -> Code {
 use Level::{Error, Note, Warning};
 
 /// All, in order.
-pub const CODES: [Code; 31] = [
+pub const CODES: [Code; 33] = [
     rule("M001", Error, "the profile cannot be used"),
     rule("M101", Warning, "a dangerous capability without `why`"),
     rule("M102", Warning, "a dangerous system call without `why`"),
@@ -85,6 +85,11 @@ pub const CODES: [Code; 31] = [
         Warning,
         "a permitted command that the workload can replace",
     ),
+    rule(
+        "M606",
+        Note,
+        "a capability that is of no use under no_new_privs",
+    ),
     rule("M701", Warning, "an exception where the workload may write"),
     rule(
         "M702",
@@ -102,6 +107,7 @@ pub const CODES: [Code; 31] = [
         Note,
         "an allowed memfd_create that a rule takes away",
     ),
+    rule("M901", Note, "a profile of which nothing is expected"),
     rule("M902", Warning, "a profile that does not enforce"),
     rule("M903", Warning, "an `ignore` that hides nothing"),
 ];

@@ -1,4 +1,4 @@
-//! M303 of plain lists, M5xx and M902: what is promised, and by whom.
+//! M303 of plain lists, M5xx, M901 and M902: what is promised, and by whom.
 
 use super::super::diagnose::Finding;
 use super::super::entry::{FileEntry, Place};
@@ -14,6 +14,21 @@ pub(super) fn look(subject: &Subject<'_>, all: &mut Vec<Finding>) {
         let message = "the profile denies nothing: it only reports what it would deny";
         let help = "write `mode: enforce` once it is tried";
         all.push(finding("M902", &mode.origin, message.into(), help));
+    }
+    let looks = subject
+        .own
+        .mode
+        .as_ref()
+        .is_some_and(|mode| mode.value != Mode::Enforce);
+    if subject.own.tests.is_empty() && !looks {
+        let message = "nothing says what is expected of it: a later change may break it unseen";
+        let help = "write `tests:`, which `mantlet test` tries; `mantlet learn` writes them too";
+        all.push(finding(
+            "M901",
+            &subject.own.name.origin,
+            message.into(),
+            help,
+        ));
     }
     inherited(subject, all);
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::diagnose::Finding;
-use super::super::entry::Place;
+use super::super::entry::{FileEntry, Place};
 use super::super::exec::covers;
 use super::super::expectation::{Deed, Outcome};
 use super::super::model::Scope;
@@ -30,14 +30,48 @@ const SETUID: [&str; 10] = [
     "newuidmap",
 ];
 
+/// Capabilities by which programs are given others, which no_new_privs takes from them (capabilities(7)).
+const USELESS: [(&str, &str); 1] = [(
+    "CAP_SETFCAP",
+    "the capabilities that it gives to files count for nothing under no_new_privs, which every profile sets",
+)];
+
 pub(super) fn look(subject: &Subject<'_>, all: &mut Vec<Finding>) {
     signals(subject, all);
     commands(subject, all);
     without_effect(subject, all);
+    for capability in &subject.own.capabilities {
+        let answered = capability.origin.why().is_some();
+        if let Some((_, why)) = USELESS
+            .iter()
+            .find(|(name, _)| *name == capability.name && !answered)
+        {
+            let message = format!("{} is of no use: {why}", &capability.name["CAP_".len()..]);
+            let help = "remove it, or give the reason: write it as a mapping with `why`";
+            all.push(finding("M606", &capability.origin, message, help));
+        }
+    }
+    if let Some(files) = &subject.own.files {
+        let lists = [
+            &files.execute,
+            &files.read_execute,
+            &files.read_write_execute,
+        ];
+        for entry in lists.into_iter().flatten() {
+            granted(entry, all);
+        }
+    }
     for test in &subject.own.tests {
         if let (Deed::Exec { path }, Outcome::Allowed) = (&test.deed, test.expect) {
             setuid(path, &test.origin, all);
         }
+    }
+}
+
+/// A program that is granted by its own name, and not with the folder that it lies in.
+fn granted(entry: &FileEntry, all: &mut Vec<Finding>) {
+    if let (Place::Path(path), None) = (&entry.place, entry.origin.why()) {
+        setuid(path, &entry.origin, all);
     }
 }
 

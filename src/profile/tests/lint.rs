@@ -4,8 +4,15 @@ use super::*;
 use crate::profile::Level;
 use crate::profile::lint::{CODES, lint};
 
-/// `CODE LINE` of each finding about `web`; parents are the built-in ones and `sessions`.
+/// As [`everything`], but for M901, which most of these profiles would have.
 fn found(text: &str) -> Vec<String> {
+    let mut all = everything(text);
+    all.retain(|said| !said.starts_with("M901"));
+    all
+}
+
+/// `CODE LINE` of each finding about `web`; parents are the built-in ones and `sessions`.
+fn everything(text: &str) -> Vec<String> {
     let findings = lint("web", &mut |name| {
         Ok(match name {
             "web" => Some(format!("version: 1\nname: web\n{text}")),
@@ -97,6 +104,16 @@ const CASES: &[(&str, &str, &str)] = &[
         "M601",
         "tests: [{exec: /usr/bin/sudo, expect: allowed}]",
         "tests: [{exec: /usr/bin/sudo, expect: denied}]",
+    ),
+    (
+        "M601",
+        "files: {execute: [/usr/bin/ping]}",
+        "files: {execute: [{path: /usr/bin/ping, why: sockets of its own}, /usr/bin]}",
+    ),
+    (
+        "M606",
+        "capabilities: [SETFCAP]",
+        "capabilities: [{name: SETFCAP, why: it unpacks images}, CHOWN]",
     ),
     (
         "M602",
@@ -330,6 +347,14 @@ fn the_profiles_that_ship_have_nothing_to_warn_of() {
     }
     assert!(looked_at > 4);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_profile_of_which_nothing_is_expected_is_noted_unless_it_only_looks() {
+    assert_eq!(everything(CALLS), ["M901 2"]);
+    let tested = "tests: [{syscall: mount, expect: denied}]\n";
+    assert!(everything(&format!("{CALLS}{tested}")).is_empty());
+    assert_eq!(everything(&format!("{CALLS}mode: audit\n")), ["M902 4"]);
 }
 
 #[test]

@@ -9,13 +9,15 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use super::super::link::Request;
+use nix::fcntl::ResolveFlag;
+
+use super::super::link::{Request, Whose};
 use super::super::look;
 use super::super::marks::TOKENS;
 use super::Watcher;
 use super::walk::{LONGEST, Led, Node, View};
-use crate::access::files::{self, Address, Addressed, Asked, At, FileCall, Place};
-use crate::access::{Access, Argument, calls};
+use crate::access::files::{self, Address, Addressed, Asked, At, FileCall, Place, Renaming};
+use crate::access::{Access, Argument, Moved, calls};
 use crate::detect::{Rule, Sensor};
 use crate::sys::memory;
 
@@ -29,40 +31,71 @@ const LONGEST_ADDRESS: usize = 128;
 /// What is told of a file that no rule of a profile could name.
 const OUTSIDE: &str = "a file that is not the container's, opened again by a descriptor that it was given (/proc/self/fd)";
 
-/// Two places of one call.
+/// What a path came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    path: String,
+    mount: String,
+    directory: bool,
+}
+
+/// A name in a directory, of something that is there or is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    folder: Named,
+    name: String,
+    /// It is a directory, as far as it is there.
+    directory: bool,
+}
+
+impl Entry {
+    fn path(&self) -> String {
+        format!("{}/{}", self.folder.path.trim_end_matches('/'), self.name)
+    }
+}
+
+/// The places of one call.
 #[derive(Default)]
 struct Found {
-    itself: Option<(String, String, bool)>,
+    itself: Option<Named>,
     /// What was named lies on a mount that the container does not have.
     outside: bool,
-    first: Option<(String, String, String)>,
-    second: Option<(String, String, String)>,
+    first: Option<Entry>,
+    second: Option<Entry>,
+    /// Both change places.
+    exchange: bool,
 }
 
 impl Found {
     fn access(&self, asked: Asked) -> Option<Access> {
         let right = asked.right.to_owned();
-        let entry = match asked.place {
+        let (entry, other) = match asked.place {
             Place::Itself => {
-                let (path, mount, directory) = self.itself.clone()?;
+                let own = self.itself.clone()?;
                 return Some(Access::File {
-                    path,
+                    path: own.path,
                     right,
                     entry: None,
-                    mount,
-                    directory,
+                    mount: own.mount,
+                    directory: own.directory,
+                    moved: None,
                 });
             }
-            Place::FirstEntry => &self.first,
-            Place::SecondEntry => &self.second,
+            Place::FirstEntry => (&self.first, self.second.as_ref().filter(|_| self.exchange)),
+            Place::SecondEntry => (&self.second, self.first.as_ref()),
         };
-        let (path, mount, name) = entry.clone()?;
+        let entry = entry.clone()?;
+        let moved = other.filter(|_| right == "refer").map(|other| Moved {
+            path: other.path(),
+            directory: other.directory,
+        });
         Some(Access::File {
-            path,
+            path: entry.folder.path,
             right,
-            entry: Some(name),
-            mount,
+            entry: Some(entry.name),
+            mount: entry.folder.mount,
             directory: true,
+            moved,
         })
     }
 
@@ -77,6 +110,18 @@ impl Found {
             .filter_map(|asked| self.access(*asked))
             .collect()
     }
+
+    fn same_directory(&self) -> bool {
+        let folder = |entry: &Option<Entry>| entry.as_ref().map(|own| own.folder.clone());
+        folder(&self.first) == folder(&self.second)
+    }
+}
+
+/// Which of the two names of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    First,
+    Second,
 }
 
 impl Watcher<'_> {
@@ -99,28 +144,32 @@ impl Watcher<'_> {
     /// # Errors
     /// Its memory or its paths cannot be looked at.
     pub(super) fn file_accesses(&mut self, tid: i32, call: FileCall) -> io::Result<Vec<Access>> {
-        let view = View::of(tid)?;
+        let view = self.view(tid)?;
         let mut found = Found::default();
         let asked = match call {
             FileCall::Open { at, flags } => {
                 let Some(text) = text(tid, at)? else {
                     return Ok(Vec::new());
                 };
-                self.opened(&view, tid, at, &text, flags, &mut found)?
+                let how = ResolveFlag::empty();
+                self.opened(&view, (tid, at, &text), flags, how, &mut found)?
             }
             FileCall::OpenHow { at, how } => {
-                let (Some(text), mut flags) = (text(tid, at)?, [0; 8]) else {
+                let (Some(text), mut words) = (text(tid, at)?, [0; 24]) else {
                     return Ok(Vec::new());
                 };
-                memory::read(tid, how, &mut flags)?;
-                let flags = u64::from_ne_bytes(flags);
-                self.opened(&view, tid, at, &text, flags, &mut found)?
+                if memory::read(tid, how, &mut words)? < words.len() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let word = |at: usize| u64::from_ne_bytes(words[at..at + 8].try_into().expect("8"));
+                let (flags, how) = (word(0), ResolveFlag::from_bits_retain(word(16)));
+                self.opened(&view, (tid, at, &text), flags, how, &mut found)?
             }
             FileCall::Execute { at, follow } => return self.executed(&view, tid, at, follow),
             FileCall::Make { at, right } => {
-                match self.entry(&view, tid, at, &mut found.first)? {
+                match self.entry(&view, tid, at, Which::First, &mut found)? {
                     // What is there already is not made.
-                    Some(None) => vec![Asked {
+                    Some((_, None)) => vec![Asked {
                         place: Place::FirstEntry,
                         right,
                     }],
@@ -128,10 +177,9 @@ impl Watcher<'_> {
                 }
             }
             FileCall::Remove { at, right } => {
-                let there = self.entry(&view, tid, at, &mut found.first)?.flatten();
-                let fits = there.is_some_and(|mode| {
-                    (mode & libc::S_IFMT == libc::S_IFDIR) == (right == "remove-dir")
-                });
+                let there = self.entry(&view, tid, at, Which::First, &mut found)?;
+                let there = there.and_then(|(_, there)| there);
+                let fits = there.is_some_and(|node| node.is_directory() == (right == "remove-dir"));
                 let asked = Asked {
                     place: Place::FirstEntry,
                     right,
@@ -144,7 +192,7 @@ impl Watcher<'_> {
                 };
                 match view.walk(None, &text, true)? {
                     Led::There(node) if node.mode & libc::S_IFMT == libc::S_IFREG => {
-                        found.itself = self.named(tid, &node, &mut found.outside);
+                        found.itself = self.named(tid, &node, &mut found.outside)?;
                         vec![Asked {
                             place: Place::Itself,
                             right: "truncate",
@@ -154,32 +202,47 @@ impl Watcher<'_> {
                 }
             }
             FileCall::Link { from, to, follow } => {
-                let source = match self.entry(&view, tid, from, &mut found.first)? {
-                    Some(Some(mode)) => mode,
-                    _ if !from.empty && !follow => return Ok(Vec::new()),
-                    _ => 0,
-                };
-                let mode = if follow || from.empty {
-                    let Some(node) = self.target(&view, tid, from)? else {
-                        return Ok(Vec::new());
-                    };
-                    node.mode
+                let source = if follow || from.empty {
+                    self.target(&view, tid, from, follow, &mut found)?
                 } else {
-                    source
+                    let there = self.entry(&view, tid, from, Which::First, &mut found)?;
+                    there.and_then(|(_, there)| there)
                 };
-                match self.entry(&view, tid, to, &mut found.second)? {
-                    Some(None) => files::link(mode, found.same_directory()),
-                    _ => Vec::new(),
+                let (Some(source), Some((folder, None))) = (
+                    source,
+                    self.entry(&view, tid, to, Which::Second, &mut found)?,
+                ) else {
+                    return Ok(Vec::new());
+                };
+                // Neither links of directories nor between mounts are made.
+                if source.is_directory() || !source.shares_mount(&folder) {
+                    return Ok(Vec::new());
                 }
+                files::link(source.mode, found.same_directory())
             }
-            FileCall::Rename { from, to, exchange } => {
-                let Some(Some(mode)) = self.entry(&view, tid, from, &mut found.first)? else {
+            FileCall::Rename {
+                from,
+                to,
+                exchange,
+                keeps,
+            } => {
+                let (Some((old, Some(moved))), Some((new, replaced))) = (
+                    self.entry(&view, tid, from, Which::First, &mut found)?,
+                    self.entry(&view, tid, to, Which::Second, &mut found)?,
+                ) else {
                     return Ok(Vec::new());
                 };
-                let Some(replaced) = self.entry(&view, tid, to, &mut found.second)? else {
+                if !old.shares_mount(&new) {
                     return Ok(Vec::new());
-                };
-                files::rename(mode, replaced, exchange, found.same_directory())
+                }
+                found.exchange = exchange;
+                files::rename(Renaming {
+                    mode: moved.mode,
+                    replaced: replaced.map(|node| node.mode),
+                    exchange,
+                    keeps,
+                    same_directory: old.is(&new),
+                })
             }
         };
         Ok(found.all(&asked))
@@ -188,31 +251,35 @@ impl Watcher<'_> {
     fn opened(
         &mut self,
         view: &View,
-        tid: i32,
-        at: At,
-        text: &[u8],
+        (tid, at, text): (i32, At, &[u8]),
         flags: u64,
+        how: ResolveFlag,
         found: &mut Found,
     ) -> io::Result<Vec<Asked>> {
         let has = |flag: i32| flags & flag as u64 == flag as u64;
         let exclusive = has(libc::O_CREAT | libc::O_EXCL) && !has(libc::O_TMPFILE);
         let follow = !has(libc::O_NOFOLLOW) && !exclusive;
-        Ok(match view.walk(at.dir, text, follow)? {
+        Ok(match view.resolve(at.dir, text, follow, how)? {
             Led::There(node) if node.mode & libc::S_IFMT == libc::S_IFLNK => Vec::new(),
             Led::There(node) => {
-                found.itself = self.named(tid, &node, &mut found.outside);
+                found.itself = self.named(tid, &node, &mut found.outside)?;
                 files::open(flags, Some(node.mode))
             }
             Led::Missing(folder, name) => {
-                let name = String::from_utf8_lossy(&name).into_owned();
-                if let Some((path, mount, _)) = self.named(tid, &folder, &mut found.outside) {
-                    let whole = format!("{}/{name}", path.trim_end_matches('/'));
-                    found.itself = Some((whole, mount.clone(), false));
-                    found.first = Some((path, mount, name));
-                }
+                let folder = self.named(tid, &folder, &mut found.outside)?;
+                found.first = folder.map(|folder| Entry {
+                    folder,
+                    name: String::from_utf8_lossy(&name).into_owned(),
+                    directory: false,
+                });
+                found.itself = found.first.as_ref().map(|entry| Named {
+                    path: entry.path(),
+                    mount: entry.folder.mount.clone(),
+                    directory: false,
+                });
                 files::open(flags, None)
             }
-            Led::Nowhere => Vec::new(),
+            Led::Nowhere | Led::Link => Vec::new(),
         })
     }
 
@@ -238,7 +305,7 @@ impl Watcher<'_> {
                 break;
             }
             let mut found = Found::default();
-            found.itself = self.named(tid, &node, &mut found.outside);
+            found.itself = self.named(tid, &node, &mut found.outside)?;
             all.extend(found.all(&files::execute()));
             if self.answers_for(&found) {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -256,75 +323,125 @@ impl Watcher<'_> {
     /// wait for for ever (`on: token-access`).
     fn answers_for(&self, found: &Found) -> bool {
         let asks = |rule: &Rule| rule.on == Sensor::TokenAccess;
-        let mount = found.itself.as_ref().map(|(_, mount, _)| mount.as_str());
+        let mount = found.itself.as_ref().map(|named| named.mount.as_str());
         mount.is_some_and(|mount| TOKENS.contains(&mount)) && self.rules.iter().any(asks)
     }
 
-    fn target(&mut self, view: &View, tid: i32, at: At) -> io::Result<Option<Node>> {
+    /// The file that a link is made of, and its own name: what a path is followed to, or a descriptor.
+    fn target(
+        &mut self,
+        view: &View,
+        tid: i32,
+        at: At,
+        follow: bool,
+        found: &mut Found,
+    ) -> io::Result<Option<Node>> {
         let Some(text) = text(tid, at)? else {
             return Ok(None);
         };
-        if at.empty && text.is_empty() {
-            return view.base(at.dir).map(Some);
-        }
-        Ok(match view.walk(at.dir, &text, true)? {
-            Led::There(node) => Some(node),
-            _ => None,
-        })
+        let node = if at.empty && text.is_empty() {
+            view.base(at.dir)?
+        } else {
+            match view.walk(at.dir, &text, follow)? {
+                Led::There(node) => node,
+                _ => return Ok(None),
+            }
+        };
+        let whole = self.named(tid, &node, &mut found.outside)?;
+        found.first = whole.and_then(|whole| {
+            let (folder, name) = whole.path.rsplit_once('/')?;
+            let path = if folder.is_empty() { "/" } else { folder };
+            Some(Entry {
+                folder: Named {
+                    path: path.to_owned(),
+                    mount: whole.mount,
+                    directory: true,
+                },
+                name: name.to_owned(),
+                directory: whole.directory,
+            })
+        });
+        Ok(Some(node))
     }
 
-    /// The directory and name of a path, into `place`; the mode of what has the name. None where there is
+    /// The directory of a path's last name, and what has the name; both named in `found`. None where there is
     /// no such directory.
     fn entry(
         &mut self,
         view: &View,
         tid: i32,
         at: At,
-        place: &mut Option<(String, String, String)>,
-    ) -> io::Result<Option<Option<u32>>> {
+        which: Which,
+        found: &mut Found,
+    ) -> io::Result<Option<(Node, Option<Node>)>> {
         let Some(text) = text(tid, at)? else {
             return Ok(None);
         };
         let Some((folder, name, there)) = view.entry(at.dir, &text)? else {
             return Ok(None);
         };
-        let name = String::from_utf8_lossy(&name).into_owned();
-        let named = self.named(tid, &folder, &mut false);
-        *place = named.map(|(path, mount, _)| (path, mount, name));
-        Ok(Some(there.map(|node| node.mode)))
+        let is_directory = there.as_ref().is_some_and(Node::is_directory);
+        if text.ends_with(b"/") && there.is_some() && !is_directory {
+            // ENOTDIR.
+            return Ok(None);
+        }
+        let named = self.named(tid, &folder, &mut found.outside)?;
+        let entry = named.map(|folder| Entry {
+            folder,
+            name: String::from_utf8_lossy(&name).into_owned(),
+            directory: is_directory,
+        });
+        match which {
+            Which::First => found.first = entry,
+            Which::Second => found.second = entry,
+        }
+        Ok(Some((folder, there)))
     }
 
-    /// Path, mount, and whether it is a directory; none for what has no path.
-    fn named(&mut self, tid: i32, node: &Node, found: &mut bool) -> Option<(String, String, bool)> {
-        let path = node.path()?;
+    /// What something is called; none for what has no path, or lies `outside`.
+    ///
+    /// # Errors
+    /// Nobody can tell which mount it lies on.
+    fn named(&mut self, tid: i32, node: &Node, outside: &mut bool) -> io::Result<Option<Named>> {
+        let Some(path) = node.path() else {
+            return Ok(None);
+        };
+        let Some(mount) = self.mounts.of(tid, node)? else {
+            *outside = true;
+            return Ok(None);
+        };
         if node.is_linked() {
             self.linked.push(path.clone());
         }
-        match self.mounts.of(tid, node) {
-            Some(mount) => Some((path, mount, node.is_directory())),
-            None => {
-                *found = true;
-                None
-            }
-        }
+        let directory = node.is_directory();
+        Ok(Some(Named {
+            path,
+            mount,
+            directory,
+        }))
     }
 
     /// What the address of a call names, and, of a port, whether the socket is TCP's.
     ///
     /// # Errors
-    /// Its memory cannot be read.
-    pub(super) fn socket_accesses(&mut self, tid: i32, call: Addressed) -> io::Result<Vec<Access>> {
+    /// Its memory cannot be read, or nobody can tell what the socket is.
+    pub(super) fn socket_accesses(
+        &mut self,
+        tid: i32,
+        whose: Whose,
+        call: Addressed,
+    ) -> io::Result<Vec<Access>> {
         let length = (call.length as usize).min(LONGEST_ADDRESS);
         let mut bytes = [0; LONGEST_ADDRESS];
         let count = memory::read(tid, call.address, &mut bytes[..length])?;
-        match files::address(&bytes[..count]) {
+        match files::address(&bytes[..count], call.binds) {
             Some(Address::Port(port)) if call.fast_open != Some(false) => {
                 let right = if call.binds { "bind" } else { "connect" };
                 let access = Access::Tcp {
                     right: right.into(),
                     port,
                 };
-                let is_tcp = self.is_tcp(tid, call.socket);
+                let is_tcp = self.is_news(whose, &access) && self.is_tcp(tid, call.socket)?;
                 Ok(if is_tcp { vec![access] } else { Vec::new() })
             }
             Some(Address::Path(path)) => self.socket_file(tid, &path, call.binds),
@@ -333,20 +450,23 @@ impl Watcher<'_> {
     }
 
     fn socket_file(&mut self, tid: i32, path: &[u8], binds: bool) -> io::Result<Vec<Access>> {
-        let view = View::of(tid)?;
+        let view = self.view(tid)?;
         let mut found = Found::default();
         let (place, right) = if binds {
             let Some((folder, name, None)) = view.entry(None, path)? else {
                 return Ok(Vec::new());
             };
-            let name = String::from_utf8_lossy(&name).into_owned();
-            let named = self.named(tid, &folder, &mut found.outside);
-            found.first = named.map(|(path, mount, _)| (path, mount, name));
+            let folder = self.named(tid, &folder, &mut found.outside)?;
+            found.first = folder.map(|folder| Entry {
+                folder,
+                name: String::from_utf8_lossy(&name).into_owned(),
+                directory: false,
+            });
             (Place::FirstEntry, "make-sock")
         } else {
             match view.walk(None, path, true)? {
                 Led::There(node) if node.mode & libc::S_IFMT == libc::S_IFSOCK => {
-                    found.itself = self.named(tid, &node, &mut found.outside);
+                    found.itself = self.named(tid, &node, &mut found.outside)?;
                 }
                 _ => return Ok(Vec::new()),
             }
@@ -355,7 +475,7 @@ impl Watcher<'_> {
         Ok(found.all(&[Asked { place, right }]))
     }
 
-    fn is_tcp(&mut self, tid: i32, number: i32) -> bool {
+    fn is_tcp(&mut self, tid: i32, number: i32) -> io::Result<bool> {
         let pid = look::thread_group(tid).unwrap_or(tid);
         let serial = self.next_serial();
         let request = Request::Socket {
@@ -364,18 +484,15 @@ impl Watcher<'_> {
             thread: tid,
             number,
         };
-        self.ask(&request, &[]) == Some(1)
+        match self.ask(&request, &[]) {
+            Some(0) => Ok(false),
+            Some(1) => Ok(true),
+            _ => Err(io::Error::other("nobody can tell what the socket is")),
+        }
     }
-}
 
-impl Found {
-    fn same_directory(&self) -> bool {
-        let folder = |entry: &Option<(String, String, String)>| {
-            entry
-                .as_ref()
-                .map(|(path, mount, _)| (path.clone(), mount.clone()))
-        };
-        folder(&self.first) == folder(&self.second)
+    fn view(&self, tid: i32) -> io::Result<View> {
+        View::of(tid, self.depth)
     }
 }
 

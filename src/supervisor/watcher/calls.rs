@@ -15,6 +15,7 @@ use super::super::sensors::Seen;
 use super::super::shared::{Kind, Lines};
 use super::Watcher;
 use crate::event::What;
+use crate::policy::observe::Word;
 use crate::sys::seccomp::{self, Notification};
 
 /// A caller whose calls are no longer worth a line is answered so many times in a row, and then waits.
@@ -33,13 +34,15 @@ impl Watcher<'_> {
             // The last process under this filter has ended.
             let _ = self.epoll.delete(listener);
             self.listeners.remove(&token);
+            self.domains.remove(&token);
             return;
         }
         let Ok(call) = self.shared.receive(listener, token) else {
             return;
         };
-        if !self.observer.refuses(whose, &call) {
-            return self.observe(token, whose, &call);
+        let word = self.observer.word(whose, &call);
+        if word != Word::Tripwire {
+            return self.observe(token, whose, &call, word);
         }
         let errno = self.wires.wire(&call).errno;
         let answer = |watcher: &mut Self| {

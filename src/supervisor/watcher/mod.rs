@@ -12,7 +12,12 @@ mod calls;
 mod files;
 mod known;
 mod observe;
+mod settle;
+mod tasks;
 mod walk;
+
+#[cfg(test)]
+pub(crate) use settle::places_of;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -27,15 +32,17 @@ use nix::sys::timerfd::{Expiration, TimerFd, TimerSetTimeFlags};
 use super::link::{self, Order, Request, Scene, Whose};
 use super::observer::Observer;
 use super::rules::{self, Finding};
-use super::sensors::Seen;
+use super::settled::{Settled, Told};
 use super::shared::{Kind, Lines, Shared};
 use super::tripwire::Tripwires;
-use crate::cgroup::{is_member, is_told_by, number};
+use crate::cgroup::{is_member, is_told_by};
 use crate::detect::{Response, Rule};
 use crate::event::{Action, Ancestor, File, Process, What};
+use crate::policy::decide::Domain;
 use crate::sys::{confine, fds, process, socket};
 use files::{Images, Pending, Runs};
 use known::{Known, Watched};
+use tasks::limit_hits;
 use walk::Mounts;
 
 /// Exit status of a watcher that could not be confined, and of one that lost its keeper's trust.
@@ -71,6 +78,8 @@ pub(super) struct Tools {
     /// The container's number of tasks, and of those that its limit refused.
     pub(super) tasks: Option<[OwnedFd; 2]>,
     pub(super) scene: Option<Scene>,
+    /// What an earlier watcher has told, by listener.
+    pub(super) settled: BTreeMap<u64, Told>,
     /// Processes of whose end the keeper tells.
     pub(super) began: Vec<i32>,
     pub(super) keeper: i32,
@@ -85,8 +94,10 @@ pub(super) struct Watcher<'a> {
     observer: &'a Observer,
     /// Mounts of the container's, by number.
     mounts: Mounts,
-    /// Where paths of profiles lead, as far as they were asked for.
-    real: HashMap<String, Option<String>>,
+    /// Domains of layers that only look, by listener.
+    domains: HashMap<u64, Vec<Domain>>,
+    /// In how many pid namespaces the container's first process has a number.
+    depth: Option<usize>,
     /// Files with several names, of those that the call in hand names.
     linked: Vec<String>,
     watchdog: &'a TimerFd,
@@ -197,7 +208,8 @@ impl<'a> Watcher<'a> {
             wires,
             observer,
             mounts: Mounts::default(),
-            real: HashMap::new(),
+            domains: HashMap::new(),
+            depth: None,
             linked: Vec::new(),
             watchdog,
             wound: false,
@@ -230,6 +242,11 @@ impl<'a> Watcher<'a> {
         }
         for (token, listener, whose) in tools.listeners {
             watcher.add_listener(token, listener, whose);
+        }
+        for (token, told) in tools.settled.iter().filter(|(_, told)| told.whole) {
+            // The keeper has read it before.
+            let settled: Settled = serde_json::from_slice(&told.bytes).map_err(|_| BROKEN)?;
+            watcher.take_settled(*token, told.pid, &settled);
         }
         for pid in tools.began {
             watcher.watch_session(pid);
@@ -356,6 +373,7 @@ impl<'a> Watcher<'a> {
                 self.rests = true;
             }
             Order::Count => self.count_tasks(),
+            Order::Settle { token, pid } => self.settle(token, pid),
             // One that nobody waits for any more.
             Order::Reply { .. } => {}
             Order::Finish => {
@@ -474,29 +492,6 @@ impl<'a> Watcher<'a> {
         self.shared.admits(lines, rules::now())
     }
 
-    /// Looks at the number of tasks, where a rule asks. Nobody tells when it changes (not even of the
-    /// limit's refusals, on cgroup v1), so it is looked at whenever something else was seen.
-    fn count_tasks(&mut self) {
-        let Some([tasks, refused]) = &self.tasks else {
-            return;
-        };
-        let total = limit_hits(refused);
-        let now = number_in(tasks, |text| text.trim().parse().ok());
-        let refused = total.saturating_sub(self.refused);
-        self.refused = total;
-        let seen = Seen::Tasks { now, refused };
-        let findings = rules::findings(self.rules, self.shared, &seen, "", |_| true);
-        for finding in &findings {
-            if self.admits(Lines::Of(finding.rule)) {
-                let what = rules::event(&self.rules[finding.rule], finding, None, Vec::new(), None);
-                self.tell(Kind::Detection, &what);
-            } else {
-                self.due |= self.shared.leave_out_rule(finding.rule);
-            }
-        }
-        self.respond(&findings, 0, None);
-    }
-
     fn tell(&mut self, kind: Kind, what: &What) {
         self.tell_all(0, &[(kind, what)]);
     }
@@ -552,19 +547,6 @@ impl<'a> Watcher<'a> {
         };
         is_member(pid, |text| is_told_by(&scene.cgroup, text)).unwrap_or(true)
     }
-}
-
-/// A number in a file of the kernel's; 0 where it cannot be told.
-fn number_in(file: &OwnedFd, find: impl Fn(&str) -> Option<u64>) -> u64 {
-    let mut text = [0; 128];
-    let length = nix::sys::uio::pread(file, &mut text, 0).unwrap_or(0);
-    let text = std::str::from_utf8(&text[..length]).ok();
-    text.and_then(find).unwrap_or(0)
-}
-
-/// How often a limit has refused a task (`pids.events`).
-fn limit_hits(file: &OwnedFd) -> u64 {
-    number_in(file, |text| number(text, "max"))
 }
 
 /// The event as JSON. One that hostile names make too large goes without what they are in: it must not

@@ -1,19 +1,19 @@
 //! Calls that are only looked at: what a layer in mode `audit` would have denied, and whatever is done
-//! where one is in mode `learn`. Each goes on whatever is found.
+//! where one is in mode `learn`. Each goes on whatever is found, unless a layer that enforces denies it in
+//! silence.
 //!
 //! What is told once is remembered in shared memory, by a hash of its own; what cannot be told is counted.
 
 use super::super::link::Whose;
-use super::super::observer::{phase, session};
+use super::super::observer::{Observer, phase, session};
 use super::super::rules;
 use super::super::sensors::Seen;
 use super::super::shared::Kind;
 use super::Watcher;
-use super::walk::{Led, View};
 use crate::access::{Access, files};
 use crate::detect::Rule;
 use crate::event::{Ancestor, Process, What};
-use crate::policy::observe::Observing;
+use crate::policy::observe::{Observing, Word};
 use crate::sys::seccomp::{self, Notification};
 
 /// What was found, and the layer that would have denied it with the line that would allow it.
@@ -25,23 +25,24 @@ struct Sight {
 }
 
 impl Watcher<'_> {
-    /// Looks at a call, has it go on, and tells what is new.
-    pub(super) fn observe(&mut self, token: u64, whose: Whose, call: &Notification) {
+    /// Looks at a call, answers it as the layers say that enforce, and tells what is new.
+    pub(super) fn observe(&mut self, token: u64, whose: Whose, call: &Notification, word: Word) {
         self.shared.count_observed();
         let (number, access) = self.observer.by_registers(call);
         let name = match &access {
             Access::Syscall { name, .. } => name.clone(),
             _ => String::new(),
         };
-        // 1. What it is, by its registers and by what they point to.
+        // 1. What it is, by its registers and by what they point to, which a call that is denied never reads.
+        let performed = word == Word::Free;
         let (mut found, mut unread) = (Vec::new(), false);
         self.linked.clear();
         let tid = call.tid as i32;
-        if self.observer.reads_memory() {
+        if performed && self.observer.reads_memory() {
             // A page of the caller's may be somebody's to bring (userfaultfd, FUSE), and a path too.
             self.wind_watchdog();
         }
-        if name == "clone3" && self.observer.reads_memory() {
+        if name == "clone3" && performed && self.observer.reads_memory() {
             match self.clone_flags(tid, &call.args) {
                 Ok(access) => found.push(access),
                 Err(_) => unread = true,
@@ -49,12 +50,12 @@ impl Watcher<'_> {
         } else {
             found.push(access);
         }
-        if self.observer.of(whose).is_some_and(Observing::reads_names) {
+        if performed && self.observer.of(whose).is_some_and(Observing::reads_names) {
             let file = files::of(&name, &call.args);
             let socket = files::socket(&name, &call.args);
             for more in [
                 file.map(|file| self.file_accesses(tid, file)),
-                socket.map(|socket| self.socket_accesses(tid, socket)),
+                socket.map(|socket| self.socket_accesses(tid, whose, socket)),
             ]
             .into_iter()
             .flatten()
@@ -66,16 +67,18 @@ impl Watcher<'_> {
             }
         }
         // 2. What of it is to be told and was not.
-        let sights = self.sights(whose, number, call, found);
+        let sights = self.sights((token, whose), number, call, found);
         let tripping = self.tripping(whose, number, call);
         let who = (!sights.is_empty() || !tripping.is_empty()).then(|| self.who(tid));
-        // 3. It goes on. What was read of a caller that has ended meanwhile may be another one's.
+        // 3. It is answered. What was read of a caller that has ended meanwhile may be another one's.
         let Some((listener, _)) = self.listeners.get(&token) else {
+            self.mounts.settle(false);
             return self.shared.call_done();
         };
         let waits = seccomp::id_valid(listener, call.id);
-        let _ = seccomp::go_on(listener, call.id);
+        Observer::answer(listener, call.id, word);
         self.shared.call_answered();
+        self.mounts.settle(waits);
         if !waits {
             return self.shared.call_done();
         }
@@ -105,13 +108,14 @@ impl Watcher<'_> {
                     access: sight.access,
                     profile: sight.profile,
                     fix: sight.fix,
+                    denied: !performed,
                 };
                 if self.tell_all(0, &[(Kind::Observed, &what)]) {
                     self.shared.remember(sight.hash);
                 }
             }
         }
-        if name == "listen" {
+        if name == "listen" && performed {
             self.shared.begins_to_serve();
         }
         self.shared.call_told();
@@ -151,9 +155,19 @@ impl Watcher<'_> {
         self.tell_findings(&findings, process, ancestors, None);
     }
 
+    /// Whether it is to be told, as far as it is known what it is: nobody is asked about it else.
+    pub(super) fn is_news(&self, whose: Whose, access: &Access) -> bool {
+        let hash = self
+            .observer
+            .hash(access, session(whose), phase(self.shared));
+        let observing = self.observer.of(whose);
+        let wanted = observing.is_some_and(|own| own.learns || own.tcp(access).is_some());
+        wanted && !self.shared.is_told(hash)
+    }
+
     fn sights(
         &mut self,
-        whose: Whose,
+        (token, whose): (u64, Whose),
         number: Option<u32>,
         call: &Notification,
         found: Vec<Access>,
@@ -177,10 +191,7 @@ impl Watcher<'_> {
                 Access::Syscall { .. } => {
                     number.and_then(|number| observing.call(number, &call.args, &access))
                 }
-                Access::File { .. } => {
-                    let tid = call.tid as i32;
-                    observing.file(&access, &mut |path| real(&mut self.real, tid, path))
-                }
+                Access::File { .. } => observing.file(&access, self.domains_of(token)),
                 Access::Tcp { .. } => observing.tcp(&access),
                 Access::Capability { .. } => observing.capability(&access),
                 Access::Container { .. } if number.is_some() => observing.outside(),
@@ -200,23 +211,4 @@ impl Watcher<'_> {
         }
         sights
     }
-}
-
-/// Where a path of a profile leads in the container, as it was when that was asked first: rules are about
-/// what was there when the workload started.
-fn real(
-    known: &mut std::collections::HashMap<String, Option<String>>,
-    tid: i32,
-    path: &str,
-) -> Option<String> {
-    if let Some(real) = known.get(path) {
-        return real.clone();
-    }
-    let led = View::of(tid).and_then(|view| view.walk(None, path.as_bytes(), true));
-    let real = match led {
-        Ok(Led::There(node)) => node.path(),
-        _ => None,
-    };
-    known.insert(path.to_owned(), real.clone());
-    real
 }

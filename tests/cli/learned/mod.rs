@@ -12,6 +12,7 @@ use crate::node::Node;
 use crate::{code, err, out};
 
 mod observed;
+mod together;
 
 use observed::{Recorded, nginx};
 
@@ -270,6 +271,7 @@ fn hostile_names_reach_neither_the_language_nor_the_terminal() {
         entry: None,
         mount: "/".into(),
         directory: false,
+        moved: None,
     });
     run.entry("make-reg", "/", "/srv/d", "a\n- /etc/shadow");
     node.journal("c1", &run.end());
@@ -482,5 +484,29 @@ fn what_io_uring_did_is_not_in_a_recording_and_that_is_said() {
         err(&learned).contains("What io_uring did"),
         "{}",
         err(&learned)
+    );
+}
+
+#[test]
+fn what_takes_long_is_shown_on_a_terminal_and_nowhere_else() {
+    let node = Node::new();
+    node.journal("a1", &nginx("a1", false).end());
+    node.journal("b2", &nginx("b2", true).end());
+    let words = ["learn", "--from", "a1", "--from", "b2", "--name", "nginx"];
+    let plain = node.run(&words);
+    code(&plain, 0);
+    assert!(!err(&plain).contains('\r'), "{}", err(&plain));
+    let shown = node.on_terminal(100, &words);
+    for part in [
+        "\r\u{1b}[Kmantlet: reading source 1 of 2; 0 runs and 0 accesses so far",
+        "\r\u{1b}[Kmantlet: replaying without allowance 1 of ",
+    ] {
+        assert!(shown.contains(part), "{part:?} in {shown:?}");
+    }
+    // It is gone before anything else is said.
+    let (_, after) = shown.rsplit_once("\u{1b}[K").expect("lines were drawn");
+    assert!(
+        after.starts_with("# ") || after.starts_with("mantlet: replayed"),
+        "{after:?}"
     );
 }

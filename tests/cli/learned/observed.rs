@@ -88,6 +88,7 @@ impl Recorded {
             linked: self.linked,
             profile: self.profile.into(),
             fix: String::new(),
+            denied: false,
         };
         self.push(what)
     }
@@ -150,6 +151,7 @@ impl Recorded {
                 entry: None,
                 mount: mount.into(),
                 directory: right == "read-dir",
+                moved: None,
             });
         }
         self
@@ -163,6 +165,7 @@ impl Recorded {
             entry: Some(name.into()),
             mount: mount.into(),
             directory: true,
+            moved: None,
         })
     }
 

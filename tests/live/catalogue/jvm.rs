@@ -5,6 +5,13 @@ use crate::harness::{Containerd, Pod, RUNTIMES, image};
 
 pub struct Jvm;
 
+/// Else it writes below /proc what a core file should hold, which the profile refuses and the JVM does not mind.
+const CORE: [&str; 3] = [
+    "-XX:+UnlockDiagnosticVMOptions",
+    "-XX:-DumpPrivateMappingsInCore",
+    "-XX:-DumpSharedMappingsInCore",
+];
+
 impl Program for Jvm {
     fn name(&self) -> &'static str {
         "jvm"
@@ -17,9 +24,12 @@ impl Program for Jvm {
     fn live(&self, pod: &Pod<'_>) -> Vec<String> {
         let container = pod.container("jvm").image(RUNTIMES).user(1000).read_only();
         let container = container.volume("/data", 1000).volume("/tmp", 1000);
-        let container = container
-            .command(["java", "-Xmx128m", "-cp", "/srv", "Service"])
-            .run();
+        let command = [
+            &["java", "-Xmx128m"],
+            &CORE[..],
+            &["-cp", "/srv", "Service"],
+        ];
+        let container = container.command(command.concat()).run();
         container.await_log("ready");
         let wire = Wire::of(&container);
         for _ in 0..20 {

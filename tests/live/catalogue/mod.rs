@@ -5,6 +5,9 @@
 //! the first start over its ordinary work to the end, that fails where an answer is wrong. Nobody is inside
 //! the container but the program: it is asked over its pod's loopback ([`Wire`]).
 //!
+//! Under its profile nothing may be denied. A denied call is told; of a denied file or port nobody says a
+//! word, so the same profile in mode `audit` stands beside it and tells.
+//!
 //! Each also has attacks ([`Attack`]): what somebody does who is in it already. Each works under the plain
 //! runtime, and under the profile ends with the kernel's own answer.
 //!
@@ -71,6 +74,11 @@ fn lives(program: &dyn Program, daemon: &Containerd, pod: &Pod<'_>) -> Vec<PathB
     ids.iter().map(journal).collect()
 }
 
+/// The profile in mode `audit`, which a rule of the node lays beside it where the pod's namespace has its name.
+fn beside(program: &dyn Program) -> String {
+    format!("{}-beside", program.name())
+}
+
 /// A daemon whose pods select a profile of the catalogue, which is a layer beside `baseline` then.
 fn daemon() -> &'static Containerd {
     static DAEMON: OnceLock<Containerd> = OnceLock::new();
@@ -88,8 +96,23 @@ fn daemon() -> &'static Containerd {
         );
         let text = fs::read_to_string(world.config()).expect("the world has one");
         let text = text.replace("profile: baseline,", &offers);
+        let mut rules = String::new();
+        for program in ALL {
+            let (name, beside) = (program.name(), beside(program));
+            let profile = mantlet::profile::embedded(name).expect("it is built in");
+            let head = (
+                format!("\nname: {name}\n"),
+                format!("\nname: {beside}\nmode: audit\n"),
+            );
+            fs::write(
+                folder.join(format!("{beside}.yaml")),
+                profile.replace(&head.0, &head.1),
+            )
+            .expect("our own folder");
+            rules += &format!("- {{namespace: {name}, profile: {beside}}}\n");
+        }
         let node = folder.join("config.yaml");
-        let text = format!("{text}profiles_dir: {}\n", folder.display());
+        let text = format!("{text}profiles_dir: {}\nrules:\n{rules}", folder.display());
         fs::write(&node, text).expect("our own folder");
         Containerd::configured(world, "catalogue", |text| text, &node)
     })
@@ -98,10 +121,12 @@ fn daemon() -> &'static Containerd {
 /// It does all its work under its profile, and nothing of it is denied.
 fn works(program: &dyn Program) {
     program.import(daemon());
-    let pod = daemon()
+    let mut pod = daemon()
         .pod("mantlet-baseline")
-        .annotation("mantlet.dev/profile", program.name())
-        .run();
+        .annotation("mantlet.dev/profile", program.name());
+    let metadata = pod.config.metadata.as_mut().expect("a pod has a name");
+    metadata.namespace = program.name().into();
+    let pod = pod.run();
     for journal in lives(program, daemon(), &pod) {
         let text =
             fs::read_to_string(&journal).unwrap_or_else(|error| panic!("{journal:?}: {error}"));
@@ -113,6 +138,7 @@ fn works(program: &dyn Program) {
             let kind = event["type"].as_str().unwrap_or_default().to_owned();
             let denied = [
                 "tripwire",
+                "observed",
                 "detection",
                 "failed",
                 "suppressed",
@@ -126,7 +152,8 @@ fn works(program: &dyn Program) {
             );
             layers = vec![event["profiles"].clone()];
         }
-        assert_eq!(layers, [serde_json::json!(["baseline", program.name()])]);
+        let all = serde_json::json!(["baseline", beside(program), program.name()]);
+        assert_eq!(layers, [all]);
     }
 }
 

@@ -18,6 +18,8 @@ pub const STATIC: &str = "localhost/mantlet/static:1";
 pub const DEBIAN: &str = "localhost/mantlet/debian:1";
 /// Debian with a JVM, Node.js, gunicorn and Flask, and services for them.
 pub const RUNTIMES: &str = "localhost/mantlet/runtimes:1";
+/// A server that is one static program; see [`Containerd::with_go`].
+pub const GO: &str = "localhost/mantlet/go:1";
 
 /// Namespace of `ctr` containers.
 const NAMESPACE: &str = "tests";
@@ -28,6 +30,7 @@ pub struct Containerd {
     home: PathBuf,
     debian: OnceLock<()>,
     runtimes: OnceLock<()>,
+    go: OnceLock<()>,
     /// mantlet's configuration, for the runtimes that it starts.
     node: PathBuf,
     daemon: Mutex<Spawned>,
@@ -73,6 +76,7 @@ impl Containerd {
             world,
             debian: OnceLock::new(),
             runtimes: OnceLock::new(),
+            go: OnceLock::new(),
             node: node.to_owned(),
             daemon: Mutex::new(spawn(world, &home, node)),
             home,
@@ -140,6 +144,14 @@ impl Containerd {
         self
     }
 
+    /// Imports the image of the Go program, once.
+    pub fn with_go(&self) -> &Containerd {
+        self.go.get_or_init(|| {
+            self.import("k8s.io", &image("go.tar"));
+        });
+        self
+    }
+
     /// `ctr` in the tests' namespace, to be completed with arguments.
     pub fn ctr<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
         self.ctr_call(NAMESPACE).args(args)
@@ -199,10 +211,12 @@ pub fn image(file: &str) -> PathBuf {
     static STATIC_MADE: OnceLock<()> = OnceLock::new();
     static DEBIAN_MADE: OnceLock<()> = OnceLock::new();
     static RUNTIMES_MADE: OnceLock<()> = OnceLock::new();
+    static GO_MADE: OnceLock<()> = OnceLock::new();
     let repo = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (name, made) = match file.split(['.', '-']).next() {
         Some("debian") => ("debian", &DEBIAN_MADE),
         Some("runtimes") => ("runtimes", &RUNTIMES_MADE),
+        Some("go") => ("go", &GO_MADE),
         _ => ("static", &STATIC_MADE),
     };
     made.get_or_init(|| {

@@ -25,7 +25,7 @@ pub use bundle::Bundle;
 pub use command::{Finished, Run, Spawned};
 pub use console::Console;
 pub use container::{Container, State};
-pub use containerd::{Containerd, DEBIAN, RUNTIMES, STATIC, image};
+pub use containerd::{Containerd, DEBIAN, GO, RUNTIMES, STATIC, image};
 pub use cri::Pod;
 pub use messages::{ContainerStatus, LinuxContainerResources};
 pub use world::{World, programs};

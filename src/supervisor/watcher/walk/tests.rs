@@ -26,7 +26,7 @@ impl Drop for Folder {
 }
 
 fn view() -> View {
-    View::of(nix::unistd::gettid().as_raw()).unwrap()
+    View::of(nix::unistd::gettid().as_raw(), None).unwrap()
 }
 
 #[track_caller]
@@ -37,7 +37,7 @@ fn leads(path: &[u8]) -> Option<String> {
             let name = String::from_utf8_lossy(&name).into_owned();
             Some(format!("{} + {name}", folder.path().unwrap()))
         }
-        Led::Nowhere => None,
+        Led::Nowhere | Led::Link => None,
     }
 }
 
@@ -106,8 +106,106 @@ fn a_path_begins_at_its_descriptor_and_lies_on_a_mount() {
     let Led::There(proc) = view().walk(None, b"/proc/version", true).unwrap() else {
         panic!("it is there");
     };
-    assert_eq!(Mounts::default().of(tid, &proc), Some("/proc".into()));
+    let place = Mounts::default().of(tid, &proc).unwrap();
+    assert_eq!(place, Some("/proc".into()));
     assert_eq!(unescaped(b"/a\\040b\\134c\\9"), b"/a b\\c\\9");
+    let named = node.path();
     fs::remove_file(folder.0.join("a/file")).unwrap();
-    assert_eq!(node.path(), None, "it has no name any more");
+    assert_eq!(node.path(), named, "the kernel goes on looking there");
+}
+
+#[test]
+fn a_slash_at_the_end_follows_and_wants_a_directory() {
+    let folder = Folder::new("slash");
+    symlink("a", folder.0.join("link")).unwrap();
+    let held = |path: &str| view().walk(None, &folder.text(path), false).unwrap();
+    let a = Some(folder.0.join("a").display().to_string());
+    let path = |path: &str| match view().walk(
+        None,
+        &[&folder.text("")[..], path.as_bytes()].concat(),
+        false,
+    ) {
+        Ok(Led::There(node)) => node.path(),
+        _ => None,
+    };
+    assert!(matches!(held("link"), Led::There(node) if node.mode & libc::S_IFMT == libc::S_IFLNK));
+    assert_eq!((path("link/"), path("link/.")), (a.clone(), a));
+    assert_eq!((path("a/file/"), path("a/none/")), (None, None));
+}
+
+#[test]
+fn openat2_goes_no_further_than_it_is_told() {
+    let folder = Folder::new("resolve");
+    symlink("/a/file", folder.0.join("absolute")).unwrap();
+    symlink("a", folder.0.join("link")).unwrap();
+    let held = fs::File::open(&folder.0).unwrap();
+    let led = |path: &str, how| {
+        let led = view().resolve(Some(held.as_raw_fd()), path.as_bytes(), true, how);
+        match led.unwrap() {
+            Led::There(node) => {
+                let path = PathBuf::from(node.path().unwrap());
+                let below = path.strip_prefix(&folder.0).map(Path::to_path_buf);
+                below.unwrap_or(path).display().to_string()
+            }
+            Led::Missing(..) => "missing".into(),
+            Led::Nowhere => "nowhere".into(),
+            Led::Link => "link".into(),
+        }
+    };
+    use ResolveFlag as Flag;
+    assert_eq!(led("absolute", Flag::RESOLVE_IN_ROOT), "a/file");
+    assert_eq!(led("/../a/file", Flag::RESOLVE_IN_ROOT), "a/file");
+    assert_eq!(led("absolute", Flag::RESOLVE_BENEATH), "nowhere");
+    assert_eq!(led("a/../../x", Flag::RESOLVE_BENEATH), "nowhere");
+    assert_eq!(led("link/file", Flag::RESOLVE_BENEATH), "a/file");
+    assert_eq!(led("link/file", Flag::RESOLVE_NO_SYMLINKS), "link");
+    assert_eq!(led("a/file", Flag::RESOLVE_NO_SYMLINKS), "a/file");
+    assert_eq!(led("/proc/version", Flag::RESOLVE_NO_XDEV), "nowhere");
+    assert_eq!(
+        led("/proc/self/cwd", Flag::RESOLVE_NO_MAGICLINKS),
+        "nowhere"
+    );
+}
+
+#[test]
+fn a_thread_of_a_deeper_pid_namespace_has_no_number_that_is_known() {
+    let tid = nix::unistd::gettid().as_raw();
+    let own = depth(tid).unwrap();
+    let walk = |depth| {
+        View::of(tid, Some(depth))
+            .unwrap()
+            .walk(None, b"/proc/self", true)
+    };
+    assert!(walk(own).is_ok());
+    assert!(walk(own + 1).is_err() && walk(own - 1).is_err());
+}
+
+#[test]
+fn only_what_the_containers_own_list_tells_is_remembered() {
+    let tid = nix::unistd::gettid().as_raw();
+    let Led::There(proc) = view().walk(None, b"/proc/version", true).unwrap() else {
+        panic!("it is there");
+    };
+    let number = proc.mount.unwrap();
+    let elsewhere = || {
+        let mut mounts = Mounts::default();
+        // Of another namespace than this thread is in.
+        mounts.take(1, tid, &[(number + 1, "/x".into())]);
+        mounts
+    };
+    let mut own = Mounts::default();
+    own.take(namespace(tid).unwrap(), tid, &[]);
+    for (mut mounts, waited, kept) in [
+        (elsewhere(), true, false),
+        (own, true, true),
+        (elsewhere(), false, false),
+    ] {
+        assert_eq!(mounts.of(tid, &proc).unwrap(), Some("/proc".into()));
+        mounts.settle(waited);
+        assert_eq!(mounts.known.contains_key(&number), kept);
+        assert!(mounts.fresh.is_empty());
+    }
+    let mut told = Mounts::default();
+    told.take(namespace(tid).unwrap(), tid, &[(number, "/told".into())]);
+    assert_eq!(told.of(tid, &proc).unwrap(), Some("/told".into()));
 }

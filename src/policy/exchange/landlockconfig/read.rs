@@ -1,8 +1,4 @@
-//! landlockconfig: Landlock rulesets as JSON or TOML, by the kernel's own words for rights.
-//!
-//! Read as its own parser reads it: what rules use is handled too, rules on one path add up, `abi.*` stands
-//! for the rights of the ABI that `abi` names, and `${NAME}` for each value of a variable. A path, though,
-//! has to be absolute: a profile has no current directory.
+//! landlockconfig's two notations, and what they come to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,33 +6,10 @@ use landlock::{ABI, Access, AccessFs, AccessNet, BitFlags, Scope};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::yaml::{plain, quoted};
-use super::{Error, json_error};
+use super::super::yaml::plain;
+use super::super::{Error, json_error};
+use super::{Config, FILES, Form, SCOPES, TCP};
 use crate::profile::normal_path;
-
-/// Which of its two notations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// JSON, with keys like `pathBeneath`.
-    Json,
-    /// TOML, with keys like `path_beneath`.
-    Toml,
-}
-
-/// A ruleset, resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// What is denied unless a rule allows it.
-    pub handled_fs: BitFlags<AccessFs>,
-    /// The same of TCP.
-    pub handled_net: BitFlags<AccessNet>,
-    /// What is reached within the domain only.
-    pub scoped: BitFlags<Scope>,
-    /// Absolute paths with the rights on and beneath them.
-    pub paths: BTreeMap<String, BitFlags<AccessFs>>,
-    /// Ports.
-    pub ports: BTreeMap<u16, BitFlags<AccessNet>>,
-}
 
 /// A list that is not empty.
 struct Many<T>(Vec<T>);
@@ -271,34 +244,6 @@ struct FsWord(Group<AccessFs>);
 struct NetWord(Group<AccessNet>);
 struct ScopeWord(Group<Scope>);
 
-/// Rights on files by their names.
-pub(super) const FILES: [(&str, AccessFs); 16] = [
-    ("execute", AccessFs::Execute),
-    ("write_file", AccessFs::WriteFile),
-    ("read_file", AccessFs::ReadFile),
-    ("read_dir", AccessFs::ReadDir),
-    ("remove_dir", AccessFs::RemoveDir),
-    ("remove_file", AccessFs::RemoveFile),
-    ("make_char", AccessFs::MakeChar),
-    ("make_dir", AccessFs::MakeDir),
-    ("make_reg", AccessFs::MakeReg),
-    ("make_sock", AccessFs::MakeSock),
-    ("make_fifo", AccessFs::MakeFifo),
-    ("make_block", AccessFs::MakeBlock),
-    ("make_sym", AccessFs::MakeSym),
-    ("refer", AccessFs::Refer),
-    ("truncate", AccessFs::Truncate),
-    ("ioctl_dev", AccessFs::IoctlDev),
-];
-const TCP: [(&str, AccessNet); 2] = [
-    ("bind_tcp", AccessNet::BindTcp),
-    ("connect_tcp", AccessNet::ConnectTcp),
-];
-const SCOPES: [(&str, Scope); 2] = [
-    ("abstract_unix_socket", Scope::AbstractUnixSocket),
-    ("signal", Scope::Signal),
-];
-
 fn word<'de, D: Deserializer<'de>, A: Copy>(
     deserializer: D,
     known: &[(&str, A)],
@@ -484,119 +429,6 @@ impl Config {
             message,
         })
     }
-
-    /// Writes it, each right by its name.
-    #[must_use]
-    pub fn write(&self, form: Form) -> String {
-        let mut set = Vec::new();
-        let key = |camel: &'static str, snake: &'static str| {
-            if form == Form::Json { camel } else { snake }
-        };
-        for (name, words) in [
-            (
-                key("handledAccessFs", "handled_access_fs"),
-                words(self.handled_fs, &FILES),
-            ),
-            (
-                key("handledAccessNet", "handled_access_net"),
-                words(self.handled_net, &TCP),
-            ),
-            ("scoped", words(self.scoped, &SCOPES)),
-        ] {
-            if !words.is_empty() {
-                set.push((name, list(&words)));
-            }
-        }
-        let allowed = key("allowedAccess", "allowed_access");
-        let paths = by_rights(&self.paths, &FILES)
-            .into_iter()
-            .map(|(rights, paths)| {
-                let paths: Vec<String> = paths
-                    .into_iter()
-                    .map(|path| path.replace('$', "$$"))
-                    .collect();
-                vec![(allowed, rights), ("parent", list(&paths))]
-            });
-        let ports = by_rights(&self.ports, &TCP)
-            .into_iter()
-            .map(|(rights, ports)| {
-                let ports: Vec<String> = ports.into_iter().map(u16::to_string).collect();
-                vec![
-                    (allowed, rights),
-                    ("port", format!("[{}]", ports.join(", "))),
-                ]
-            });
-        let tables = [
-            ("ruleset", vec![set]),
-            (key("pathBeneath", "path_beneath"), paths.collect()),
-            (key("netPort", "net_port"), ports.collect()),
-        ];
-        let tables = tables
-            .into_iter()
-            .filter(|(_, all)| all.iter().any(|one| !one.is_empty()));
-        match form {
-            Form::Json => written_json(tables),
-            Form::Toml => written_toml(tables),
-        }
-    }
-}
-
-type Table = Vec<(&'static str, String)>;
-
-fn written_json(tables: impl Iterator<Item = (&'static str, Vec<Table>)>) -> String {
-    let one = |table: &Table| {
-        let keys: Vec<String> = table
-            .iter()
-            .map(|(key, value)| format!("      \"{key}\": {value}"))
-            .collect();
-        format!("    {{\n{}\n    }}", keys.join(",\n"))
-    };
-    let tables: Vec<String> = tables
-        .map(|(name, all)| {
-            let all: Vec<String> = all.iter().map(one).collect();
-            format!("  \"{name}\": [\n{}\n  ]", all.join(",\n"))
-        })
-        .collect();
-    format!("{{\n{}\n}}\n", tables.join(",\n"))
-}
-
-fn written_toml(tables: impl Iterator<Item = (&'static str, Vec<Table>)>) -> String {
-    let mut out = String::new();
-    for (name, all) in tables {
-        for table in all {
-            let begin = if out.is_empty() { "" } else { "\n" };
-            out += &format!("{begin}[[{name}]]\n");
-            for (key, value) in table {
-                out += &format!("{key} = {}\n", value.replace('\u{7f}', "\\u007f"));
-            }
-        }
-    }
-    out
-}
-
-fn words<A: Access>(rights: BitFlags<A>, known: &[(&str, A)]) -> Vec<String> {
-    let found = known.iter().filter(|(_, right)| rights.contains(*right));
-    found.map(|(name, _)| (*name).to_owned()).collect()
-}
-
-fn list(words: &[String]) -> String {
-    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-    format!("[{}]", words.join(", "))
-}
-
-/// What shares its rights, together.
-fn by_rights<'a, K: Ord, A: Access>(
-    rules: &'a BTreeMap<K, BitFlags<A>>,
-    known: &[(&str, A)],
-) -> BTreeMap<String, Vec<&'a K>> {
-    let mut all: BTreeMap<String, Vec<&K>> = BTreeMap::new();
-    for (key, rights) in rules {
-        let words = words(*rights, known);
-        if !words.is_empty() {
-            all.entry(list(&words)).or_default().push(key);
-        }
-    }
-    all
 }
 
 /// Line and column of a byte, from 1.

@@ -1,0 +1,155 @@
+//! What the rules of layers that only look were bound to, in the container, before a session had its word:
+//! init's own code ([`crate::init::paths`]), run by the watcher over the root of the init that waits.
+//!
+//! A domain that is enforced is made at that moment and knows nothing that is made later. So are these: the
+//! keeper keeps what the first watcher found, in that one's own words, for those that come after it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::keeper::Keeper;
+use super::link::Order;
+use super::observer::phase;
+use super::session::Session;
+use crate::access::Access;
+use crate::event::{self, Process, What};
+use crate::policy::observe::{AtStart, Observing};
+
+/// Longest that a watcher may tell, bytes: 65536 objects a layer, and their names.
+const LONGEST: usize = 16 << 20;
+
+/// Of one session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Settled {
+    /// By layer and rule ([`Observing::rules`]): real names of what init would have granted.
+    pub(super) places: Vec<Vec<BTreeSet<String>>>,
+    /// What init would have refused the session for.
+    pub(super) refused: Vec<AtStart>,
+    /// Number and place of each mount (proc_pid_mountinfo(5)).
+    pub(super) mounts: Vec<(u64, String)>,
+    /// Number of its mount namespace.
+    pub(super) namespace: u64,
+    /// In how many pid namespaces it has a number.
+    pub(super) depth: usize,
+}
+
+/// Of one listener, as far as it was told.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// The init that waited.
+    pub(super) pid: i32,
+    /// [`Settled`] as JSON.
+    pub(super) bytes: Vec<u8>,
+    /// That is all.
+    pub(super) whole: bool,
+}
+
+impl Keeper {
+    /// Has the watcher look, before init has its word. True where there is anything to wait for.
+    pub(super) fn begin_to_settle(&mut self, token: u64, policy: usize, pid: i32) -> bool {
+        let observing = self.observer.of_policy(policy);
+        if !observing.is_some_and(Observing::reads_memory) {
+            return false;
+        }
+        let told = Told {
+            pid,
+            bytes: Vec::new(),
+            whole: false,
+        };
+        self.settled.insert(token, told);
+        if self.attendant.ready {
+            self.order(&Order::Settle { token, pid }, &[]);
+        }
+        true
+    }
+
+    /// A new watcher is ready: what none has told yet it is asked for.
+    pub(super) fn settle_the_rest(&mut self) {
+        let open = self.settled.iter_mut().filter(|(_, told)| !told.whole);
+        let mut orders = Vec::new();
+        for (token, told) in open {
+            // The half of a watcher that has ended.
+            told.bytes.clear();
+            orders.push(Order::Settle {
+                token: *token,
+                pid: told.pid,
+            });
+        }
+        for order in orders {
+            self.order(&order, &[]);
+        }
+    }
+
+    /// A piece of what a watcher has found; false where nothing of ours speaks so.
+    pub(super) fn hear_settled(&mut self, token: u64, piece: &[u8], last: bool) -> bool {
+        let Some(told) = self.settled.get_mut(&token).filter(|told| !told.whole) else {
+            // Its session has ended meanwhile.
+            return true;
+        };
+        if told.bytes.len() + piece.len() > LONGEST {
+            return false;
+        }
+        told.bytes.extend(piece);
+        if !last {
+            return true;
+        }
+        let Ok(settled) = serde_json::from_slice::<Settled>(&told.bytes) else {
+            return false;
+        };
+        told.bytes.shrink_to_fit();
+        told.whole = true;
+        self.settle_session(token, settled.refused);
+        true
+    }
+
+    fn settle_session(&mut self, token: u64, refused: Vec<AtStart>) {
+        for source in self.sources.values_mut() {
+            if let super::keeper::Source::Session(session) = source
+                && session.unsettled == Some(token)
+            {
+                session.settle(refused);
+                break;
+            }
+        }
+        self.release_those_who_wait();
+    }
+
+    /// What layers in mode `audit` would have refused as a whole: the container, or a session.
+    pub(super) fn tell_refusals(
+        &mut self,
+        session: event::Session,
+        process: &Process,
+        refused: Vec<(String, String)>,
+    ) {
+        for (profile, what) in refused {
+            let access = Access::Container { what };
+            let phase = phase(&self.shared);
+            let hash = self.observer.hash(&access, session, phase);
+            if self.shared.is_told(hash) || !self.shared.has_room() {
+                continue;
+            }
+            self.shared.remember(hash);
+            self.status.observed += 1;
+            self.tell(&What::Observed {
+                process: process.clone(),
+                session,
+                phase,
+                access,
+                linked: false,
+                profile,
+                fix: "none: the pod or the session must be another one, or the profile".into(),
+                denied: false,
+            });
+        }
+    }
+}
+
+impl Session {
+    /// It is known what its rules were bound to, and what would have kept it from starting.
+    fn settle(&mut self, refused: Vec<AtStart>) {
+        self.unsettled = None;
+        let refused = refused.into_iter().map(|own| (own.profile, own.what));
+        self.wanted.observed.extend(refused);
+    }
+}
