@@ -50,6 +50,9 @@ pub enum Ask {
     Started {
         /// The parked process, host pid; ended where the deadline passes before init speaks.
         pid: i32,
+        /// What profiles in mode `audit` would have refused it for, by what was really mounted.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        observed: Vec<(String, String)>,
     },
     /// A new exec session; answered at once with `Accepted`, and again with the outcome once the
     /// session has been executed or could not be.

@@ -84,6 +84,12 @@ impl Sensor {
         }
     }
 
+    /// Whether it sees system calls that a profile refuses.
+    #[must_use]
+    pub fn sees_calls(self) -> bool {
+        matches!(self, Sensor::Tripwire | Sensor::FilelessExec)
+    }
+
     /// Whether what it sees can be denied before it happens.
     #[must_use]
     pub fn can_deny(self) -> bool {
@@ -238,6 +244,9 @@ pub struct Rule {
     pub unless: Vec<String>,
     /// What is done.
     pub respond: Response,
+    /// Of a profile in mode `audit`: what it would do, where `respond` is `log`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would: Option<Response>,
     /// From how many times on, 1..=[`MOST_AFTER`].
     pub after: u32,
     /// Within how many milliseconds those times count; 0: ever.

@@ -126,6 +126,10 @@ pub enum What {
         hits: u32,
         /// What the rule does about it from `after` times on.
         respond: Response,
+        /// What it would have done if its profile did more than look (mode `audit`); `respond` is `log`
+        /// then. Absent: the profile enforces.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        would: Option<Response>,
         /// Whether that was due, and so asked for: a `response` follows where it is more than `deny`.
         due: bool,
     },

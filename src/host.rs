@@ -30,6 +30,9 @@ pub struct Host {
     /// Whether this very process is already under a filter that has a listener, so that init could
     /// not add its own (EBUSY; a nested node).
     pub listener_taken: bool,
+    /// Whether a notified call can be let go on (SECCOMP_USER_NOTIF_FLAG_CONTINUE, kernel 5.5), which every
+    /// layer that only looks rests on; false where no listener can be had.
+    pub may_go_on: bool,
     /// Whether SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is known (kernel 5.19).
     pub wait_killable: bool,
     /// The real runtime.
@@ -142,6 +145,8 @@ pub struct Kernel {
     pub user_notif: bool,
     /// As [`Host::listener_taken`].
     pub listener_taken: bool,
+    /// As [`Host::may_go_on`].
+    pub may_go_on: bool,
     /// As [`Host::wait_killable`].
     pub wait_killable: bool,
 }
@@ -152,10 +157,14 @@ impl Kernel {
     /// # Errors
     /// /proc cannot be read, or an outer filter forbids to install another one.
     pub fn probe() -> Result<Kernel, HostError> {
+        let user_notif = user_notif()?;
+        let listener_taken = filtered()? && listener_taken()?;
         Ok(Kernel {
             landlock_abi: probe::landlock_abi(),
-            user_notif: user_notif()?,
-            listener_taken: filtered()? && listener_taken()?,
+            user_notif,
+            listener_taken,
+            // Where nobody can tell, nothing may rest on it.
+            may_go_on: user_notif && !listener_taken && probe::may_go_on().unwrap_or(false),
             wait_killable: probe::wait_killable(),
         })
     }
@@ -174,6 +183,7 @@ impl Host {
             landlock_abi: kernel.landlock_abi,
             user_notif: kernel.user_notif,
             listener_taken: kernel.listener_taken,
+            may_go_on: kernel.may_go_on,
             wait_killable: kernel.wait_killable,
             runtime: Runtime::probe(runtime, state_dir)?,
         })

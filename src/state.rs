@@ -81,6 +81,9 @@ pub struct Record {
     /// Paths of the host that the container may not have mounted, where its profile says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_paths: Option<HostPathRules>,
+    /// The same of profiles in mode `audit`: what breaks one is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed_host_paths: Vec<HostPathRules>,
     /// Whether every profile permits `checkpoint`.
     #[serde(default)]
     pub checkpoint: bool,
@@ -153,6 +156,9 @@ pub struct ExecRules {
     /// The same of profiles in mode `audit`: what they say is told and not done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed: Vec<SessionRule>,
+    /// Those of them that refuse uid 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed_root: Vec<String>,
     /// What every session is held to besides the workload's policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stricter: Option<SubPolicy>,
@@ -188,7 +194,7 @@ impl ExecRules {
 pub struct SubPolicy {
     /// Its place among the sealed policies that the supervisor holds; 0 is the workload's.
     pub number: u32,
-    /// Names of the profiles that it has besides the container's.
+    /// Names of the profiles that enforce in it besides the container's; none where its own only look.
     pub profiles: Vec<String>,
     /// Capabilities that such a session may keep, `CAP_` names.
     pub capabilities: Vec<String>,
@@ -209,6 +215,23 @@ pub struct SubPolicy {
     /// mounted breaks one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_paths: Vec<HostPathRules>,
+    /// What those of its profiles would refuse that only look.
+    #[serde(default)]
+    pub observed: WouldRefuse,
+}
+
+/// What profiles in mode `audit` would refuse sessions for, which is told and not done.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WouldRefuse {
+    /// Profiles that refuse uid 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub root: Vec<String>,
+    /// Their rules on what was really mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_paths: Vec<HostPathRules>,
+    /// What is wrong with the container, whoever the session is: the profile, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub container: Vec<(String, String)>,
 }
 
 /// How init gets into a container.

@@ -336,6 +336,10 @@ fn rule(rule: &Rule) -> Vec<String> {
         }
         None => rule.respond.word().to_owned(),
     };
+    let response = match rule.would {
+        Some(would) => format!("{response} (mode audit; enforced: {})", would.word()),
+        None => response,
+    };
     let cells = [
         format!("{}/{}", rule.profile, rule.name),
         rule.on.word().to_owned(),

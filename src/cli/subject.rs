@@ -288,6 +288,7 @@ fn node(abi: Option<u32>) -> Result<Host, CliError> {
         landlock_abi: abi.unwrap_or(kernel.landlock_abi),
         user_notif: kernel.user_notif,
         listener_taken: kernel.listener_taken,
+        may_go_on: kernel.may_go_on,
         wait_killable: kernel.wait_killable,
         runtime: Runtime {
             path: "/usr/sbin/runc".into(),

@@ -37,12 +37,8 @@ pub(super) fn rules(input: &Input<'_>) -> Result<Option<HostPathRules>, Refusal>
     Ok(rules)
 }
 
-/// All that [`rules`] would say.
-pub(super) fn refusals(input: &Input<'_>) -> Vec<Refusal> {
-    judge(input).1
-}
-
-fn judge(input: &Input<'_>) -> (Option<HostPathRules>, Vec<Refusal>) {
+/// The rules that `start` applies again, and all that [`rules`] would refuse.
+pub(super) fn judge(input: &Input<'_>) -> (Option<HostPathRules>, Vec<Refusal>) {
     let (layers, spec) = (input.profiles, input.spec);
     let found = match input.found {
         Some(found) => Cow::Borrowed(found),

@@ -107,6 +107,10 @@ pub fn compose(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Composed, Refusa
             ["no seccomp notification: rules of `detect` on tripwires see nothing".to_owned()],
         );
     }
+    note(
+        &mut degraded,
+        filters.lacks.iter().copied().map(str::to_owned),
+    );
     let unknown = filters.exact.unknown.iter();
     note(
         &mut degraded,

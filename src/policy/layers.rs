@@ -122,6 +122,7 @@ impl<'a> Layers<'a> {
             if !self.iter().take(at).any(|before| before == profile) {
                 let mild = |rule: &detect::Rule| detect::Rule {
                     respond: Response::Log,
+                    would: Some(rule.respond),
                     freeze: None,
                     ..rule.clone()
                 };

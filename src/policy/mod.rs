@@ -92,6 +92,8 @@ pub struct Plan {
     pub exec: ExecRules,
     /// What `start` judges the mounts by that were made.
     pub host_paths: Option<HostPathRules>,
+    /// The same of layers in mode `audit`, whose offences are told.
+    pub observed_host_paths: Vec<HostPathRules>,
     /// SELinux label of init's program, where it is mounted (`exec.delivery`).
     pub init_label: Option<String>,
     /// The policies of `exec`, from number 1 on.
@@ -186,7 +188,7 @@ pub fn plan_exec(
         edits,
         rlimits,
         policy: held.policy,
-        observed: session::observed(argv0, streams, rules),
+        observed: session::observed(argv0, streams, process.user().uid() == 0, rules),
     })
 }
 
@@ -256,15 +258,17 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
             tripwires.push(wire.clone());
         }
     }
+    let (at_start, observed_host_paths) = observe::at_start(input);
     Ok(Plan {
         edits,
         policy: composed.policy(supervised, rlimits),
         recording: observe::recording(input, &mounts, &held, &sessions),
-        observing: observing(input, &composed, &sessions),
+        observing: observing(at_start, &composed, &sessions),
         tripwires,
         detect,
         on_supervisor_loss,
         host_paths: None,
+        observed_host_paths,
         exec: sessions.rules,
         init_label,
         checkpoint: layers.iter().all(|p| p.checkpoint == Checkpoint::Allow),
@@ -280,13 +284,13 @@ fn build(input: &Input<'_>, supervised: bool) -> Result<Plan, Refusal> {
 
 /// What the container's layers would say, then those of its sessions.
 fn observing(
-    input: &Input<'_>,
+    at_start: Vec<observe::AtStart>,
     composed: &Composed,
     sessions: &session::Planned,
 ) -> Vec<Option<observe::Observing>> {
     let mut own = composed.observing.clone();
     if let Some(own) = &mut own {
-        own.at_start.extend(observe::at_start(input));
+        own.at_start.extend(at_start);
     }
     let all: Vec<_> = [own]
         .into_iter()

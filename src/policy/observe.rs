@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::compose::Scene;
 use super::decide::{self, Domain};
 use super::mounts::{Kind, Place};
-use super::seccomp::exact::Exact;
+use super::seccomp::exact::{Exact, UNKNOWN};
 use super::seccomp::verdict::{Action, Decision};
 use super::session::Planned;
 use super::{Input, Layers, Refusal, admission, expressible, fix_for, landlock, refuse};
@@ -20,6 +20,10 @@ use crate::access::Access;
 use crate::event::{Mounted, Recording};
 use crate::profile::{Condition, Mode, Op, Profile};
 use crate::seal::{Layer, PathRule};
+use crate::state::HostPathRules;
+
+const CLONE: u32 = libc::SYS_clone as u32;
+const CLONE3: u32 = libc::SYS_clone3 as u32;
 
 /// Everything that the supervisor needs to tell what it looks at: of the container's own policy, and of
 /// each of its sessions'.
@@ -90,19 +94,19 @@ impl Observing {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NoNotification`], [`Refusal::ListenerTaken`]: nothing could be looked at, and a
-    /// container that says it is audited must be.
+    /// [`Refusal::CannotLook`], [`Refusal::ListenerTaken`]: nothing could be looked at, and a container
+    /// that says it is audited must be; or what is looked at could not go on.
     pub fn of(layers: Layers<'_>, scene: &Scene<'_>) -> Result<Option<Observing>, Refusal> {
         let mut looking = layers.iter().filter(|p| p.mode != Mode::Enforce);
         let Some(first) = looking.next() else {
             return Ok(None);
         };
         let profile = first.name.clone();
-        if !scene.host.user_notif {
-            return Err(Refusal::NoNotification { profile });
-        }
         if scene.host.listener_taken {
             return Err(Refusal::ListenerTaken { profile });
+        }
+        if !(scene.host.user_notif && scene.host.may_go_on) {
+            return Err(Refusal::CannotLook { profile });
         }
         let mut at_start = Vec::new();
         for profile in layers.audited() {
@@ -157,10 +161,9 @@ impl Observing {
         }
     }
 
-    /// Whether anything of it is about files or ports, so that the supervisor has to read what a
-    /// container's memory holds.
+    /// Whether anything of it is about files or ports, whose names lie in a container's memory.
     #[must_use]
-    pub fn reads_memory(&self) -> bool {
+    pub fn reads_names(&self) -> bool {
         self.learns
             || self
                 .layers
@@ -189,6 +192,13 @@ impl Observing {
         .collect()
     }
 
+    /// Whether the supervisor has to read what a container's memory holds: names, or the flags of clone3(2).
+    #[must_use]
+    pub fn reads_memory(&self) -> bool {
+        let filtered = |layer: &Audited| !layer.allowed.contains(&CLONE3);
+        self.reads_names() || self.layers.iter().any(filtered)
+    }
+
     /// The outermost layer that would have refused the call, by its registers.
     #[must_use]
     pub fn call(&self, number: u32, args: &[u64; 6], access: &Access) -> Option<Denial<'_>> {
@@ -196,22 +206,34 @@ impl Observing {
             Access::Syscall { name, .. } => name,
             _ => return None,
         };
+        let mut layers = self.layers.iter();
+        layers.find_map(|layer| layer.call(number, name, args, access))
+    }
+
+    /// The same for clone3(2) with these flags, `access` being the clone(2) that they would be. A layer
+    /// that looks at clone's flags answers ENOSYS to clone3, and C libraries take clone then.
+    #[must_use]
+    pub fn clone3(&self, flags: u64, access: &Access) -> Option<Denial<'_>> {
+        let args = [flags, 0, 0, 0, 0, 0];
         self.layers.iter().find_map(|layer| {
-            if layer.allowed.contains(&number) {
-                return None;
+            let listed = layer.calls.iter().find(|(_, all)| all.contains(&CLONE3));
+            match listed.map(|(decision, _)| decision.verdict(&args)) {
+                _ if layer.allowed.contains(&CLONE3) => None,
+                Some(UNKNOWN) | None => layer.call(CLONE, "clone", &args, access),
+                Some(_) => layer.call(CLONE3, "clone3", &args, access),
             }
-            let listed = layer.calls.iter().find(|(_, all)| all.contains(&number));
-            let Some((decision, _)) = listed else {
-                return Some(Denial {
-                    profile: &layer.profile,
-                    fix: format!("none: {name} is younger than the profile, or than this mantlet"),
-                });
-            };
-            (!decision.verdict(args).permits()).then(|| Denial {
-                profile: &layer.profile,
-                fix: call_fix(name, decision, args, access),
-            })
         })
+    }
+
+    /// Layers that would have refused the call with a report, as a tripwire: what their rules of detection
+    /// are about.
+    pub fn trips(&self, number: u32, args: &[u64; 6]) -> impl Iterator<Item = &str> {
+        let trips = move |layer: &&Audited| {
+            let listed = layer.calls.iter().find(|(_, all)| all.contains(&number));
+            listed.is_some_and(|(decision, _)| decision.verdict(args) == Action::Notify)
+        };
+        let layers = self.layers.iter().filter(trips);
+        layers.map(|layer| layer.profile.as_str())
     }
 
     /// The outermost layer, where a call of another architecture is looked at: each kills it.
@@ -280,6 +302,30 @@ impl Observing {
 }
 
 impl Audited {
+    /// Whether it would have refused the call.
+    fn call(
+        &self,
+        number: u32,
+        name: &str,
+        args: &[u64; 6],
+        access: &Access,
+    ) -> Option<Denial<'_>> {
+        if self.allowed.contains(&number) {
+            return None;
+        }
+        let denial = |fix| Denial {
+            profile: &self.profile,
+            fix,
+        };
+        match self.calls.iter().find(|(_, all)| all.contains(&number)) {
+            None => Some(denial(format!(
+                "none: {name} is younger than the profile, or than this mantlet"
+            ))),
+            Some((decision, _)) if decision.verdict(args).permits() => None,
+            Some((decision, _)) => Some(denial(call_fix(name, decision, args, access))),
+        }
+    }
+
     fn is_about_ports(&self) -> bool {
         self.domain
             .as_ref()
@@ -322,10 +368,11 @@ fn audited(profile: &Profile, scene: &Scene<'_>) -> Audited {
     }
 }
 
-/// What each layer in mode `audit` would have refused before there is a container.
+/// What each layer in mode `audit` would have refused before there is a container, and its rules on what
+/// is mounted then.
 #[must_use]
-pub fn at_start(input: &Input<'_>) -> Vec<AtStart> {
-    let mut all = Vec::new();
+pub(super) fn at_start(input: &Input<'_>) -> (Vec<AtStart>, Vec<HostPathRules>) {
+    let (mut all, mut mounted) = (Vec::new(), Vec::new());
     for profile in input.profiles.audited() {
         let mut enforced = profile.clone();
         enforced.mode = Mode::Enforce;
@@ -334,12 +381,14 @@ pub fn at_start(input: &Input<'_>) -> Vec<AtStart> {
             profiles: Layers::from(&only),
             ..*input
         };
+        let (rules, refusals) = admission::judge(&alone);
+        mounted.extend(rules);
         let refusals = refuse::disabled(profile, input.host)
             .into_iter()
-            .chain(admission::refusals(&alone));
+            .chain(refusals);
         all.extend(refusals.map(|refusal| AtStart::new(profile, &refusal)));
     }
-    all
+    (all, mounted)
 }
 
 /// What a recording begins with; none where all layers enforce.
@@ -394,8 +443,36 @@ pub(super) fn recording(
         image_digest: digest.map(|digest| digest.chars().take(LONGEST).collect()),
         capabilities: held.to_vec(),
         mounts: told,
-        blind: blind.into_iter().collect(),
+        blind: blind.into_iter().chain(unhidden(input)).collect(),
     }))
+}
+
+/// Paths that layers in mode `audit` would hide or make read-only and nobody does: what is done there is not
+/// told, in words.
+fn unhidden(input: &Input<'_>) -> Vec<String> {
+    let linux = input.spec.linux().as_ref();
+    let of = |list: Option<&Option<Vec<String>>>| -> BTreeSet<String> {
+        list.into_iter().flatten().flatten().cloned().collect()
+    };
+    let masked = &of(linux.map(|linux| linux.masked_paths()))
+        | &input.profiles.union(|profile| &profile.masked_paths);
+    let readonly = &of(linux.map(|linux| linux.readonly_paths()))
+        | &input.profiles.union(|profile| &profile.readonly_paths);
+    let readonly = &readonly | &masked;
+    let tell = |profile: &Profile, path: &String, what: &str| {
+        let profile = &profile.name;
+        format!(
+            "{path} is not {what}, as profile {profile} would have it: accesses to it are not told"
+        )
+    };
+    let mut all = Vec::new();
+    for own in input.profiles.audited() {
+        let hidden = own.masked_paths.difference(&masked);
+        all.extend(hidden.map(|path| tell(own, path, "hidden")));
+        let written = own.readonly_paths.difference(&readonly);
+        all.extend(written.map(|path| tell(own, path, "read-only")));
+    }
+    all
 }
 
 /// Annotations by which engines tell an image's digest.

@@ -109,6 +109,16 @@ pub enum Refusal {
         /// The profile.
         profile: String,
     },
+    /// A layer that only looks, and calls that cannot be looked at and let go on.
+    #[error(
+        "profile {profile} only looks (`mode: audit` or `learn`), for which seccomp notification has to \
+             let calls go on (SECCOMP_USER_NOTIF_FLAG_CONTINUE), and this kernel cannot: use kernel 5.5 \
+             or later, or a profile that enforces"
+    )]
+    CannotLook {
+        /// The profile.
+        profile: String,
+    },
     /// Landlock too old or absent.
     #[error(
         "profile {profile} requires Landlock ABI {required}, this kernel has {found} (0: none or \

@@ -9,17 +9,20 @@
 //! the container's PATH: a workload that may write there decides what runs, under the session's
 //! sandbox all the same.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use oci_spec::runtime::Spec;
 
 use super::compose::{Composed, Scene, compose};
 use super::observe::Observing;
-use super::refuse::Refusal;
+use super::refuse::{self, Refusal};
 use super::{Input, Layers, admission};
 use crate::profile::{Degrade, Interactive, Mode, Profile, Refuse, Sessions, covers_command};
 use crate::seal;
-use crate::state::{ExecRules, HostPathRules, SessionRule, SubPolicy, Tripwire, digest};
+use crate::state::{
+    ExecRules, HostPathRules, SessionRule, SubPolicy, Tripwire, WouldRefuse, digest,
+};
 
 /// Most entries of a list that a refusal names.
 const TOLD: usize = 8;
@@ -78,6 +81,7 @@ pub(super) fn plan(
             proc_mounts: input.config.proc_mounts.clone(),
             sessions: rules(layers.enforcing()),
             observed: rules(layers.audited()),
+            observed_root: root_refusing(layers.audited(), mapped),
             stricter: None,
             stricter_interactive: None,
         },
@@ -89,36 +93,37 @@ pub(super) fn plan(
         return Ok(planned);
     }
     let (every, interactive) = (extra(layers, false), extra(layers, true));
-    let mut make = |more: &[&Profile]| -> Result<Option<SubPolicy>, Refusal> {
+    let mut make = |more: &[Cow<'_, Profile>]| -> Result<Option<SubPolicy>, Refusal> {
         if more.is_empty() {
             return Ok(None);
         }
-        let all: Vec<&Profile> = layers.iter().chain(more.iter().copied()).collect();
+        let more = || more.iter().map(Cow::as_ref);
+        let all: Vec<&Profile> = layers.iter().chain(more()).collect();
         let all = Layers::new(&all)?;
         let composed = compose(all, scene)?;
         let policy = composed.policy(true, rlimits.to_vec());
-        let enforcing = more.iter().filter(|own| own.mode == Mode::Enforce);
-        let judged: Result<Vec<_>, String> = enforcing.map(|own| judge(own, input)).collect();
+        let enforcing: Vec<&Profile> = more().filter(|own| own.mode == Mode::Enforce).collect();
+        let judged = enforcing.iter().map(|own| judge(own, input));
+        let judged: Result<Vec<_>, String> = judged.collect();
         let (host_paths, offends) = match judged {
             Ok(rules) => (rules.into_iter().flatten().collect(), None),
             Err(reason) => (Vec::new(), Some(reason)),
         };
         let mut degraded = composed.degraded.clone();
-        degraded.extend(more.iter().flat_map(|p| shared(p, layers, input.spec)));
+        let own = enforcing.iter();
+        degraded.extend(own.clone().flat_map(|p| shared(p, layers, input.spec)));
         let sub = SubPolicy {
             degraded,
             number: planned.policies.len() as u32 + 1,
             fewer_capabilities: held
                 .iter()
                 .any(|name| !composed.capabilities.contains(name)),
-            profiles: more.iter().map(|profile| profile.name.clone()).collect(),
-            refuse_root: more
-                .iter()
-                .any(|p| p.mode == Mode::Enforce && refuses_root(p))
-                && !mapped,
+            profiles: own.clone().map(|profile| profile.name.clone()).collect(),
+            refuse_root: own.clone().any(|profile| refuses_root(profile)) && !mapped,
             digest: digest(&policy.encode()),
             refused: capture(all, &composed, held).or(offends),
             host_paths,
+            observed: would_refuse(more().filter(|own| own.mode == Mode::Audit), input, mapped),
             capabilities: composed.capabilities.clone(),
         };
         planned.observing.push(composed.observing);
@@ -135,22 +140,62 @@ pub(super) fn plan(
     Ok(planned)
 }
 
-/// Profiles of sessions, each once, those that are layers of the container left out.
-fn extra(layers: Layers<'_>, interactive: bool) -> Vec<&Profile> {
-    let mut all: Vec<&Profile> = Vec::new();
-    let said = layers.iter().filter_map(|profile| profile.exec.as_ref());
-    for profile in said.flat_map(|exec| exec.stricter(interactive)) {
-        if !all.contains(&profile) && !layers.iter().any(|layer| layer == profile) {
-            all.push(profile);
+/// Profiles of sessions, each once, those that are layers of the container left out. What a layer names
+/// that denies nothing denies nothing either.
+fn extra(layers: Layers<'_>, interactive: bool) -> Vec<Cow<'_, Profile>> {
+    let mut all: Vec<Cow<'_, Profile>> = Vec::new();
+    for layer in layers.iter() {
+        let said = layer.exec.iter();
+        for profile in said.flat_map(|exec| exec.stricter(interactive)) {
+            let mut own = Cow::Borrowed(profile);
+            if (layer.mode, profile.mode) == (Mode::Audit, Mode::Enforce) {
+                own.to_mut().mode = Mode::Audit;
+            }
+            // One that is enforced need not be looked at.
+            let has = |other: &Profile| other == &*own || other == profile;
+            if !all.iter().any(|other| has(other)) && !layers.iter().any(has) {
+                all.push(own);
+            }
         }
     }
     all
+}
+
+/// Those of them that refuse uid 0, where that is root's.
+fn root_refusing<'a>(profiles: impl Iterator<Item = &'a Profile>, mapped: bool) -> Vec<String> {
+    profiles
+        .filter(|profile| profile.refuse.contains(&Refuse::RootUser) && !mapped)
+        .map(|profile| profile.name.clone())
+        .collect()
+}
+
+/// What profiles of sessions would refuse that only look.
+fn would_refuse<'a>(
+    profiles: impl Iterator<Item = &'a Profile> + Clone,
+    input: &Input<'_>,
+    mapped: bool,
+) -> WouldRefuse {
+    let mut found = WouldRefuse {
+        root: root_refusing(profiles.clone(), mapped),
+        ..WouldRefuse::default()
+    };
+    for profile in profiles {
+        let unable = refuse::abilities(profile, input.host).err();
+        let judged = judge(profile, input);
+        let reasons = unable.map(|refusal| refusal.to_string()).into_iter();
+        for reason in reasons.chain(judged.as_ref().err().cloned()) {
+            found.container.push((profile.name.clone(), reason));
+        }
+        found.host_paths.extend(judged.ok().flatten());
+    }
+    found
 }
 
 /// `process.refuse` of a profile that is none of the container's: its rules on what was mounted, or why it
 /// refuses. uid 0 is judged by each session's own.
 fn judge(profile: &Profile, input: &Input<'_>) -> Result<Option<HostPathRules>, String> {
     let mut judged = profile.clone();
+    judged.mode = Mode::Enforce;
     judged.refuse.remove(&Refuse::RootUser);
     // Sessions count in the container's cgroup, which the layers limit.
     judged.max_tasks = input.profiles.max_tasks();
@@ -286,18 +331,32 @@ pub fn admit<'a>(
     }
 }
 
-/// What profiles in mode `audit` would have refused the session for: the profile, and why.
+/// What profiles in mode `audit` would have refused the session for: the profile, and why. `root`: it may
+/// be uid 0.
 #[must_use]
 pub fn observed(
     argv0: Option<&[u8]>,
     streams: Streams,
+    root: bool,
     rules: &ExecRules,
 ) -> Vec<(String, String)> {
     let told = |rule: &SessionRule| {
         let refusal = one(argv0, streams, rule).err()?;
         Some((rule.profile.clone(), refusal.to_string()))
     };
-    rules.observed.iter().filter_map(told).collect()
+    let mut all: Vec<_> = rules.observed.iter().filter_map(told).collect();
+    let more = rules.held_to(streams.terminal || streams.input);
+    let more = more.map(|sub| &sub.observed);
+    let roots = rules.observed_root.iter();
+    let roots = roots.chain(more.iter().flat_map(|own| &own.root));
+    all.extend(roots.filter(|_| root).map(|profile| {
+        let refusal = Refusal::Exec(format!(
+            "profile {profile} refuses root-user and the session's uid is 0"
+        ));
+        (profile.clone(), refusal.to_string())
+    }));
+    all.extend(more.into_iter().flat_map(|own| own.container.clone()));
+    all
 }
 
 fn one(argv0: Option<&[u8]>, streams: Streams, rule: &SessionRule) -> Result<(), Refusal> {

@@ -15,6 +15,7 @@ pub(crate) fn host(abi: u32) -> Host {
         landlock_abi: abi,
         user_notif: true,
         listener_taken: false,
+        may_go_on: true,
         wait_killable: true,
         runtime: Runtime {
             path: "/usr/sbin/runc".into(),
@@ -445,6 +446,7 @@ mod hostile;
 mod image;
 mod layers;
 mod limits;
+mod looking;
 mod noexec;
 mod privileged;
 mod weaker;

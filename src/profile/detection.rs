@@ -259,6 +259,7 @@ fn rule(fields: Fields) -> Rule {
         above: fields.above.map(|above| above.0),
         unless: named(fields.unless),
         respond,
+        would: None,
         after: fields.after.map_or(1, |after| after.0),
         within_ms: fields.within.map_or(0, |time| time.0),
         freeze: (respond == Response::Freeze).then_some(freeze),

@@ -262,6 +262,7 @@ fn assemble(
         init_digest,
         exec: plan.exec.clone(),
         host_paths: plan.host_paths.clone(),
+        observed_host_paths: plan.observed_host_paths.clone(),
         checkpoint: plan.checkpoint,
         tripwires: plan.tripwires.clone(),
         recording: plan.recording.clone(),

@@ -46,7 +46,7 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
                     profiles: profiles.join(" + "),
                 });
             }
-            check_user(exec, held.refuse_root, record.exec.workload_is_root)?;
+            check_user(exec, held.refuse_root && is_root(exec, &record))?;
             (held.policy, Some(held.capabilities))
         }
     };
@@ -58,13 +58,17 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
     for rules in held_to.into_iter().flat_map(|sub| &sub.host_paths) {
         sources::check(pid, &mounts, Some(rules))?;
     }
+    let looking = held_to.map(|sub| sub.observed.host_paths.as_slice());
+    let looking = sources::observed(pid, &mounts, looking.unwrap_or_default());
     // 3. Init's program, the policy and a channel, all from the supervisor.
     let supervisor = connect(&home, &exec.id, VERB)?;
     let rlimits = process.as_ref().map(|(_, plan)| plan.rlimits.as_slice());
-    let observed = match &process {
+    let root = is_root(exec, &record);
+    let mut observed = match &process {
         Some((_, plan)) => plan.observed.clone(),
-        None => policy::session::observed(argv0, streams(exec), &record.exec),
+        None => policy::session::observed(argv0, streams(exec), root, &record.exec),
     };
+    observed.extend(looking);
     let mut ours = borrow(&supervisor, exec, (policy, observed), rlimits)?;
     if record.exec.delivery == Delivery::Bind {
         ours.remove(0);
@@ -133,20 +137,22 @@ fn has_input() -> bool {
 
 /// The command-line form takes the container's own process for a model, whose limits were set at
 /// `create`; only its user can be another one.
-fn check_user(exec: &Exec, refuse_root: bool, workload_is_root: bool) -> Result<(), Failure> {
-    let user = exec.user.as_deref().unwrap_or_default();
-    let root = if user.is_empty() {
-        workload_is_root
-    } else {
-        may_be_root(user)
-    };
-    if refuse_root && root {
+fn check_user(exec: &Exec, refused: bool) -> Result<(), Failure> {
+    if refused {
         return Err(Failure::RootSession {
             id: exec.id.clone(),
-            user: user.to_owned(),
+            user: exec.user.clone().unwrap_or_default(),
         });
     }
     Ok(())
+}
+
+/// Whether a session of the command line may be uid 0.
+fn is_root(exec: &Exec, record: &Record) -> bool {
+    match exec.user.as_deref().unwrap_or_default() {
+        "" => record.exec.workload_is_root,
+        user => may_be_root(user),
+    }
 }
 
 /// Whether any runtime could read `--user` as uid 0. They take signs, blanks and numbers that wrap

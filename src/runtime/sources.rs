@@ -109,6 +109,17 @@ pub(super) fn check(pid: i32, text: &str, rules: Option<&HostPathRules>) -> Resu
     Ok(())
 }
 
+/// What profiles in mode `audit` would have refused, by the same mounts: the profile, and why. That it
+/// cannot be judged is told too.
+pub(super) fn observed(pid: i32, text: &str, all: &[HostPathRules]) -> Vec<(String, String)> {
+    let broken = |rules: &HostPathRules| {
+        let why = check(pid, text, Some(rules)).err()?;
+        let profile = rules.rules.first().map(|rule| rule.profile.clone());
+        Some((profile.unwrap_or_default(), why.to_string()))
+    };
+    all.iter().filter_map(broken).collect()
+}
+
 /// The cgroups of a process (cgroups(7)), as mountinfo names them to the same reader. Not the root of a
 /// hierarchy in which it was given none: whoever has that mounted has all cgroups.
 fn cgroups(pid: i32) -> Result<Vec<PathBuf>, Failure> {

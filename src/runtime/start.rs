@@ -30,7 +30,14 @@ pub(super) fn container(door: &Door<'_>, id: &str) -> Result<i32, Failure> {
     }
     // 2. Ask before the runtime is called, so that the answer cannot be missed.
     let supervisor = connect(&home, id, "start")?;
-    say(&supervisor, &Ask::Started { pid }, &[], id, "start")?;
+    let observed = sources::observed(pid, &mounts, &record.observed_host_paths);
+    say(
+        &supervisor,
+        &Ask::Started { pid, observed },
+        &[],
+        id,
+        "start",
+    )?;
     // 3. The runtime's own start, on our standard streams.
     let status = runtime(&record.runtime, words)?;
     if !status.success() {

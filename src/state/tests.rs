@@ -52,6 +52,7 @@ fn record(root: &Path) -> Record {
         init_digest: digest(b""),
         exec: ExecRules::default(),
         host_paths: None,
+        observed_host_paths: Vec::new(),
         checkpoint: false,
         tripwires: vec![Tripwire {
             syscall: "mount".into(),

@@ -83,10 +83,10 @@ impl Keeper {
 
     fn serve_client(&mut self, token: u64, ask: Ask, packet: Packet) {
         match ask {
-            Ask::Started { pid } => match &mut self.workload {
+            Ask::Started { pid, observed } => match &mut self.workload {
                 Workload::Awaited { clients } => {
                     clients.push(token);
-                    self.expect_workload(pid);
+                    self.expect_workload(pid, observed);
                 }
                 Workload::Known(answer) => {
                     let answer = answer.clone();

@@ -36,7 +36,7 @@ const WITHOUT_PROGRAMS: [&str; 7] = [
 ];
 
 /// Where the kubelet mounts a service account's token.
-const TOKENS: [&str; 2] = [
+pub(super) const TOKENS: [&str; 2] = [
     "/var/run/secrets/kubernetes.io/serviceaccount",
     "/run/secrets/kubernetes.io/serviceaccount",
 ];

@@ -80,6 +80,7 @@ pub(super) fn event(
         why: finding.why.clone(),
         hits: finding.hits,
         respond: rule.respond,
+        would: rule.would,
         due: finding.due,
     }
 }

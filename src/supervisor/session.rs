@@ -413,7 +413,7 @@ impl Keeper {
 
     /// `start` lets the container go now. A process that something stopped meanwhile would keep the
     /// runtime, and with it the engine, waiting for ever.
-    pub(super) fn expect_workload(&mut self, pid: i32) {
+    pub(super) fn expect_workload(&mut self, pid: i32, observed: Vec<(String, String)>) {
         for source in self.sources.values_mut() {
             if let Source::Session(session) = source
                 && session.kind == event::Session::Workload
@@ -421,6 +421,7 @@ impl Keeper {
             {
                 session.deadline = Some(Instant::now() + DEADLINE);
                 session.parked = pidfd::open(pid).ok();
+                session.wanted.observed = observed.clone();
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Questions to the kernel that no crate asks: which Landlock ABI, which seccomp flags, whether a
-//! listener can be added.
+//! listener can be added and may let calls go on.
 //!
 //! Each question is asked in a way that changes nothing for the asker: with a null pointer that
 //! the kernel refuses after it has judged the flags, or in a child that ends at once.
@@ -10,6 +10,7 @@ use std::process::Command;
 use std::ptr;
 
 use super::process::die_with_parent;
+use super::seccomp::IOCTL_SEND;
 
 /// `LANDLOCK_CREATE_RULESET_VERSION` (linux/landlock.h).
 const LANDLOCK_VERSION: libc::c_ulong = 1;
@@ -58,6 +59,38 @@ pub fn wait_killable() -> bool {
 /// # Errors
 /// The child could not be made, or the kernel refused the filter for another reason than EBUSY.
 pub fn listener_taken() -> io::Result<bool> {
+    let answer = in_child(|| match install_listener() {
+        Ok(_) => 0,
+        Err(errno) => errno,
+    })?;
+    match answer {
+        0 => Ok(false),
+        libc::EBUSY => Ok(true),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// Whether whoever answers a notified call may let it go on (SECCOMP_USER_NOTIF_FLAG_CONTINUE, 5.5).
+///
+/// The kernel judges an answer's flags before it looks for the call that is meant: of one that nobody
+/// made, a known flag gets ENOENT, an unknown one EINVAL. In a child, which ends with its listener.
+///
+/// # Errors
+/// The child could not be made, or no listener can be installed.
+pub fn may_go_on() -> io::Result<bool> {
+    let answer = in_child(|| match install_listener() {
+        Ok(listener) => answer_nobody(listener, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+        Err(errno) => errno,
+    })?;
+    match answer {
+        libc::ENOENT => Ok(true),
+        libc::EINVAL => Ok(false),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// Runs `ask` in a child, and gives the number that it ends with. It may call nothing but system calls.
+fn in_child(ask: impl FnOnce() -> libc::c_int) -> io::Result<libc::c_int> {
     // SAFETY: getpid has no preconditions.
     let parent = unsafe { libc::getpid() };
     // SAFETY: the child calls only async-signal-safe functions (system calls and _exit), so it is
@@ -67,18 +100,32 @@ pub fn listener_taken() -> io::Result<bool> {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             let answer = match die_with_parent(parent) {
-                Ok(()) => install_listener(),
+                Ok(()) => ask(),
                 Err(_) => libc::ESRCH,
             };
             // SAFETY: _exit ends the child without running the parent's exit handlers.
             unsafe { libc::_exit(answer) }
         }
-        _ => match exit_code(child)? {
-            0 => Ok(false),
-            libc::EBUSY => Ok(true),
-            errno => Err(io::Error::from_raw_os_error(errno)),
-        },
+        _ => exit_code(child),
     }
+}
+
+/// In the child: answers a call that nobody made; the errno.
+fn answer_nobody(listener: libc::c_int, flags: u32) -> libc::c_int {
+    let mut answer = libc::seccomp_notif_resp {
+        id: 0,
+        val: 0,
+        error: 0,
+        flags,
+    };
+    // SAFETY: the ioctl reads the 24 bytes its number encodes, which `answer` has.
+    let rc = unsafe { libc::ioctl(listener, IOCTL_SEND, &raw mut answer) };
+    if rc == 0 { 0 } else { last_errno() }
+}
+
+fn last_errno() -> libc::c_int {
+    let errno = io::Error::last_os_error().raw_os_error();
+    errno.unwrap_or(libc::EIO)
 }
 
 /// Makes the command's process die with the thread that starts it, so that a killed front door
@@ -91,8 +138,8 @@ pub fn end_with_parent(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(move || die_with_parent(parent)) }
 }
 
-/// In the child: tries to install an allow-all filter with a listener; 0 or the errno.
-fn install_listener() -> libc::c_int {
+/// In the child: tries to install an allow-all filter with a listener; its number, or the errno.
+fn install_listener() -> Result<libc::c_int, libc::c_int> {
     let mut allow = libc::sock_filter {
         code: (libc::BPF_RET | libc::BPF_K) as u16,
         jt: 0,
@@ -115,11 +162,9 @@ fn install_listener() -> libc::c_int {
         )
     };
     if rc >= 0 {
-        0
+        Ok(rc as libc::c_int)
     } else {
-        io::Error::last_os_error()
-            .raw_os_error()
-            .unwrap_or(libc::EIO)
+        Err(last_errno())
     }
 }
 
@@ -169,7 +214,26 @@ mod tests {
             .join()
             .unwrap();
         match installed {
-            0 | libc::EBUSY => assert!(taken.unwrap()),
+            Ok(_) | Err(libc::EBUSY) => assert!(taken.unwrap()),
+            Err(errno) => eprintln!("skipped: no listener can be installed here (errno {errno})"),
+        }
+    }
+
+    #[test]
+    fn a_flag_of_an_answer_is_judged_before_the_call_that_it_is_for() {
+        // No kernel knows bit 31: what one before 5.5 says to the flag that is asked about.
+        let ask = |flags| {
+            in_child(|| match install_listener() {
+                Ok(listener) => answer_nobody(listener, flags),
+                Err(errno) => errno,
+            })
+        };
+        match ask(1 << 31).unwrap() {
+            libc::EINVAL => {
+                let before = seccomp_line();
+                assert!(may_go_on().unwrap(), "every kernel from 5.5 on");
+                assert_eq!(seccomp_line(), before);
+            }
             errno => eprintln!("skipped: no listener can be installed here (errno {errno})"),
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use mantlet::detect::{Freeze, OnLoss, Response, Rule, Sensor, Severity, Then};
+use mantlet::event::Recording;
 use mantlet::state::{Frozen, Home, Record, Status};
 use serde_json::Value;
 
@@ -97,6 +98,33 @@ fn ps_says_loudly_what_is_frozen_and_what_is_lost() {
 }
 
 #[test]
+fn a_container_that_is_only_looked_at_is_a_warning_of_doctors() {
+    let node = Node::new();
+    node.container("web", Some(own()));
+    let home = node.container("shop", Some(own()));
+    assert_eq!(check(&node, "audited and recorded")["level"], "ok");
+    for (mode, word) in [("audit", "AUDIT"), ("learn", "LEARN")] {
+        with_record(&home, |record| {
+            record.recording = Some(Box::new(Recording {
+                mode: mode.into(),
+                ..Recording::default()
+            }));
+        });
+        let found = check(&node, "audited and recorded");
+        assert_eq!(found["level"], "warn");
+        let finding = found["finding"].as_str().unwrap();
+        assert_eq!(finding, format!("shop {word} (restricted)"));
+        let remedy = found["remedy"].as_str().unwrap();
+        assert!(remedy.contains("mode: enforce"), "{remedy}");
+    }
+    // One that has ended is nobody's worry.
+    with_status(&home, |status| {
+        (status.supervisor, status.pid) = (NO_PROCESS as i32, NO_PROCESS as i32);
+    });
+    assert_eq!(check(&node, "audited and recorded")["level"], "ok");
+}
+
+#[test]
 fn a_container_without_trouble_has_no_alarm_and_one_without_its_watcher_has() {
     let node = Node::new();
     let home = node.container("web", Some(own()));
@@ -162,6 +190,7 @@ fn inspect_shows_rules_freeze_watcher_and_evidence() {
         above: None,
         unless: vec!["/usr/bin/su\u{1b}".into()],
         respond: Response::Freeze,
+        would: None,
         after: 3,
         within_ms: 10_000,
         freeze: Some(Freeze::default()),

@@ -44,6 +44,7 @@ fn detection(severity: Severity, respond: Response, hits: u32, due: bool) -> Wha
         why: "made after the start".into(),
         hits,
         respond,
+        would: None,
         due,
     }
 }
@@ -68,6 +69,23 @@ fn told(what: What) -> String {
     assert!(!text.contains('\u{1b}'), "{text}");
     let (_, told) = text.split_once("prod/shop-0/web  ").unwrap();
     told.to_owned()
+}
+
+#[test]
+fn a_detection_of_an_audited_profile_tells_what_was_not_done() {
+    let last = |would, hits, due| {
+        let mut what = detection(Severity::Critical, Response::Log, hits, due);
+        if let What::Detection { would: own, .. } = &mut what {
+            *own = Some(would);
+        }
+        let told = told(what);
+        told.lines().last().unwrap().trim().to_owned()
+    };
+    let done = last(Response::KillContainer, 1, true);
+    assert_eq!(done, "not done (mode audit): kill-container, at hit 1");
+    let later = last(Response::Freeze, 2, false);
+    assert_eq!(later, "not done (mode audit): later freeze, this was hit 2");
+    assert!(last(Response::Log, 1, true).starts_with("from: "));
 }
 
 #[test]

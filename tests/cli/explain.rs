@@ -348,6 +348,7 @@ fn planned(profile: &Profile) -> Plan {
         landlock_abi: kernel.landlock_abi,
         user_notif: kernel.user_notif,
         listener_taken: kernel.listener_taken,
+        may_go_on: kernel.may_go_on,
         wait_killable: kernel.wait_killable,
         runtime: Runtime {
             path: "/usr/sbin/runc".into(),

@@ -154,6 +154,7 @@ pub fn record(id: &str, root: PathBuf, bundle: PathBuf, original: PathBuf) -> Re
         init_digest: state::digest(b"init"),
         exec: ExecRules::default(),
         host_paths: None,
+        observed_host_paths: Vec::new(),
         checkpoint: false,
         tripwires: vec![],
         detect: Vec::new(),

@@ -90,6 +90,7 @@ fn executed(process: Process, path: &str, argv: &[&str]) -> What {
         why: "executed".into(),
         hits: 1,
         respond: Response::Log,
+        would: None,
         due: true,
     }
 }

@@ -357,6 +357,47 @@ fn a_link_that_is_turned_round_is_seen_by_a_profile_for_sessions_too() {
 }
 
 #[test]
+fn an_audited_profile_is_told_of_what_was_really_mounted_and_of_roots_sessions() {
+    let outer = "version: 1\nname: outer\nmode: audit\nextends: [baseline]\n\
+                 process: {refuse: [{host-path: [/etc/**]}]}\nexec: {profile: strict}\n";
+    let strict = "version: 1\nname: strict\nextends: [restricted]\n\
+                  process: {refuse: [root-user, {host-path: [/etc/**]}]}\n";
+    for world in worlds() {
+        let link = link(world);
+        let bundle = Bundle::new(world, "mantlet-baseline").profile("outer", outer);
+        fs::write(bundle.path.join("profiles/strict.yaml"), strict).expect("our own folder");
+        let bundle = turning(bundle.edit(bind(&link)), &link, "/etc").up();
+        let session = bundle.exec(["sh", "-c", "mkdir /made && echo made"]).ok();
+        assert!(session.stdout.contains("made"), "{}", session.stdout);
+        let told = |session: &str, profile: &str, words: &str| {
+            eventually(words, || {
+                let mut events = bundle.journal().into_iter();
+                let refusal = |event: &Value| {
+                    let what = event["access"]["what"].as_str().unwrap_or_default();
+                    event["type"] == "observed"
+                        && (&event["session"], &event["profile"])
+                            == (&json!(session), &json!(profile))
+                        && what.contains(words)
+                };
+                events.any(|event| refusal(&event)).then_some(())
+            });
+        };
+        let mounted = "host-path: /etc/**`: the mount at \"/host\"";
+        told("workload", "outer", mounted);
+        told("exec", "strict", mounted);
+        told("exec", "strict", "refuses root-user");
+        // What its filter and its files would have refused.
+        eventually("the session's own layer is looked at", || {
+            let mut events = bundle.journal().into_iter();
+            let by =
+                |event: &Value| event["profile"] == "strict" && event["access"]["entry"] == "made";
+            events.any(|event| by(&event)).then_some(())
+        });
+        bundle.kill("KILL").ok();
+    }
+}
+
+#[test]
 fn restricted_itself_keeps_the_runtimes_sockets_out() {
     let containerd = Containerd::shared();
     let pod = containerd.pod("mantlet-restricted").run();

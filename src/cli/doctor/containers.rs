@@ -9,7 +9,7 @@ use std::path::Path;
 use super::Check;
 use crate::cli::alarm;
 use crate::cli::select::{self, Known, Watch};
-use crate::cli::text::size;
+use crate::cli::text::{escape, size};
 use crate::config::Config;
 use crate::detect::OnLoss;
 
@@ -27,6 +27,7 @@ pub fn checks(config: &Config) -> Vec<Check> {
         Ok(all) => {
             checks.push(supervisors(&all));
             checks.push(frozen(&all));
+            checks.push(looking(&all));
             checks.push(journals(&all));
             checks.push(groups(limit(), in_use(&all)));
         }
@@ -90,6 +91,26 @@ fn frozen(all: &[Known]) -> Check {
     }
     let remedy = "look at the evidence (`mantlet evidence --list`), then `mantlet thaw ID` or \
                   `mantlet kill ID`";
+    Check::warn(name, found.join("; "), remedy)
+}
+
+/// Containers with a layer that denies nothing: on purpose, or forgotten.
+fn looking(all: &[Known]) -> Check {
+    let name = "audited and recorded";
+    let living = all.iter().filter(|known| known.watch().has_container());
+    let found: Vec<String> = living
+        .filter_map(|known| {
+            let record = known.record.as_ref().ok()?;
+            let mode = record.looks_only()?.to_uppercase();
+            let profiles = escape(&record.profiles.join(" + "));
+            Some(format!("{} {mode} ({profiles})", escape(&known.home.id())))
+        })
+        .collect();
+    if found.is_empty() {
+        return Check::ok(name, "every profile of every container enforces");
+    }
+    let remedy = "once they are tried, write `mode: enforce` into these profiles and restart the \
+                  containers; nothing that such a profile lists is denied until then";
     Check::warn(name, found.join("; "), remedy)
 }
 

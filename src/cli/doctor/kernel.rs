@@ -1,6 +1,7 @@
 //! What the kernel can enforce.
 
 use std::fs;
+use std::io;
 
 use landlock::{ABI, BitFlags, Erratum};
 
@@ -30,6 +31,7 @@ pub fn checks() -> Vec<Check> {
                 landlock(kernel.landlock_abi),
                 errata(kernel.landlock_abi, Erratum::current()),
                 user_notif(&kernel),
+                looking(&kernel),
                 killable(&kernel),
                 nested(&kernel),
             ]
@@ -40,7 +42,8 @@ pub fn checks() -> Vec<Check> {
             "run doctor on the node, as root",
         )],
     };
-    checks.extend([cgroup(), lsm()]);
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
+    checks.extend([yama(scope), cgroup(), lsm()]);
     checks
 }
 
@@ -103,6 +106,42 @@ fn user_notif(kernel: &Kernel) -> Check {
         "the kernel does not know user_notif",
         "kernel 5.0 or later",
     )
+}
+
+fn looking(kernel: &Kernel) -> Check {
+    let name = "modes audit and learn";
+    if kernel.may_go_on {
+        return Check::ok(name, "possible (a call that was looked at goes on)");
+    }
+    Check::warn(
+        name,
+        "not possible: calls that were looked at cannot go on (SECCOMP_USER_NOTIF_FLAG_CONTINUE), so \
+         such profiles are refused",
+        "kernel 5.5 or later, and a node that is not itself under a seccomp listener",
+    )
+}
+
+/// Yama's word on who may look into whose memory, and take whose descriptors.
+fn yama(scope: io::Result<String>) -> Check {
+    let name = "ptrace (Yama)";
+    match scope.as_deref().map(str::trim) {
+        Ok("3") => Check::fail(
+            name,
+            "kernel.yama.ptrace_scope is 3: nobody takes a seccomp listener from mantlet-init or reads a \
+             container's memory, so no container with tripwires, audit or learning starts",
+            "set kernel.yama.ptrace_scope to 2 or less in /etc/sysctl.d and boot anew: it cannot be lowered \
+             from 3",
+        ),
+        Ok(scope) => Check::ok(name, format!("kernel.yama.ptrace_scope is {scope}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Check::ok(name, "the kernel has no Yama")
+        }
+        Err(error) => Check::warn(
+            name,
+            format!("cannot be read: {error}"),
+            "run doctor on the node, as root",
+        ),
+    }
 }
 
 fn killable(kernel: &Kernel) -> Check {
@@ -212,10 +251,24 @@ mod tests {
             landlock_abi: 7,
             user_notif: false,
             listener_taken: true,
+            may_go_on: false,
             wait_killable: false,
         };
+        assert_eq!(looking(&kernel).level, Level::Warn);
         assert_eq!(nested(&kernel).level, Level::Fail);
         assert_eq!(user_notif(&kernel).level, Level::Fail);
         assert_eq!(killable(&kernel).level, Level::Warn);
+    }
+
+    #[test]
+    fn a_yama_that_forbids_every_attach_fails_and_all_others_do_not() {
+        let level = |scope: &str| yama(Ok(format!("{scope}\n"))).level;
+        assert_eq!(
+            ["0", "1", "2", "3"].map(level),
+            [Level::Ok, Level::Ok, Level::Ok, Level::Fail]
+        );
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(yama(Err(missing)).level, Level::Ok);
+        assert_eq!(yama(Err(io::Error::other("x"))).level, Level::Warn);
     }
 }

@@ -218,6 +218,7 @@ fn detection(what: &What) -> (String, Vec<String>) {
         why,
         hits,
         respond,
+        would,
         due,
         ..
     } = what
@@ -240,6 +241,7 @@ fn detection(what: &What) -> (String, Vec<String>) {
     let mut beneath = file.as_ref().map(opened).unwrap_or_default();
     beneath.extend(from(ancestors));
     beneath.extend(then(*respond, *due, *hits));
+    beneath.extend(would.and_then(|would| not_done(would, *due, *hits)));
     (line, beneath)
 }
 
@@ -287,6 +289,18 @@ fn then(respond: Response, due: bool, hits: u32) -> Option<String> {
         (_, true) if hits <= 1 => Some(format!("then: {word}")),
         (_, true) => Some(format!("then: {word}, at hit {hits}")),
         (_, false) => Some(format!("then: nothing yet, hit {hits}; later {word}")),
+    }
+}
+
+/// What a profile in mode `audit` would have done.
+fn not_done(would: Response, due: bool, hits: u32) -> Option<String> {
+    let word = would.word();
+    match (would, due) {
+        (Response::Log, _) => None,
+        (_, true) => Some(format!("not done (mode audit): {word}, at hit {hits}")),
+        (_, false) => Some(format!(
+            "not done (mode audit): later {word}, this was hit {hits}"
+        )),
     }
 }
 

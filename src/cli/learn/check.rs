@@ -172,6 +172,7 @@ impl Stage {
                 landlock_abi: ABI,
                 user_notif: true,
                 listener_taken: false,
+                may_go_on: true,
                 wait_killable: true,
                 runtime: Runtime {
                     path: "runc".into(),

@@ -267,6 +267,71 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
     );
 }
 
+/// The layer as the supervisor has it.
+fn as_held(profile: &Profile) -> Observing {
+    let spec = serde_json::from_value(crate::policy::tests::cri()).unwrap();
+    let mounts = crate::policy::mounts::read(&spec).unwrap();
+    let scene = Scene {
+        spec: &spec,
+        mounts: &mounts,
+        host: &crate::policy::tests::host(7),
+        supervised: true,
+    };
+    let layers = Layers::from(&profile);
+    Observing::of(layers, &scene).unwrap().unwrap()
+}
+
+#[test]
+fn clone3_is_judged_as_what_c_libraries_do_where_it_is_absent() {
+    let allow = |calls: &str| {
+        profile(&format!(
+            "mode: audit\nsyscalls: {{groups: 2026.1, allow: [execve, {calls}]}}"
+        ))
+    };
+    let thread = u64::from(libc::CLONE_VM as u32 | libc::CLONE_THREAD as u32);
+    let namespace = u64::from(libc::CLONE_NEWUSER as u32);
+    let told = |profile: &Profile, flags: u64| {
+        let access = crate::access::calls::access("clone", &[flags, 0, 0, 0, 0, 0]);
+        let looking = as_held(profile);
+        let denial = looking.clone3(flags, &access);
+        denial.map(|denial| denial.fix)
+    };
+    // Filtered by flags: ENOSYS, and a thread is made by clone.
+    let filtered =
+        allow("{name: clone, args: [{index: 0, op: masked, mask: 0x7e020000, value: 0}]}, clone3");
+    assert_eq!(told(&filtered, thread), None);
+    let denied = told(&filtered, namespace).expect("a namespace");
+    assert!(denied.contains("clone"), "{denied}");
+    // No layer of files: the flags are read all the same, or each thread would be told as a denial.
+    let looks = as_held(&filtered);
+    assert!(looks.reads_memory() && !looks.reads_names());
+    // Free: both are, and nothing has to be read.
+    let free = allow("clone, clone3");
+    assert_eq!(told(&free, namespace), None);
+    assert!(!as_held(&free).reads_memory());
+    // EPERM makes no C library take clone.
+    assert_eq!(
+        told(&allow("clone"), thread).unwrap(),
+        "syscalls: {allow: [clone3]}"
+    );
+}
+
+#[test]
+fn a_layer_trips_where_its_own_tripwire_would() {
+    let looking = as_held(&profile(
+        "mode: audit\nsyscalls: {groups: 2026.1, allow: [execve], tripwire: [mount, {name: socket, \
+         args: [{index: 0, op: eq, value: 16}]}], deny: [keyctl]}",
+    ));
+    let trips = |name: &str, first: u64| {
+        let args = [first, 0, 0, 0, 0, 0];
+        looking.trips(number(name), &args).collect::<Vec<_>>()
+    };
+    assert_eq!(trips("mount", 0), ["site"]);
+    assert_eq!(trips("socket", 16), ["site"]);
+    assert!(trips("socket", 2).is_empty() && trips("keyctl", 0).is_empty());
+    assert!(trips("execve", 0).is_empty());
+}
+
 #[test]
 fn a_profile_that_records_lists_nothing_and_is_nobodys_parent() {
     assert_eq!(Profile::builtin("learn").unwrap().mode, Mode::Learn);
@@ -313,7 +378,7 @@ fn all_that_an_audited_layer_would_have_refused_a_container_for_is_told() {
         run: false,
     };
     let told = at_start(&input);
-    let all: Vec<&str> = told.iter().map(|own| own.what.as_str()).collect();
+    let all: Vec<&str> = told.0.iter().map(|own| own.what.as_str()).collect();
     for word in [
         "mount",
         "pivot_root",

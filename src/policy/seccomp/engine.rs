@@ -4,11 +4,16 @@
 //! version; here the strictest of them stands, so that what is derived from it is never weaker.
 
 use oci_spec::runtime::{
-    LinuxSeccomp, LinuxSeccompAction as Oci, LinuxSeccompArg, LinuxSeccompOperator as Operator,
-    LinuxSyscall,
+    Arch, LinuxSeccomp, LinuxSeccompAction as Oci, LinuxSeccompArg,
+    LinuxSeccompOperator as Operator, LinuxSyscall,
 };
 
 use super::verdict::{Action, Compare, Condition, Decision};
+
+#[cfg(target_arch = "x86_64")]
+const NATIVE: Arch = Arch::ScmpArchX86_64;
+#[cfg(target_arch = "aarch64")]
+const NATIVE: Arch = Arch::ScmpArchAarch64;
 
 /// What the engine's filter answers for `name`, at least as strict as any runtime would make it.
 ///
@@ -21,22 +26,45 @@ use super::verdict::{Action, Compare, Condition, Decision};
 pub fn decision(filter: &LinuxSeccomp, name: &str) -> Decision {
     let rules = rules(filter, name);
     let default = default(filter);
-    let plain = rules.iter().all(|(conditions, action)| {
-        let value = match conditions.as_slice() {
-            [one] => {
-                (one.compare, one.mask, one.index) == (Compare::Eq, u64::MAX, first_index(&rules))
-            }
-            several => several.is_empty(),
-        };
-        value && *action == rules[0].1
-    });
-    if rules.len() > 1 && !plain {
+    if is_mixed(&rules) {
         let strictest = rules
             .iter()
             .fold(default, |all, (_, action)| all.meet(*action));
         return Decision::always(strictest);
     }
     Decision::strictest(rules, default)
+}
+
+/// Where the filter may hand the call to a tracer or to a listener: at some arguments, or, where its rules
+/// do not mean what they say, at any. None where it never does.
+#[must_use]
+pub fn handed_over(filter: &LinuxSeccomp, name: &str) -> Option<Decision> {
+    let rules = rules(filter, name);
+    if is_mixed(&rules) {
+        let mut actions = rules.iter().map(|(_, action)| *action);
+        let default = Some(default(filter));
+        let found = actions.find(|a| a.hands_over());
+        return found
+            .or(default.filter(|a| a.hands_over()))
+            .map(Decision::always);
+    }
+    let decision = Decision::strictest(rules, default(filter));
+    let hands_over = decision.all().any(|(_, action)| action.hands_over());
+    hands_over.then_some(decision)
+}
+
+/// Rules of which libseccomp may reach another one than it should.
+fn is_mixed(rules: &[(Vec<Condition>, Action)]) -> bool {
+    let plain = rules.iter().all(|(conditions, action)| {
+        let value = match conditions.as_slice() {
+            [one] => {
+                (one.compare, one.mask, one.index) == (Compare::Eq, u64::MAX, first_index(rules))
+            }
+            several => several.is_empty(),
+        };
+        value && *action == rules[0].1
+    });
+    rules.len() > 1 && !plain
 }
 
 /// The rules on `name` as they are written, a rule that names an argument twice in its stricter reading.
@@ -112,11 +140,32 @@ pub fn default(filter: &LinuxSeccomp) -> Action {
     action(filter.default_action(), filter.default_errno_ret())
 }
 
+/// Every rule's names and what it answers, whatever its arguments.
+pub fn actions(filter: &LinuxSeccomp) -> impl Iterator<Item = (&[String], Action)> {
+    let rules = filter.syscalls().iter().flatten();
+    rules.map(|rule| {
+        let answer = action(rule.action(), rule.errno_ret());
+        (rule.names().as_slice(), answer)
+    })
+}
+
+/// Whether its rules hold for other architectures than this machine's: libseccomp kills what is not listed.
+#[must_use]
+pub fn lists_foreign(filter: &LinuxSeccomp) -> bool {
+    let mut listed = filter.architectures().iter().flatten();
+    listed.any(|arch| *arch != NATIVE)
+}
+
+/// Whether it has any call put into the kernel's log (SCMP_ACT_LOG).
+#[must_use]
+pub fn logs(filter: &LinuxSeccomp) -> bool {
+    default(filter) == Action::Log || actions(filter).any(|(_, action)| action == Action::Log)
+}
+
 /// The strictest answer that it gives to any call.
 #[must_use]
 pub fn strictest(filter: &LinuxSeccomp) -> Action {
-    let rules = filter.syscalls().iter().flatten();
-    let actions = rules.map(|rule| action(rule.action(), rule.errno_ret()));
+    let actions = actions(filter).map(|(_, action)| action);
     actions.fold(default(filter), Action::meet)
 }
 

@@ -258,16 +258,37 @@ impl Exact {
     }
 
     /// Leaves alone what the engine's filter hands to a tracer or to a listener: USER_NOTIF is stricter to
-    /// the kernel, and a call that is looked at goes on, which would lift what the engine denies.
+    /// the kernel, and a call that is looked at goes on, which would lift what the engine denies. Which
+    /// calls of another architecture, or of a name that no layer knows, these are is not told apart.
     pub fn respect(&mut self, filter: &LinuxSeccomp) {
         let default = engine::default(filter);
         for (name, (_, decision)) in &mut self.calls {
-            let theirs = engine::decision(filter, name);
-            if theirs.all().any(|(_, action)| hands_over(action)) {
+            if let Some(theirs) = engine::handed_over(filter, name) {
                 *decision = decision.both(&theirs, spare);
             }
         }
         self.unlisted = spare(self.unlisted, default);
+        for (names, action) in engine::actions(filter) {
+            if !action.hands_over() {
+                continue;
+            }
+            self.foreign = spare(self.foreign, action);
+            if names.iter().any(|name| !self.calls.contains_key(name)) {
+                self.unlisted = spare(self.unlisted, action);
+            }
+        }
+        self.foreign = spare(self.foreign, default);
+    }
+
+    /// Kills calls of other architectures where something was added to the engine's filter for init's sake:
+    /// it was added for each architecture that the filter lists, and [`Exact::take_back`] is about this one
+    /// alone. Answers whether that takes away what no layer takes.
+    pub fn close_foreign(&mut self, filter: &LinuxSeccomp) -> bool {
+        let open = self.foreign.permits() && engine::lists_foreign(filter);
+        if open {
+            self.foreign = FOREIGN;
+        }
+        open
     }
 
     /// Decisions by number.
@@ -299,14 +320,10 @@ impl Exact {
     }
 }
 
-fn hands_over(action: Action) -> bool {
-    matches!(action, Action::Trace | Action::Notify)
-}
-
 /// Ours, but nothing that the engine's filter hands to somebody.
 fn spare(own: Action, engine: Action) -> Action {
     match own {
-        Action::Audit if hands_over(engine) => Action::Allow,
+        Action::Audit if engine.hands_over() => Action::Allow,
         own => own,
     }
 }

@@ -42,7 +42,18 @@ pub struct Filters {
     pub tripwires: Vec<Tripwire>,
     /// What the exact filter decides, for people.
     pub exact: Exact,
+    /// What looking costs a container that is looked at, for people.
+    pub lacks: Vec<&'static str>,
 }
+
+/// Where [`Exact::close_foreign`] had to.
+const FOREIGN_KILLED: &str = "system calls of other architectures are killed: the engine's seccomp \
+    filter denies something that mantlet-init needs, and what is added to it for init is taken back \
+    for this machine's own architecture alone";
+/// Where the engine has calls logged.
+const LOGS: &str = "what the engine's seccomp filter would put into the kernel's log (SCMP_ACT_LOG) \
+    does not get there where the call is looked at: the journal has what an audited layer would deny, \
+    and all of it where a layer learns";
 
 /// Plans both filters. `notify`: the kernel can notify, so tripwires report.
 ///
@@ -55,11 +66,20 @@ pub fn plan(
     notify: bool,
 ) -> Result<Filters, bpf::TooLarge> {
     let mut exact = Exact::new(layers, notify)?;
+    let mut lacks = Vec::new();
     let edits = match engine {
         Some(filter) => {
             let added = runtime::missing_needs(filter);
-            exact.respect(filter);
+            if layers.observe() {
+                exact.respect(filter);
+            }
             exact.take_back(filter, &added);
+            if !added.is_empty() && exact.close_foreign(filter) {
+                lacks.push(FOREIGN_KILLED);
+            }
+            if exact.observes() && engine::logs(filter) {
+                lacks.push(LOGS);
+            }
             runtime::edits(filter, &added, &exact)
         }
         // Nobody asks for a filter.
@@ -87,6 +107,7 @@ pub fn plan(
         filter,
         tripwires,
         exact,
+        lacks,
     })
 }
 

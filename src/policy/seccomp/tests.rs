@@ -17,6 +17,7 @@ pub mod generate;
 pub mod installed;
 mod invariant;
 mod kernel;
+mod looking;
 
 use generate::{NAMES, Random, random_engine, random_profile};
 use invariant::{Counts, check};

@@ -68,6 +68,12 @@ impl Action {
         matches!(self, Action::Audit | Action::Log | Action::Allow)
     }
 
+    /// Whether somebody else answers: in an engine's filter, its tracer or its listener.
+    #[must_use]
+    pub fn hands_over(self) -> bool {
+        matches!(self, Action::Trace | Action::Notify)
+    }
+
     /// The same where nothing is denied: what is not performed is looked at instead.
     #[must_use]
     pub fn observed(self) -> Action {

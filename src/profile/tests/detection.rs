@@ -185,6 +185,7 @@ fn what_is_not_written_is_as_documented() {
             above: None,
             unless: Vec::new(),
             respond: Response::Log,
+            would: None,
             after: 1,
             within_ms: 0,
             freeze: None,

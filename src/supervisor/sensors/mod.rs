@@ -25,7 +25,7 @@ use crate::profile::covers_program;
 
 /// One observation.
 pub(super) enum Seen<'a> {
-    /// A notified call, which is denied in any case.
+    /// A notified call: denied in any case, or, for rules of a layer that looks, one that it would deny.
     Call {
         name: &'a str,
         args: &'a [u64; 6],

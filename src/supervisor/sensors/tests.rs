@@ -11,6 +11,7 @@ fn rule(on: Sensor) -> Rule {
         above: None,
         unless: Vec::new(),
         respond: Response::Log,
+        would: None,
         after: 1,
         within_ms: 0,
         freeze: None,

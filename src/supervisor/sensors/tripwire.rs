@@ -8,5 +8,10 @@ pub(super) fn sees(rule: &Rule, seen: &Seen<'_>) -> Option<String> {
         return None;
     };
     let about = rule.calls.is_empty() || rule.calls.iter().any(|call| call == name);
-    about.then(|| format!("called {name}, which its profile refuses"))
+    let refuses = if rule.would.is_some() {
+        "would refuse"
+    } else {
+        "refuses"
+    };
+    about.then(|| format!("called {name}, which its profile {refuses}"))
 }

@@ -13,6 +13,7 @@ fn rule(after: u32, within_ms: u64) -> Rule {
         above: None,
         unless: Vec::new(),
         respond: Response::Log,
+        would: None,
         after,
         within_ms,
         freeze: None,

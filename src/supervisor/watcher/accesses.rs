@@ -13,10 +13,12 @@ use nix::fcntl::ResolveFlag;
 
 use super::super::link::{Request, Whose};
 use super::super::look;
+use super::super::marks::TOKENS;
 use super::Watcher;
 use super::walk::{LONGEST, Led, Node, View};
 use crate::access::files::{self, Address, Addressed, Asked, At, FileCall, Place, Renaming};
 use crate::access::{Access, Argument, Moved, calls};
+use crate::detect::{Rule, Sensor};
 use crate::sys::memory;
 
 /// Interpreters of interpreters that the kernel takes (BINPRM_MAX_RECURSION), and a loader.
@@ -305,6 +307,9 @@ impl Watcher<'_> {
             let mut found = Found::default();
             found.itself = self.named(tid, &node, &mut found.outside)?;
             all.extend(found.all(&files::execute()));
+            if self.answers_for(&found) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
             if let Some(path) = needs(&node)?
                 && let Led::There(more) = view.walk(None, &path, true)?
             {
@@ -312,6 +317,14 @@ impl Watcher<'_> {
             }
         }
         Ok(all)
+    }
+
+    /// Whether the kernel would ask this very watcher for its word on an opening of the file, which it would
+    /// wait for for ever (`on: token-access`).
+    fn answers_for(&self, found: &Found) -> bool {
+        let asks = |rule: &Rule| rule.on == Sensor::TokenAccess;
+        let mount = found.itself.as_ref().map(|named| named.mount.as_str());
+        mount.is_some_and(|mount| TOKENS.contains(&mount)) && self.rules.iter().any(asks)
     }
 
     /// The file that a link is made of, and its own name: what a path is followed to, or a descriptor.

@@ -7,11 +7,14 @@
 use super::super::clip;
 use super::super::link::Whose;
 use super::super::observer::{Observer, phase, session};
+use super::super::rules;
+use super::super::sensors::Seen;
 use super::super::shared::{Kind, Room};
 use super::Watcher;
 use crate::access::{Access, files};
-use crate::event::{Process, What};
-use crate::policy::observe::Word;
+use crate::detect::Rule;
+use crate::event::{Ancestor, Process, What};
+use crate::policy::observe::{Observing, Word};
 use crate::sys::seccomp::{self, Notification};
 
 /// What was found, and the layer that would have denied it with the line that would allow it.
@@ -47,7 +50,7 @@ impl Watcher<'_> {
         } else {
             found.push(access);
         }
-        if performed && self.observer.reads_memory() {
+        if performed && self.observer.of(whose).is_some_and(Observing::reads_names) {
             let file = files::of(&name, &call.args);
             let socket = files::socket(&name, &call.args);
             for more in [
@@ -65,7 +68,8 @@ impl Watcher<'_> {
         }
         // 2. What of it is to be told and was not.
         let sights = self.sights((token, whose), number, call, found);
-        let who = (!sights.is_empty()).then(|| self.who(tid));
+        let tripping = self.tripping(whose, number, call);
+        let who = (!sights.is_empty() || !tripping.is_empty()).then(|| self.who(tid));
         // 3. It is answered. What was read of a caller that has ended meanwhile may be another one's.
         let Some((listener, _)) = self.listeners.get(&token) else {
             self.mounts.settle(false);
@@ -80,7 +84,8 @@ impl Watcher<'_> {
         }
         // 4. It is told.
         let mut unseen = u64::from(unread);
-        if let Some((process, _)) = who {
+        if let Some((process, ancestors)) = who {
+            self.detect(&tripping, &name, call, &process, &ancestors);
             for sight in sights {
                 unseen += u64::from(!self.tell_sight(sight, &process, whose, !performed));
             }
@@ -128,6 +133,39 @@ impl Watcher<'_> {
         true
     }
 
+    /// Profiles that only look and whose rules of detection are about the call.
+    fn tripping(&self, whose: Whose, number: Option<u32>, call: &Notification) -> Vec<String> {
+        let looks = |rule: &Rule| rule.would.is_some() && rule.on.sees_calls();
+        let (Some(observing), Some(number)) = (self.observer.of(whose), number) else {
+            return Vec::new();
+        };
+        if self.shared.is_call_judged() || !self.rules.iter().any(looks) {
+            return Vec::new();
+        }
+        let tripping = observing.trips(number, &call.args);
+        tripping.map(str::to_owned).collect()
+    }
+
+    /// Tells what their rules make of it; nobody responds.
+    fn detect(
+        &mut self,
+        tripping: &[String],
+        name: &str,
+        call: &Notification,
+        process: &Process,
+        ancestors: &[Ancestor],
+    ) {
+        if tripping.is_empty() {
+            return;
+        }
+        let args = &call.args;
+        let seen = Seen::Call { name, args };
+        let about = |rule: &Rule| rule.would.is_some() && tripping.contains(&rule.profile);
+        let findings = rules::findings(self.rules, self.shared, &seen, &process.exe, about);
+        self.shared.call_judged();
+        self.tell_findings(&findings, process, ancestors, None);
+    }
+
     /// Whether it is to be told, as far as it is known what it is: nobody is asked about it else.
     pub(super) fn is_news(&self, whose: Whose, access: &Access) -> bool {
         let hash = self.observer.hash(access, whose, phase(self.shared));
@@ -155,10 +193,9 @@ impl Watcher<'_> {
             }
             let denial = match &access {
                 // clone3 is told, and judged, as what C libraries do without it.
-                Access::Syscall { name, args } if name == "clone" => {
+                Access::Syscall { args, .. } if number == Some(libc::SYS_clone3 as u32) => {
                     let flags = args.first().map_or(0, |flags| flags.value);
-                    let clone = libc::SYS_clone as u32;
-                    observing.call(clone, &[flags, 0, 0, 0, 0, 0], &access)
+                    observing.clone3(flags, &access)
                 }
                 Access::Syscall { .. } => {
                     number.and_then(|number| observing.call(number, &call.args, &access))

@@ -24,6 +24,7 @@ static NODE: LazyLock<(Config, Host)> = LazyLock::new(|| {
         landlock_abi: 7,
         user_notif: true,
         listener_taken: false,
+        may_go_on: true,
         wait_killable: true,
         runtime: Runtime {
             path: "/usr/sbin/runc".into(),
