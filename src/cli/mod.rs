@@ -35,6 +35,7 @@ mod learn;
 mod lint;
 mod local;
 mod man;
+mod output;
 mod pages;
 mod profiles;
 mod progress;

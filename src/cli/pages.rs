@@ -263,7 +263,10 @@ const PAGES: &[Page] = &[
                 "the same of a Landlock ruleset",
             ),
         ],
-        exits: &[("1", "it cannot be said without being wider")],
+        exits: &[(
+            "1",
+            "it cannot be said without being wider; or OUT is there",
+        )],
     },
     Page {
         verb: "export",
@@ -277,7 +280,10 @@ const PAGES: &[Page] = &[
                 "for the Security Profiles Operator",
             ),
         ],
-        exits: &[("1", "it cannot be said, or needs a container")],
+        exits: &[(
+            "1",
+            "it cannot be said, or needs a container; or OUT is there",
+        )],
     },
     Page {
         verb: "schema",

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::compose::Scene;
 use super::decide::{self, Domain};
 use super::mounts::{Kind, Place};
-use super::seccomp::exact::{Exact, UNKNOWN};
+use super::seccomp::exact::{self, Exact, UNKNOWN};
 use super::seccomp::verdict::{Action, Decision};
 use super::session::Planned;
 use super::{Input, Layers, Refusal, admission, expressible, fix_for, landlock, refuse};
@@ -52,6 +52,9 @@ pub struct Audited {
     pub calls: Vec<(Decision, Vec<u32>)>,
     /// Numbers of calls that it always allows: what stands in neither list it does not know.
     pub allowed: Vec<u32>,
+    /// Conditions under which it denies calls by number, as its author wrote them: each comes before any
+    /// `allow` but one under the very same.
+    pub conditional: Vec<(u32, Vec<Condition>)>,
     /// The domain that it would enter; none on a kernel without Landlock.
     pub domain: Option<Layer>,
     /// That is about files: more than the anchor, or on a kernel where every domain is (ABI 1).
@@ -322,7 +325,15 @@ impl Audited {
                 "none: {name} is younger than the profile, or than this mantlet"
             ))),
             Some((decision, _)) if decision.verdict(args).permits() => None,
-            Some((decision, _)) => Some(denial(call_fix(name, decision, args, access))),
+            Some((decision, _)) => {
+                let own = |(call, rule): &&(u32, Vec<Condition>)| {
+                    *call == number && exact::meet(name, rule, args)
+                };
+                Some(denial(match self.conditional.iter().find(own) {
+                    Some((_, rule)) => fix_for(name, std::slice::from_ref(rule), args),
+                    None => call_fix(name, decision, args, access),
+                }))
+            }
         }
     }
 
@@ -343,21 +354,28 @@ impl AtStart {
 }
 
 fn audited(profile: &Profile, scene: &Scene<'_>) -> Audited {
-    let exact = Exact::of(profile, true);
+    let filter = Exact::of(profile, true);
     let mut allowed = Vec::new();
     let mut calls: BTreeMap<Decision, Vec<u32>> = BTreeMap::new();
-    for (number, decision) in exact.calls.values() {
+    for (number, decision) in filter.calls.values() {
         if decision.permits_all() {
             allowed.push(*number);
         } else {
             calls.entry(decision.clone()).or_default().push(*number);
         }
     }
+    let denied = profile.syscalls.deny.iter();
+    let conditional = denied
+        .chain(&profile.syscalls.tripwire)
+        .filter(|rule| !rule.args.is_empty())
+        .filter_map(|rule| Some((filter.calls.get(rule.name.as_str())?.0, rule.args.clone())));
+    let conditional = conditional.collect();
     let (domain, _) = landlock::plan(profile, scene.spec, scene.mounts, scene.host.landlock_abi);
     Audited {
         profile: profile.name.clone(),
         calls: calls.into_iter().collect(),
         allowed,
+        conditional,
         files: profile.files.is_some() && domain.is_some() || scene.host.landlock_abi == 1,
         domain,
         capabilities: profile

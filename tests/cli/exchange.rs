@@ -100,6 +100,14 @@ fn a_result_goes_where_it_is_sent_and_its_name_is_the_files() {
             .unwrap()
             .contains("name: \"site\"")
     );
+    // Nothing is written over but by order.
+    fs::write(&file, "mine").unwrap();
+    let refused = run(&node, &["import", "seccomp.json", "-o", &shown]);
+    code(&refused, 1);
+    assert!(err(&refused).contains("--force"), "{}", err(&refused));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    let words = ["import", "seccomp.json", "-o", &shown, "--force"];
+    code(&run(&node, &words), 0);
     // What was imported is a profile that can be exported again, by its file.
     let toml = node.path.join("x.toml").display().to_string();
     code(&run(&node, &["export", &shown, "--to", "oci-seccomp"]), 0);

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use oci_spec::runtime::Spec;
 
-use super::super::{CliError, profiles};
-use super::{ExchangeError, give};
+use super::super::{CliError, output, profiles};
+use super::{ExchangeError, Target, give};
 use crate::config::Config;
 use crate::policy::exchange::{Folder, Form, export_files, export_seccomp, manifest};
 use crate::profile::Profile;
@@ -23,13 +23,12 @@ pub struct Args {
     /// What to make of it
     #[arg(long, value_name = "FORM", value_enum)]
     to: Kind,
-    /// Write to this file; one that ends in .toml gets landlockconfig's TOML
-    #[arg(short, long, value_name = "OUT")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
     /// landlockconfig: the container that symbols (`@volumes`) and exceptions are about
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
-    /// landlockconfig: TOML instead of JSON
+    /// landlockconfig: TOML instead of JSON, as for an OUT that ends in .toml
     #[arg(long)]
     toml: bool,
     /// seccomp: also allow what runc itself calls before the workload starts
@@ -53,9 +52,10 @@ enum Kind {
 
 /// Exports one profile.
 pub fn export(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
+    output::free(&[&args.target.output], args.target.force)?;
     let profile = profiles::find(&args.profile, config)?;
     let (text, notes) = made(args, &profile)?;
-    give(&text, &notes, args.output.as_deref(), args.json)?;
+    give(&text, &notes, &args.target, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,7 +71,11 @@ fn made(args: &Args, profile: &Profile) -> Result<(String, Vec<String>), Exchang
             Ok((text, seccomp.notes))
         }
         Kind::Landlockconfig => {
-            let named = args.output.as_ref().and_then(|path| path.extension());
+            let named = args
+                .target
+                .output
+                .as_ref()
+                .and_then(|path| path.extension());
             let form = if args.toml || named.is_some_and(|ending| ending == "toml") {
                 Form::Toml
             } else {

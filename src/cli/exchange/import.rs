@@ -8,8 +8,8 @@ use clap::ValueEnum;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::super::CliError;
-use super::{ExchangeError, give, read};
+use super::super::{CliError, output};
+use super::{ExchangeError, Target, give, read};
 use crate::policy::exchange::{
     Defaults, Form, Imported, Kernel, LandlockConfig, SeccompFile, SeccompScene, import_files,
     import_seccomp,
@@ -25,9 +25,8 @@ pub struct Args {
     /// What the file is, where it does not tell
     #[arg(long = "as", value_name = "FORM", value_enum)]
     form: Option<Kind>,
-    /// Write the profile to this file
-    #[arg(short, long, value_name = "OUT")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
     /// The profile's name; of OUT or FILE where it is not given
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -56,6 +55,7 @@ enum Kind {
 
 /// Imports one file.
 pub fn import(args: &Args) -> Result<ExitCode, CliError> {
+    output::free(&[&args.target.output], args.target.force)?;
     let text = read(&args.file)?;
     let shown = if args.file == Path::new("-") {
         "stdin".into()
@@ -71,12 +71,7 @@ pub fn import(args: &Args) -> Result<ExitCode, CliError> {
             import_files(&shown, &name, &config).map_err(ExchangeError::from)?
         }
     };
-    give(
-        &imported.text,
-        &imported.notes,
-        args.output.as_deref(),
-        args.json,
-    )?;
+    give(&imported.text, &imported.notes, &args.target, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -110,7 +105,7 @@ fn name(args: &Args) -> String {
     if let Some(name) = &args.name {
         return name.clone();
     }
-    let path = args.output.as_ref().unwrap_or(&args.file);
+    let path = args.target.output.as_ref().unwrap_or(&args.file);
     let stem = path
         .file_stem()
         .and_then(|stem| stem.to_str())

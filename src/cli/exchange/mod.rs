@@ -3,12 +3,12 @@
 //! The result is what stdout or the file gets, and nothing else; what could not be said is a note on stderr.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{CliError, print_json, warn};
+use super::{CliError, output, print_json, warn};
 use crate::policy::exchange::Error as Exchange;
 
 mod export;
@@ -37,14 +37,6 @@ pub enum ExchangeError {
         /// The file.
         path: PathBuf,
     },
-    /// The file that gets the result.
-    #[error("cannot write {}: {source}; name a file in a folder that you may write to", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
     /// Foreign text, or what it says.
     #[error(transparent)]
     Exchange(#[from] Exchange),
@@ -62,6 +54,17 @@ pub enum ExchangeError {
         /// The cause.
         cause: String,
     },
+}
+
+/// Where the result goes.
+#[derive(Debug, clap::Args)]
+struct Target {
+    /// Write to this file, and not to standard output
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+    /// Replace OUT where it exists
+    #[arg(long, requires = "output")]
+    force: bool,
 }
 
 /// Reads a file, or stdin where it is `-`.
@@ -86,22 +89,16 @@ fn read(path: &Path) -> Result<String, ExchangeError> {
 }
 
 /// Prints the result, or writes it to a file, and the notes to stderr.
-fn give(text: &str, notes: &[String], to: Option<&Path>, as_json: bool) -> Result<(), CliError> {
-    match to {
-        Some(path) => fs::write(path, text).map_err(|source| ExchangeError::Write {
-            path: path.to_owned(),
-            source,
-        })?,
+fn give(text: &str, notes: &[String], to: &Target, as_json: bool) -> Result<(), CliError> {
+    let file = &to.output;
+    match file {
+        Some(path) => output::write(path, text, to.force)?,
         None if as_json => {}
-        None => {
-            let mut out = io::stdout().lock();
-            out.write_all(text.as_bytes())?;
-            out.flush()?;
-        }
+        None => output::print(text)?,
     }
     if as_json {
-        let text = to.is_none().then_some(text);
-        return print_json(&json!({"file": to, "text": text, "notes": notes}));
+        let text = file.is_none().then_some(text);
+        return print_json(&json!({"file": file, "text": text, "notes": notes}));
     }
     for note in notes {
         warn(&format!("note: {note}"));

@@ -12,7 +12,6 @@ mod expect;
 mod files;
 mod head;
 mod names;
-mod output;
 mod recording;
 mod run;
 #[cfg(test)]
@@ -39,6 +38,7 @@ use self::recording::Recording;
 use self::run::Run;
 use self::union::Union;
 use super::local::How;
+use super::output;
 use super::progress::Progress;
 use super::text::escape;
 use super::{CliError, print_json, warn};

@@ -158,6 +158,12 @@ fn a_recording_looks_at_every_call_but_those_that_every_program_needs() {
 
 #[test]
 fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
+    let under = Condition {
+        index: 1,
+        op: Op::Eq,
+        value: 7,
+        mask: None,
+    };
     let layer = Audited {
         profile: "site".into(),
         calls: vec![
@@ -179,6 +185,7 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
             ),
         ],
         allowed: vec![number("getpid")],
+        conditional: vec![(number("mkdir"), vec![under])],
         domain: Some(Layer {
             handled_fs: rights::file("read-file").unwrap(),
             handled_net: rights::port("bind").unwrap(),
@@ -213,6 +220,12 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
         denial.map(|denial| denial.fix)
     };
     assert_eq!(call("getpid", NONE), None);
+    // A plain allowance does not reach past a denial under a condition.
+    let narrow = call("mkdir", [0, 7, 0, 0, 0, 0]).unwrap();
+    assert!(
+        narrow.contains("mkdir, args: [{index: 1, op: eq"),
+        "{narrow}"
+    );
     assert_eq!(call("mkdir", NONE).unwrap(), "syscalls: {allow: [mkdir]}");
     assert_eq!(call("socket", [1, 0, 0, 0, 0, 0]), None);
     assert_eq!(

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::CliError;
+use super::CliError;
 
 /// Refuses files that exist before anything is done in vain, and whatever is no plain file: to replace
 /// a device would be to remove it.
