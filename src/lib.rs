@@ -40,3 +40,5 @@ pub mod state;
 pub mod supervisor;
 #[allow(unsafe_code)]
 pub mod sys;
+#[cfg(test)]
+mod tests;

@@ -52,12 +52,13 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The crate's module that a file belongs to; `None` for lib.rs and the programs.
+/// The crate's module that a file belongs to; `None` for lib.rs, the programs, and tests that go through
+/// several modules.
 fn module_of(file: &Path) -> Option<String> {
     let relative = file.strip_prefix(source()).ok()?;
     let first = relative.iter().next()?.to_str()?;
     let name = first.strip_suffix(".rs").unwrap_or(first);
-    (name != "lib" && name != "bin").then(|| name.to_owned())
+    (!["lib", "bin", "tests"].contains(&name)).then(|| name.to_owned())
 }
 
 /// The text without comments and string literals, so that neither can look like an import.

@@ -25,8 +25,6 @@ mod events;
 mod evidence;
 mod exchange;
 mod explain;
-#[cfg(test)]
-mod foretold;
 mod freeze;
 mod inspect;
 mod journal;
@@ -40,7 +38,7 @@ mod pages;
 mod profiles;
 mod progress;
 mod ps;
-mod rootfs;
+pub(crate) mod rootfs;
 mod schema;
 mod select;
 mod subject;

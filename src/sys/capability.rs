@@ -403,9 +403,14 @@ const LEAVE: i16 = i16::MAX;
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
+    use std::sync::Mutex;
+
+    /// Both tests use the same capability by the same process.
+    static ALONE: Mutex<()> = Mutex::new(());
 
     #[test]
     fn a_capability_that_is_used_is_told_with_its_user_and_a_refusal_is_not() {
+        let _alone = ALONE.lock();
         let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap();
         let seen = match Seen::begin(namespace.dev(), namespace.ino()) {
             Ok(seen) => seen,
@@ -476,6 +481,7 @@ mod tests {
 
     #[test]
     fn users_that_have_no_room_are_counted() {
+        let _alone = ALONE.lock();
         let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap();
         let Ok(seen) = Seen::begin(namespace.dev(), namespace.ino()) else {
             println!("not seen here");

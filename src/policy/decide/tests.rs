@@ -1,4 +1,4 @@
-//! Calls, ports and capabilities; files are compared with the kernel itself (`cli::foretold`).
+//! Calls, ports and capabilities; files are compared with the kernel itself (`crate::tests::foretold`).
 
 use super::*;
 use crate::access::Argument;

@@ -18,8 +18,8 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{chdir, chroot, mkdir, symlinkat, truncate, unlink};
 use serde_json::{Value, json};
 
-use super::rootfs::Rootfs;
 use crate::access::Access;
+use crate::cli::rootfs::Rootfs;
 use crate::init::domain;
 use crate::policy::decide::{AsWritten, Decider, Domain, Places, Verdict};
 use crate::policy::observe::Observing;

@@ -1,0 +1,3 @@
+//! Tests that go through several modules of floor 3.
+
+mod foretold;
