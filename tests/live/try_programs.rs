@@ -436,7 +436,7 @@ fn several_profiles_are_layers_and_each_has_its_say() {
     let journal = journal.split(')').next().expect("it tells where");
     let text = fs::read_to_string(world.inside(journal)).expect("a journal");
     assert!(
-        text.contains("\"profiles\":[\"restricted\",\"narrow\"]"),
+        text.contains("\"profiles\":[\"restricted\",\"narrow\",\"restricted-told-1\","),
         "{text}"
     );
     fs::remove_dir_all(world.inside(kept)).expect("a kept folder");
