@@ -96,14 +96,16 @@ impl Subject {
         about: String,
         rootfs: Option<Rootfs>,
     ) -> Result<Subject, CliError> {
-        let looking = profiles
-            .iter()
-            .filter(|profile| profile.mode != Mode::Enforce);
-        let warnings = looking.map(|profile| {
-            format!(
-                "{} only looks (its mode): what is said to be denied would be if it enforced",
-                profile.name
-            )
+        let warnings = profiles.iter().filter_map(|profile| {
+            let mode = match profile.mode {
+                Mode::Enforce => return None,
+                Mode::Audit => "audit",
+                Mode::Learn => "learn",
+            };
+            let name = &profile.name;
+            Some(format!(
+                "{name} says `mode: {mode}` and denies nothing: this is what it would deny if it enforced"
+            ))
         });
         Ok(Subject {
             mounts: mounts::read(&spec)?,
@@ -227,22 +229,6 @@ impl Subject {
     pub fn title(&self) -> String {
         let names: Vec<&str> = self.profiles.iter().map(|p| p.name.as_str()).collect();
         names.join(" + ")
-    }
-
-    /// That layers in another mode than `enforce` are asked what they would deny if they enforced.
-    pub fn modes(&self) -> Vec<String> {
-        let others = self.profiles.iter().filter_map(|profile| {
-            let mode = match profile.mode {
-                Mode::Enforce => return None,
-                Mode::Audit => "audit",
-                Mode::Learn => "learn",
-            };
-            let name = &profile.name;
-            Some(format!(
-                "{name} says `mode: {mode}` and denies nothing: this is what it would deny if it enforced"
-            ))
-        });
-        others.collect()
     }
 
     /// What decides, and what it all comes to.

@@ -120,7 +120,7 @@ pub fn answer(
     decider: &Decider,
     question: &Question,
 ) -> Result<Whole, CliError> {
-    let (title, accesses, mut notes) = match question {
+    let (title, accesses, notes) = match question {
         Question::Syscall { name, args } => {
             let access = question::call(name, args);
             (
@@ -161,7 +161,6 @@ pub fn answer(
     if notes.iter().any(|note| note.starts_with(about::NOEXEC)) {
         answer = Some(Answer::Denied);
     }
-    notes.extend(subject.modes());
     Ok(Whole {
         question: title,
         answer: answer.unwrap_or(Answer::Allowed),

@@ -24,7 +24,7 @@ use crate::config::Config;
 pub fn read(source: &str, config: &Config) -> Result<Vec<Run>, CliError> {
     let (path, log_dir) = (Path::new(source), &config.log_dir);
     let goes_on = |path: &Path| is_written(path, &config.state_dir);
-    if source.contains('/') || path.is_file() {
+    if source.contains('/') || source.ends_with(".jsonl") || path.is_file() {
         return file(path, goes_on);
     }
     if source.is_empty() {

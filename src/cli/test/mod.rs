@@ -11,7 +11,6 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::subject::{Over, Subject};
-use super::text::escape;
 use super::{CliError, print_json, profiles, warn};
 use crate::config::Config;
 use crate::profile::Expectation;
@@ -80,7 +79,7 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             "profiles": subject.profiles.iter().map(|p| &p.name).collect::<Vec<_>>(),
             "over": subject.about,
             "landlock_abi": subject.host.landlock_abi,
-            "notes": subject.modes(),
+            "warnings": subject.warnings,
             "tests": results,
             "passed": results.len() - failed,
             "failed": failed,
@@ -88,9 +87,6 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         }))?;
     } else {
         let mut page = String::new();
-        for note in subject.modes() {
-            page += &format!("note: {}\n", escape(&note));
-        }
         if !results.is_empty() {
             page += &expect::page(&subject, &results);
         }

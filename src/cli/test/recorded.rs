@@ -68,7 +68,7 @@ pub fn read(words: &[String], config: &Config) -> Result<Journals, CliError> {
 
 fn path_of(word: &str, config: &Config, all: &mut Journals) -> Result<PathBuf, CliError> {
     let path = PathBuf::from(word);
-    if word.contains('/') || path.exists() {
+    if word.contains('/') || word.ends_with(".jsonl") || path.exists() {
         return Ok(path);
     }
     if let Ok(known) = select::one(&config.state_dir, word)
