@@ -334,12 +334,21 @@ impl Walk<'_> {
         path: &Path,
         each: &mut dyn FnMut(Grant) -> Result<(), E>,
     ) -> Result<(), E> {
-        for name in names(folder).map_err(|error| PathError::List(path.to_owned(), error))? {
-            let child = path.join(&name);
+        // One after the other: there can be millions.
+        let failed = |error: nix::Error| PathError::List(path.to_owned(), error.into());
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut listed = Dir::openat(folder, ".", flags, Mode::empty()).map_err(failed)?;
+        for entry in listed.iter() {
+            let entry = entry.map_err(failed)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let child = path.join(name);
             if self.excepts.contains(&child) {
                 continue;
             }
-            let fd = match self.root.child(folder, &name) {
+            let fd = match self.root.child(folder, name) {
                 Ok(fd) => fd,
                 // A link grants nothing by itself: what it names is granted where it lies, or is
                 // not. A name that is gone meanwhile grants nothing either.
@@ -370,20 +379,6 @@ impl Walk<'_> {
         let worth = object.names == 1 && (program || !self.programs_only);
         Ok(worth.then_some(Grant { fd, directory }))
     }
-}
-
-/// The names in a directory, without `.` and `..`.
-fn names(folder: BorrowedFd<'_>) -> io::Result<Vec<std::ffi::OsString>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mut folder = Dir::openat(folder, ".", flags, Mode::empty())?;
-    let mut names = Vec::new();
-    for entry in folder.iter() {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(std::os::unix::ffi::OsStringExt::from_vec(name));
-        }
-    }
-    Ok(names)
 }
 
 #[cfg(test)]

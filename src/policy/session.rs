@@ -133,7 +133,7 @@ pub(super) fn plan(
     };
     let stricter = make(&every)?;
     // The same profiles are the same policy.
-    let own = interactive.len() > every.len();
+    let own = interactive != every;
     let stricter_interactive = if own { make(&interactive)? } else { None };
     planned.rules.stricter = stricter;
     planned.rules.stricter_interactive = stricter_interactive;

@@ -29,6 +29,7 @@ impl Keeper {
     /// Answers what the watcher had in hand with its denial. A call is reported by the next watcher,
     /// who knows how; one that ended two of them by the keeper, who says less.
     pub(super) fn settle(&mut self) -> Option<String> {
+        self.drop_nobodys_call();
         if let Some((call, token, stage)) = self.shared.call()
             && let word @ (Word::Free | Word::Silent(_)) = self.word(token, &call)
         {
@@ -90,6 +91,7 @@ impl Keeper {
 
     /// There is nobody to look closer at what the last watcher had in hand.
     pub(super) fn finish_call(&mut self) {
+        self.drop_nobodys_call();
         if let Some((call, token, _)) = self.shared.call() {
             if self.word(token, &call) != Word::Tripwire {
                 if self.shared.is_call_told() {
@@ -105,6 +107,22 @@ impl Keeper {
             }
             self.shared.call_done();
         }
+    }
+
+    /// A call whose listener is gone, and with it everybody under its filter: whether it was one to report
+    /// or one to look at, nobody knows any more where there are both.
+    fn drop_nobodys_call(&mut self) {
+        let Some((_, token, _)) = self.shared.call() else {
+            return;
+        };
+        if self.sources.contains_key(&token) || !self.observer.observes() {
+            return;
+        }
+        if !self.shared.is_call_told() && !self.shared.is_call_counted() {
+            self.shared.keeper_lost_one();
+            self.tell_later();
+        }
+        self.shared.call_done();
     }
 
     /// Whose calls a listener brings; of one that is gone, the workload's.

@@ -195,6 +195,7 @@ impl Keeper {
     pub(super) fn watchdog_barked(&mut self, expired: bool) {
         if expired {
             self.attendant.late = true;
+            self.settling_took_too_long();
             self.end_attendant();
         }
     }

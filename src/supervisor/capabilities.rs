@@ -126,6 +126,9 @@ impl Keeper {
         for user in &users {
             if using.met.insert(*user) {
                 self.see_user(&mut using, user);
+            } else if look::start_time(user.pid).is_none() {
+                // The table has room for so many, and its number may be another one's soon.
+                using.forget(user);
             }
         }
         let missed = using.seen.missed();

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::clip;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Source};
 use super::link::{Order, Whose};
 use super::observer::{phase, session};
 use super::session::Session;
@@ -17,8 +17,12 @@ use crate::access::Access;
 use crate::event::{Process, What};
 use crate::policy::observe::{AtStart, Observing};
 
-/// Longest that a watcher may tell, bytes: 65536 objects a layer, and their names.
-const LONGEST: usize = 16 << 20;
+/// Longest that a watcher may tell of one session, and of all that live, bytes: names that the container
+/// chose. What is beyond is as if it could not be looked at.
+pub(super) const LONGEST: usize = 8 << 20;
+pub(super) const LONGEST_ALL: usize = 32 << 20;
+/// How often a watcher is asked about one session, each after the end of the one before.
+const TRIES: u8 = 2;
 
 /// Of one session.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +48,22 @@ pub(super) struct Told {
     pub(super) bytes: Vec<u8>,
     /// That is all.
     pub(super) whole: bool,
+    /// How often a watcher was asked.
+    pub(super) tries: u8,
+}
+
+impl Settled {
+    /// Nothing is granted, and each layer says why: init would not have started.
+    pub(super) fn refused(observing: &Observing, why: &str) -> Settled {
+        let refused = observing.rules().map(|(profile, _)| AtStart {
+            profile: profile.into(),
+            what: why.into(),
+        });
+        Settled {
+            refused: refused.collect(),
+            ..Settled::default()
+        }
+    }
 }
 
 impl Keeper {
@@ -57,6 +77,7 @@ impl Keeper {
             pid,
             bytes: Vec::new(),
             whole: false,
+            tries: u8::from(self.attendant.ready),
         };
         self.settled.insert(token, told);
         if self.attendant.ready {
@@ -67,11 +88,13 @@ impl Keeper {
 
     /// A new watcher is ready: what none has told yet it is asked for.
     pub(super) fn settle_the_rest(&mut self) {
+        self.give_up_settling(|told| told.tries >= TRIES);
         let open = self.settled.iter_mut().filter(|(_, told)| !told.whole);
         let mut orders = Vec::new();
         for (token, told) in open {
             // The half of a watcher that has ended.
             told.bytes.clear();
+            told.tries += 1;
             orders.push(Order::Settle {
                 token: *token,
                 pid: told.pid,
@@ -82,13 +105,47 @@ impl Keeper {
         }
     }
 
+    /// A watcher that looked for too long has ended: the next one would do as much.
+    pub(super) fn settling_took_too_long(&mut self) {
+        self.give_up_settling(|told| told.tries > 0);
+    }
+
+    /// Sessions that no watcher comes to the end of begin all the same: a layer that only looks keeps nobody.
+    fn give_up_settling(&mut self, is_one: impl Fn(&Told) -> bool) {
+        let open = self.settled.iter();
+        let open = open.filter(|(_, told)| !told.whole && is_one(told));
+        let tokens: Vec<u64> = open.map(|(token, _)| *token).collect();
+        for token in tokens {
+            let whose = match self.sources.get(&token) {
+                Some(Source::Listener(_, whose)) => *whose,
+                _ => continue,
+            };
+            let Some(observing) = self.observer.of(whose) else {
+                continue;
+            };
+            let why =
+                "the container's files cannot be looked at: each watcher that tried has ended";
+            let settled = Settled::refused(observing, why);
+            let Ok(bytes) = serde_json::to_vec(&settled) else {
+                continue;
+            };
+            if let Some(told) = self.settled.get_mut(&token) {
+                told.bytes = bytes;
+                told.whole = true;
+            }
+            self.settle_session(token, settled.refused);
+        }
+    }
+
     /// A piece of what a watcher has found; false where nothing of ours speaks so.
     pub(super) fn hear_settled(&mut self, token: u64, piece: &[u8], last: bool) -> bool {
+        let all: usize = self.settled.values().map(|told| told.bytes.len()).sum();
         let Some(told) = self.settled.get_mut(&token).filter(|told| !told.whole) else {
             // Its session has ended meanwhile.
             return true;
         };
-        if told.bytes.len() + piece.len() > LONGEST {
+        // It counts as we do.
+        if told.bytes.len() + piece.len() > LONGEST || all + piece.len() > LONGEST_ALL + LONGEST {
             return false;
         }
         told.bytes.extend(piece);
@@ -106,7 +163,7 @@ impl Keeper {
 
     fn settle_session(&mut self, token: u64, refused: Vec<AtStart>) {
         for source in self.sources.values_mut() {
-            if let super::keeper::Source::Session(session) = source
+            if let Source::Session(session) = source
                 && session.unsettled == Some(token)
             {
                 session.settle(refused);

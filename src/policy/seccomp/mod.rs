@@ -80,7 +80,12 @@ pub fn plan(
             if exact.observes() && engine::logs(filter) {
                 lacks.push(LOGS);
             }
-            runtime::edits(filter, &added, &exact)
+            // What is notified for those that look alone stays the engine's to deny.
+            let enforced = match layers.observe() {
+                true => Some(Exact::enforced(layers, notify)?),
+                false => None,
+            };
+            runtime::edits(filter, &added, &exact, enforced.as_ref().unwrap_or(&exact))
         }
         // Nobody asks for a filter.
         None if exact.unlisted.permits() => Vec::new(),

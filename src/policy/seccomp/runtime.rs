@@ -128,7 +128,8 @@ pub fn missing_needs(filter: &LinuxSeccomp) -> BTreeSet<&'static str> {
 }
 
 /// Edits to the engine's filter: `added` become allowed, and what the exact filter refuses with a
-/// report becomes SCMP_ACT_TRACE where the engine would refuse it in silence.
+/// report becomes SCMP_ACT_TRACE where the engine would refuse it in silence; of layers that enforce alone
+/// (`enforced`), because others promise no report of what the engine refuses.
 ///
 /// TRACE is denied at every moment: before init nothing of the image runs and there is no tracer
 /// (ENOSYS); after it, the exact filter's USER_NOTIF is stricter and wins, so a tracer of the
@@ -142,8 +143,13 @@ pub fn missing_needs(filter: &LinuxSeccomp) -> BTreeSet<&'static str> {
 /// traps stays whole, because what is not listed is answered more mildly in places (runc answers ENOSYS to
 /// numbers above the largest listed one, libseccomp kills the thread only for a foreign architecture).
 #[must_use]
-pub fn edits(filter: &LinuxSeccomp, added: &BTreeSet<&'static str>, exact: &Exact) -> Vec<Edit> {
-    let trace = traced(filter, exact);
+pub fn edits(
+    filter: &LinuxSeccomp,
+    added: &BTreeSet<&'static str>,
+    exact: &Exact,
+    enforced: &Exact,
+) -> Vec<Edit> {
+    let trace = traced(filter, exact, enforced);
     let moved = |name: &str| added.contains(name) || trace.contains(name);
     let denies = !engine::default(filter).permits();
     let shortens = matches!(engine::default(filter), Action::Errno(_));
@@ -223,7 +229,8 @@ fn refused(name: &str, exact: &Exact) -> bool {
     !needed(name) && refused
 }
 
-fn traced<'a>(filter: &LinuxSeccomp, exact: &'a Exact) -> BTreeSet<&'a str> {
+fn traced<'a>(filter: &LinuxSeccomp, exact: &'a Exact, enforced: &Exact) -> BTreeSet<&'a str> {
+    let reported: BTreeSet<&str> = enforced.tripwires().collect();
     let wholly = |name: &&str| {
         let decision = &exact.calls[*name].1;
         decision
@@ -235,7 +242,7 @@ fn traced<'a>(filter: &LinuxSeccomp, exact: &'a Exact) -> BTreeSet<&'a str> {
         .tripwires()
         .filter(wholly)
         .filter(silent)
-        .filter(|n| !INIT_NEEDS.contains(n))
+        .filter(|n| !INIT_NEEDS.contains(n) && reported.contains(n))
         .collect()
 }
 

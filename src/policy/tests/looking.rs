@@ -2,6 +2,7 @@
 
 use super::exec::PROBE;
 use super::*;
+use crate::profile::Mode;
 
 /// A layer that only looks, and what it names for sessions.
 fn audited(text: &str) -> Profile {
@@ -106,6 +107,20 @@ fn what_an_audited_layer_says_of_root_and_of_the_node_is_told_of_sessions() {
     };
     assert!(abi(&root) && abi(&somebody), "{root:?} {somebody:?}");
     assert_eq!(somebody.len(), 1, "{somebody:?}");
+}
+
+#[test]
+fn a_profile_of_sessions_that_is_looked_at_hides_none_that_is_enforced() {
+    let mut enforcing = audited("exec: {interactive: {profile: quiet}}");
+    enforcing.mode = Mode::Enforce;
+    let looking = audited("exec: {profile: quiet}");
+    for layers in [[&enforcing, &looking], [&looking, &enforcing]] {
+        let plan = layers::layered(&cri(), &layers, &host(7)).unwrap();
+        let (probe, shell) = (plan.exec.held_to(false), plan.exec.held_to(true));
+        assert_eq!(probe.unwrap().profiles, [""; 0]);
+        assert_eq!(shell.unwrap().profiles, ["quiet"]);
+        assert!(shell.unwrap().refuse_root);
+    }
 }
 
 #[test]

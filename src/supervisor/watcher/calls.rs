@@ -35,6 +35,7 @@ impl Watcher<'_> {
             let _ = self.epoll.delete(listener);
             self.listeners.remove(&token);
             self.domains.remove(&token);
+            self.settled.remove(&token);
             return;
         }
         let Ok(call) = self.shared.receive(listener, token) else {

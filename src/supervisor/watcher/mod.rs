@@ -96,6 +96,8 @@ pub(super) struct Watcher<'a> {
     mounts: Mounts,
     /// Domains of layers that only look, by listener.
     domains: HashMap<u64, Vec<Domain>>,
+    /// Bytes of what the keeper keeps of each listener.
+    settled: HashMap<u64, usize>,
     /// In how many pid namespaces the container's first process has a number.
     depth: Option<usize>,
     /// Files with several names, of those that the call in hand names.
@@ -209,6 +211,7 @@ impl<'a> Watcher<'a> {
             observer,
             mounts: Mounts::default(),
             domains: HashMap::new(),
+            settled: HashMap::new(),
             depth: None,
             linked: Vec::new(),
             watchdog,
@@ -246,7 +249,7 @@ impl<'a> Watcher<'a> {
         for (token, told) in tools.settled.iter().filter(|(_, told)| told.whole) {
             // The keeper has read it before.
             let settled: Settled = serde_json::from_slice(&told.bytes).map_err(|_| BROKEN)?;
-            watcher.take_settled(*token, told.pid, &settled);
+            watcher.take_settled(*token, told.pid, &settled, told.bytes.len());
         }
         for pid in tools.began {
             watcher.watch_session(pid);

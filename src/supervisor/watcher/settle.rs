@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::super::link::{PIECE, Request};
-use super::super::settled::Settled;
+use super::super::settled::{LONGEST, LONGEST_ALL, Settled};
 use super::Watcher;
 use super::walk::{self, View};
 use crate::init::domain::{DomainError, MOST_OBJECTS};
@@ -27,18 +27,24 @@ impl Watcher<'_> {
         };
         // Directories may be somebody's to list (FUSE).
         self.wind_watchdog();
-        let settled = found(observing, pid).unwrap_or_else(|error| {
+        let mut settled = found(observing, pid).unwrap_or_else(|error| {
             let why = format!("the container's files cannot be looked at: {error}");
-            let layers = observing.rules().map(|(profile, _)| profile);
-            Settled {
-                refused: layers.map(|profile| refusal(profile, &why)).collect(),
-                ..Settled::default()
-            }
+            Settled::refused(observing, &why)
         });
-        self.take_settled(token, pid, &settled);
-        let Ok(text) = serde_json::to_vec(&settled) else {
+        let Ok(mut text) = serde_json::to_vec(&settled) else {
             return;
         };
+        let all: usize = self.settled.values().sum();
+        if text.len() > LONGEST || all + text.len() > LONGEST_ALL {
+            let why =
+                "the container's files cannot be looked at: their names are too many or too long";
+            settled = Settled::refused(observing, why);
+            let Ok(short) = serde_json::to_vec(&settled) else {
+                return;
+            };
+            text = short;
+        }
+        self.take_settled(token, pid, &settled, text.len());
         let count = text.chunks(PIECE).count();
         for (at, piece) in text.chunks(PIECE).enumerate() {
             let request = Request::Settled {
@@ -55,7 +61,8 @@ impl Watcher<'_> {
     }
 
     /// Knows a session's domains from here on.
-    pub(super) fn take_settled(&mut self, token: u64, pid: i32, settled: &Settled) {
+    pub(super) fn take_settled(&mut self, token: u64, pid: i32, settled: &Settled, length: usize) {
+        self.settled.insert(token, length);
         let whose = self.listeners.get(&token).map(|(_, whose)| *whose);
         let observing = whose.and_then(|whose| self.observer.of(whose));
         let domains = observing.map_or_else(Vec::new, |own| own.domains(&settled.places));
@@ -80,11 +87,12 @@ fn found(observing: &Observing, pid: i32) -> io::Result<Settled> {
         depth: walk::depth(pid)?,
         ..Settled::default()
     };
+    let mut room = LONGEST;
     for (profile, rules) in observing.rules() {
         let mut left = MOST_OBJECTS;
         let mut places = Vec::new();
         for rule in rules {
-            let bound = bound(rule, &view, &mut left);
+            let bound = bound(rule, &view, &mut left, &mut room);
             if let Err(why) = &bound {
                 settled.refused.push(refusal(profile, why));
             }
@@ -96,7 +104,12 @@ fn found(observing: &Observing, pid: i32) -> io::Result<Settled> {
 }
 
 /// Real names of what init would bind a rule to.
-fn bound(rule: &PathRule, view: &View, left: &mut u32) -> Result<BTreeSet<String>, DomainError> {
+fn bound(
+    rule: &PathRule,
+    view: &View,
+    left: &mut u32,
+    room: &mut usize,
+) -> Result<BTreeSet<String>, DomainError> {
     let mut names = BTreeSet::new();
     paths::resolve(rule, view, &mut |grant| {
         *left = left
@@ -104,7 +117,11 @@ fn bound(rule: &PathRule, view: &View, left: &mut u32) -> Result<BTreeSet<String
             .ok_or_else(|| DomainError::too_many(rule))?;
         let name = paths::target(&grant.fd);
         let name = name.map_err(|error| PathError::Open(rule.place(), error))?;
-        names.insert(name.to_string_lossy().into_owned());
+        let name = name.to_string_lossy().into_owned();
+        *room = room
+            .checked_sub(name.len())
+            .ok_or_else(|| DomainError::too_many(rule))?;
+        names.insert(name);
         Ok::<(), DomainError>(())
     })?;
     Ok(names)
