@@ -5,12 +5,12 @@
 use mantlet::policy::Layers;
 use mantlet::policy::seccomp::{bpf, engine, exact, plan, verdict};
 use mantlet::profile::Profile;
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, World};
+use crate::harness::{Bundle, World, eventually};
 
 #[path = "../../src/policy/seccomp/tests/calls.rs"]
 mod calls;
@@ -44,8 +44,13 @@ fn trace(
 fn installed_on(pid: i32) -> Vec<Vec<u8>> {
     let pid = Pid::from_raw(pid);
     trace(libc::PTRACE_SEIZE, pid, 0, None).expect("root may");
-    trace(libc::PTRACE_INTERRUPT, pid, 0, None).expect("a tracer may");
-    waitpid(pid, Some(WaitPidFlag::__WALL)).expect("it stops");
+    // One that executes its program at this moment can miss it, and nothing would ever come.
+    eventually("it stops", || {
+        trace(libc::PTRACE_INTERRUPT, pid, 0, None).expect("a tracer may");
+        let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
+        let status = waitpid(pid, Some(flags)).expect("it is traced");
+        (status != WaitStatus::StillAlive).then_some(())
+    });
     let mut found = Vec::new();
     while let Some(count) = trace(GET_FILTER, pid, found.len(), None) {
         let mut bytes = vec![0; count * 8];
