@@ -180,6 +180,36 @@ fn audit_tells_what_the_kernel_refuses_of_files_and_nothing_else() {
     assert_eq!(moved["fix"], "files: {execute: [/data/in]}");
 }
 
+/// What was told as what would have kept the container from starting.
+fn refused(events: &[Value]) -> Vec<&str> {
+    let told = events
+        .iter()
+        .filter(|event| event["access"]["kind"] == "container");
+    let told = told.filter_map(|event| event["access"]["what"].as_str());
+    let mut told: Vec<&str> = told.collect();
+    told.sort_unstable();
+    told
+}
+
+#[test]
+fn more_names_than_anybody_keeps_hold_no_container_that_is_only_looked_at() {
+    let files = "files: {read_execute: [/usr, /lib, /lib64, /etc, /bin], read: [/data], except: [/data/vault]}";
+    let bundle = bundle("mode: audit", files, "print('done')");
+    let data = bundle.volume_path("/data");
+    for number in 0..40_000 {
+        let name = format!("{number}{}", "x".repeat(230));
+        fs::File::create(data.join(name)).expect("our own folder");
+    }
+    let bundle = bundle.up();
+    let events = eventually("the container is gone", || ended(&bundle));
+    assert!(bundle.output().contains("done"), "{}", bundle.output());
+    let refused = refused(&events);
+    assert_eq!(refused.len(), 1, "{refused:#?}");
+    assert!(refused[0].contains("/data"), "{refused:#?}");
+    let watchers = events.iter().filter(|event| event["type"] == "watcher");
+    assert_eq!(watchers.count(), 0, "the first one comes to an end");
+}
+
 #[test]
 fn what_no_rule_could_be_bound_to_is_told_at_start() {
     let files = "files: {read_execute: [/usr, /lib, /lib64, /etc, /bin], read: [/no/such, /data/link/x, \
@@ -187,12 +217,7 @@ fn what_no_rule_could_be_bound_to_is_told_at_start() {
     let bundle = bundle("mode: audit", files, "print('done')").up();
     let events = eventually("the container is gone", || ended(&bundle));
     assert!(bundle.output().contains("done"), "{}", bundle.output());
-    let mut refused: Vec<&str> = events
-        .iter()
-        .filter(|event| event["access"]["kind"] == "container")
-        .filter_map(|event| event["access"]["what"].as_str())
-        .collect();
-    refused.sort_unstable();
+    let refused = refused(&events);
     assert_eq!(refused.len(), 2, "{refused:#?}");
     assert!(
         refused[0].starts_with("\"/data/link/x\" has a symbolic link in it"),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 
 use super::super::link::{PIECE, Request};
 use super::super::settled::{LONGEST, LONGEST_ALL, Settled};
@@ -14,6 +15,21 @@ use crate::policy::decide::Domain;
 use crate::policy::observe::{AtStart, Observing};
 use crate::seal::PathRule;
 use crate::sys::socket;
+
+/// Why a rule is bound to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Unbound {
+    /// Init would have refused it.
+    #[error(transparent)]
+    Domain(#[from] DomainError),
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// More names than are kept.
+    #[error(
+        "the files that the landlock rule for {0:?} stands for cannot be looked at: their names are too long"
+    )]
+    Names(PathBuf),
+}
 
 impl Watcher<'_> {
     /// Looks at what the rules of a session come to, and says so. Where that cannot be, nothing is granted
@@ -109,7 +125,7 @@ fn bound(
     view: &View,
     left: &mut u32,
     room: &mut usize,
-) -> Result<BTreeSet<String>, DomainError> {
+) -> Result<BTreeSet<String>, Unbound> {
     let mut names = BTreeSet::new();
     paths::resolve(rule, view, &mut |grant| {
         *left = left
@@ -120,9 +136,9 @@ fn bound(
         let name = name.to_string_lossy().into_owned();
         *room = room
             .checked_sub(name.len())
-            .ok_or_else(|| DomainError::too_many(rule))?;
+            .ok_or_else(|| Unbound::Names(rule.place()))?;
         names.insert(name);
-        Ok::<(), DomainError>(())
+        Ok::<(), Unbound>(())
     })?;
     Ok(names)
 }
