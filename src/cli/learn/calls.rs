@@ -55,10 +55,14 @@ const MOST_VALUES: usize = 16;
 
 /// What every program may need though no recording shows it, and why. Of these, [`crate::access::UNSEEN`] are
 /// not looked at.
-const IMPLIED: [(&str, &str); 9] = [
+const IMPLIED: [(&str, &str); 10] = [
     ("clock_gettime", "a call where the node's clock has no vDSO"),
     ("execve", "starts the workload"),
     ("exit", "not recorded; ends a thread"),
+    (
+        "futex",
+        "not recorded; whether threads wait for each other is chance",
+    ),
     ("getcpu", "a call where the vDSO has none"),
     ("gettimeofday", "a call where the node's clock has no vDSO"),
     (
