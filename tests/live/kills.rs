@@ -18,7 +18,11 @@ const WORKLOAD: &str = "echo x >/bin/planted && echo UNCONFINED; trap 'hostile k
                         echo begun; while :; do sleep 0.05; done";
 
 pub fn bundle() -> Bundle {
-    let bundle = Bundle::new(World::runc(), HANDLER).args(["sh", "-c", WORKLOAD]);
+    bundle_in(World::runc())
+}
+
+fn bundle_in(world: &'static World) -> Bundle {
+    let bundle = Bundle::new(world, HANDLER).args(["sh", "-c", WORKLOAD]);
     bundle.write();
     bundle
 }
@@ -155,7 +159,8 @@ fn calls_of_front_door(bundle: &Bundle, words: &[String]) -> Vec<Point> {
 
 #[test]
 fn a_front_door_killed_at_any_call_of_create_leaves_nothing_that_stays() {
-    let bundle = bundle();
+    // The front door reads its mounts: where other tests mount, it reads a varying number of times.
+    let bundle = bundle_in(World::alone());
     let original = bundle.on_disk();
     // The first create of a node also asks the runtime for its version and keeps the answer: the
     // list is to be that of every later one.
@@ -192,7 +197,7 @@ fn a_front_door_killed_at_any_call_of_create_leaves_nothing_that_stays() {
 
 #[test]
 fn a_front_door_killed_at_any_call_of_start_leaves_a_container_that_can_go() {
-    let bundle = bundle();
+    let bundle = bundle_in(World::alone());
     create(&bundle);
     let words = ["start".to_owned(), bundle.id.clone()];
     let all = calls_of_front_door(&bundle, &words);

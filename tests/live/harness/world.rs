@@ -27,14 +27,21 @@ impl World {
     /// The world of runc, made at the first call.
     pub fn runc() -> &'static World {
         static WORLD: OnceLock<World> = OnceLock::new();
-        WORLD.get_or_init(|| World::make("runc", false))
+        WORLD.get_or_init(|| World::make("runc", "runc", false))
+    }
+
+    /// Another world of runc, for the caller alone: no other test's mount or container makes a
+    /// program do more system calls here at one time than at another. It lives as long as the others.
+    pub fn alone() -> &'static World {
+        let kind = format!("alone-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        Box::leak(Box::new(World::make(&kind, "runc", false)))
     }
 
     /// The world of crun: the same, with a pure cgroup v1 hierarchy where the host's is hybrid
     /// (DESIGN §10), because crun refuses a hybrid one.
     pub fn crun() -> &'static World {
         static WORLD: OnceLock<World> = OnceLock::new();
-        WORLD.get_or_init(|| World::make("crun", Path::new("/sys/fs/cgroup/unified").exists()))
+        WORLD.get_or_init(|| World::make("crun", "crun", Path::new("/sys/fs/cgroup/unified").exists()))
     }
 
     /// This world's folder: bundles, state, logs. Removed at the end.
@@ -173,13 +180,13 @@ impl World {
             .expect("the world's first process lives")
     }
 
-    fn make(runtime: &'static str, pure_cgroups: bool) -> World {
+    fn make(kind: &str, runtime: &'static str, pure_cgroups: bool) -> World {
         assert!(
             nix::unistd::geteuid().is_root(),
             "live tests need root: sudo -E cargo test"
         );
         // A worktree can sit below a folder that only root enters; /tmp is for everybody.
-        let work = PathBuf::from(format!("/tmp/{}-{runtime}", run_name()));
+        let work = PathBuf::from(format!("/tmp/{}-{kind}", run_name()));
         fs::create_dir_all(&work).expect("a folder in /tmp");
         janitor();
         link_programs(&work.join("bin"));
@@ -364,7 +371,7 @@ fn janitor() {
                 [ -d "$top" ] || continue
                 find "$top" -depth -type d -exec rmdir {} + 2>/dev/null || left=yes
             done
-            rm -rf "/tmp/$1-runc" "/tmp/$1-crun" 2>/dev/null || left=yes
+            rm -rf "/tmp/$1-"* 2>/dev/null || left=yes
             [ -z "$left" ] && exit 0
             sleep 0.1
         done
