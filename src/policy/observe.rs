@@ -118,7 +118,7 @@ impl Observing {
             let lasting =
                 domain.map(|domain| expressible::exceptions(profile, scene.spec, &domain));
             let lost = lasting.and_then(Result::err);
-            at_start.extend(lost.map(|refusal| AtStart::new(profile, &refusal)));
+            at_start.extend(lost.map(|refusal| AtStart::new(&profile.name, &refusal)));
         }
         Ok(Some(Observing {
             learns: layers.learn(),
@@ -345,9 +345,10 @@ impl Audited {
 }
 
 impl AtStart {
-    fn new(profile: &Profile, what: &impl ToString) -> AtStart {
+    /// By `profile`, of this name.
+    pub(crate) fn new(profile: &str, what: &impl ToString) -> AtStart {
         AtStart {
-            profile: profile.name.clone(),
+            profile: profile.into(),
             what: what.to_string(),
         }
     }
@@ -404,7 +405,7 @@ pub(super) fn at_start(input: &Input<'_>) -> (Vec<AtStart>, Vec<HostPathRules>) 
         let refusals = refuse::disabled(profile, input.host)
             .into_iter()
             .chain(refusals);
-        all.extend(refusals.map(|refusal| AtStart::new(profile, &refusal)));
+        all.extend(refusals.map(|refusal| AtStart::new(&profile.name, &refusal)));
     }
     (all, mounted)
 }

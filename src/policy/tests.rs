@@ -74,6 +74,21 @@ pub(super) fn cri() -> Value {
     spec
 }
 
+/// The first of a node's own profiles (name and text), which may name the others.
+fn of_node(all: &[(&str, &str)]) -> Profile {
+    let load = &mut |name: &str| {
+        let found = all.iter().find(|(own, _)| *own == name);
+        Ok(found.map(|(_, text)| (*text).to_owned()))
+    };
+    Profile::resolve(all[0].0, load).unwrap()
+}
+
+/// One that no kernel satisfies.
+const OLD: (&str, &str) = (
+    "old",
+    "{version: 1, name: old, extends: [baseline], requires: {landlock: 99}}",
+);
+
 fn attempt(spec: &Value, profile: &Profile, host: &Host, config: &Config) -> Result<Plan, Refusal> {
     let spec: Spec = serde_json::from_value(spec.clone()).unwrap();
     plan(Input {

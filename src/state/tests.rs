@@ -30,7 +30,8 @@ impl Drop for Scratch {
     }
 }
 
-fn record(root: &Path) -> Record {
+/// Of a container whose runtime keeps it at `root`.
+pub(crate) fn record(root: &Path) -> Record {
     Record {
         version: VERSION,
         mantlet: "0.1.0".into(),

@@ -55,12 +55,11 @@ pub(super) struct Told {
 impl Settled {
     /// Nothing is granted, and each layer says why: init would not have started.
     pub(super) fn refused(observing: &Observing, why: &str) -> Settled {
-        let refused = observing.rules().map(|(profile, _)| AtStart {
-            profile: profile.into(),
-            what: why.into(),
-        });
+        let layers = observing.rules();
         Settled {
-            refused: refused.collect(),
+            refused: layers
+                .map(|(profile, _)| AtStart::new(profile, &why))
+                .collect(),
             ..Settled::default()
         }
     }

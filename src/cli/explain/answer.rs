@@ -172,7 +172,7 @@ pub fn answer(
 impl Whole {
     /// For programs.
     pub fn json(&self, subject: &Subject) -> Value {
-        let mut value = serde_json::to_value(self).unwrap_or_default();
+        let mut value = json!(self);
         value["profiles"] = json!(subject.profiles.iter().map(|p| &p.name).collect::<Vec<_>>());
         value["over"] = json!(subject.about);
         value["landlock_abi"] = json!(subject.host.landlock_abi);

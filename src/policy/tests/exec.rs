@@ -161,18 +161,9 @@ fn held(exec: &str, spec: &Value) -> Result<Plan, Refusal> {
     let quiet = "{version: 1, name: quiet, extends: [restricted], scope: [], \
                  network: {connect_tcp: []}, masked_paths: [/srv/hidden], \
                  process: {refuse: [root-user], max: 64}}";
-    let old = "{version: 1, name: old, extends: [baseline], requires: {landlock: 99}}";
-    let load = &mut |name: &str| {
-        Ok(match name {
-            "site" => Some(site.clone()),
-            "quiet" => Some(quiet.to_owned()),
-            "old" => Some(old.to_owned()),
-            _ => None,
-        })
-    };
     attempt(
         spec,
-        &Profile::resolve("site", load).unwrap(),
+        &of_node(&[("site", &site), ("quiet", quiet), OLD]),
         &host(7),
         &config(),
     )
@@ -232,14 +223,7 @@ fn a_limit_that_does_not_hold_sessions_is_missing_and_one_of_the_layers_is_not()
         let ops = format!(
             "{{version: 1, name: ops, extends: [baseline], process: {{{own}refuse: [missing-limit: [pids]]}}}}"
         );
-        let load = &mut |name: &str| {
-            Ok(match name {
-                "site" => Some(site.clone()),
-                "ops" => Some(ops.clone()),
-                _ => None,
-            })
-        };
-        let profile = Profile::resolve("site", load).unwrap();
+        let profile = of_node(&[("site", &site), ("ops", &ops)]);
         let plan = attempt(&unlimited, &profile, &host(7), &config()).unwrap();
         let found = session::admit(None, PROBE, &plan.exec);
         assert_eq!(found.is_err(), refused, "{layer:?} {own:?}: {found:?}");

@@ -88,24 +88,13 @@ fn limits_are_the_lower_ones_and_reach_init_for_what_the_engine_leaves_out() {
 
 #[test]
 fn of_two_profiles_that_limit_the_wider_one_holds_and_silence_takes_no_part() {
-    let mut load = |name: &str| {
-        Ok(match name {
-            "a" => Some(
-                "{version: 1, name: a, extends: [baseline], process: {max: 50, refuse: \
-                         [host-pid, {capability: [BPF]}]}, rlimits: {NOFILE: 100, CORE: 0}, \
-                         devices: ['@standard']}"
-                    .to_owned(),
-            ),
-            "b" => Some(
-                "{version: 1, name: b, extends: [a], process: {max: 60, refuse: \
-                         [{capability: [PERFMON]}]}, rlimits: {NOFILE: {soft: 10, hard: 200}}, \
-                         devices: [/dev/fuse]}"
-                    .to_owned(),
-            ),
-            _ => None,
-        })
-    };
-    let b = Profile::resolve("b", &mut load).unwrap();
+    let a = "{version: 1, name: a, extends: [baseline], process: {max: 50, refuse: \
+             [host-pid, {capability: [BPF]}]}, rlimits: {NOFILE: 100, CORE: 0}, \
+             devices: ['@standard']}";
+    let b = "{version: 1, name: b, extends: [a], process: {max: 60, refuse: \
+             [{capability: [PERFMON]}]}, rlimits: {NOFILE: {soft: 10, hard: 200}}, \
+             devices: [/dev/fuse]}";
+    let b = of_node(&[("b", b), ("a", a)]);
     assert_eq!(b.max_tasks.unwrap().0, 60);
     let rlimits: Vec<_> = b
         .rlimits

@@ -8,16 +8,7 @@ use crate::profile::Mode;
 fn audited(text: &str) -> Profile {
     let site = format!("{{version: 1, name: site, mode: audit, extends: [baseline], {text}}}");
     let quiet = "{version: 1, name: quiet, extends: [restricted], process: {refuse: [root-user, host-path: [/srv/**]]}}";
-    let old = "{version: 1, name: old, extends: [baseline], requires: {landlock: 99}}";
-    let load = &mut |name: &str| {
-        Ok(match name {
-            "site" => Some(site.clone()),
-            "quiet" => Some(quiet.to_owned()),
-            "old" => Some(old.to_owned()),
-            _ => None,
-        })
-    };
-    Profile::resolve("site", load).unwrap()
+    of_node(&[("site", &site), ("quiet", quiet), OLD])
 }
 
 fn session(uid: u32) -> Process {

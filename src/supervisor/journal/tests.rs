@@ -2,29 +2,16 @@
 
 use super::*;
 use crate::event::{Event, Process};
+use crate::state::tests::record;
 
 fn empty(path: PathBuf) -> Journal {
-    Journal {
-        path,
-        file: None,
-        place: (0, 0),
-        size: 0,
-        failed_at: None,
-        unwritten: 0,
-        lost: 0,
-        error: None,
-        last_cause: String::new(),
-        total: 0,
-        observed: OBSERVED,
-        identity: Identity::default(),
-        policy: String::new(),
-        init: String::new(),
-        state_dir: PathBuf::new(),
-        profiles: Vec::new(),
-        whose: "\"container\":{\"id\":\"c\"},\"handler\":\"h\",\"profiles\":[]".into(),
-        line: Vec::new(),
-        seq: 0,
-    }
+    let record = Record {
+        journal: path,
+        ..record(Path::new("/nowhere"))
+    };
+    let mut journal = Journal::new(&record, Path::new(""));
+    journal.whose = "\"container\":{\"id\":\"c\"},\"handler\":\"h\",\"profiles\":[]".into();
+    journal
 }
 
 #[test]

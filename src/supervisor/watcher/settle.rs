@@ -110,7 +110,7 @@ fn found(observing: &Observing, pid: i32) -> io::Result<Settled> {
         for rule in rules {
             let bound = bound(rule, &view, &mut left, &mut room);
             if let Err(why) = &bound {
-                settled.refused.push(refusal(profile, why));
+                settled.refused.push(AtStart::new(profile, why));
             }
             places.push(bound.unwrap_or_default());
         }
@@ -141,13 +141,6 @@ fn bound(
         Ok::<(), Unbound>(())
     })?;
     Ok(names)
-}
-
-fn refusal(profile: &str, why: &impl ToString) -> AtStart {
-    AtStart {
-        profile: profile.into(),
-        what: why.to_string(),
-    }
 }
 
 /// What a watcher would find of a process, for those who compare it with the kernel's answer.

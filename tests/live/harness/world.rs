@@ -41,7 +41,9 @@ impl World {
     /// (DESIGN §10), because crun refuses a hybrid one.
     pub fn crun() -> &'static World {
         static WORLD: OnceLock<World> = OnceLock::new();
-        WORLD.get_or_init(|| World::make("crun", "crun", Path::new("/sys/fs/cgroup/unified").exists()))
+        WORLD.get_or_init(|| {
+            World::make("crun", "crun", Path::new("/sys/fs/cgroup/unified").exists())
+        })
     }
 
     /// This world's folder: bundles, state, logs. Removed at the end.
