@@ -7,6 +7,10 @@ use super::build::{Choice, count};
 use super::run::Run;
 use super::union::Union;
 use crate::access::Access;
+use crate::cli::explain::in_words;
+
+/// Things of one kind that are named; of more it is said how many there are.
+const MOST_NAMED: usize = 16;
 
 /// The profile's description: of what program it was learned.
 #[must_use]
@@ -69,7 +73,6 @@ fn unseen(union: &Union) -> bool {
 /// The comments.
 #[must_use]
 pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice) -> Vec<String> {
-    let row = |key: &str, value: &str| format!(" {key:<12} {value}");
     let list = |all: BTreeSet<String>| all.into_iter().collect::<Vec<_>>().join(", ");
     let mut lines = vec![match extends {
         None => format!(
@@ -132,6 +135,13 @@ pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice
     for (cause, count) in lost {
         lines.push(row("", &format!("{count}: {cause}")));
     }
+    let unsaid: BTreeSet<&String> = runs.iter().flat_map(|run| &run.unsaid).collect();
+    let unsaid = unsaid.into_iter().cloned().collect();
+    let why = "no profile can say: a name is no UTF-8, or too long";
+    lines.extend(named("not written", unsaid, why));
+    let refused = union.refused.iter().map(in_words).collect();
+    let why = "was tried, and denied by a layer that enforces: not allowed here";
+    lines.extend(named("refused", refused, why));
     let sessions: u64 = runs.iter().map(|run| run.sessions).sum();
     if sessions > 0 {
         let what = match choice.exec_sessions {
@@ -149,6 +159,26 @@ pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice
         }
     }
     lines.push(String::new());
+    lines
+}
+
+fn row(key: &str, value: &str) -> String {
+    format!(" {key:<12} {value}")
+}
+
+/// How many there are of what is not in the profile, with the reason, and which.
+fn named(key: &str, all: Vec<String>, why: &str) -> Vec<String> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![row(
+        key,
+        &format!("{} that {why}", count(all.len(), "thing")),
+    )];
+    lines.extend(all.iter().take(MOST_NAMED).map(|text| row("", text)));
+    if let Some(more) = all.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+        lines.push(row("", &format!("and {more} more")));
+    }
     lines
 }
 

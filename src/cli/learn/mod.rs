@@ -35,7 +35,7 @@ use self::check::Proof;
 use self::draft::Draft;
 use self::files::{Level, Options};
 use self::recording::Recording;
-use self::run::Run;
+use self::run::{Run, Seen};
 use self::union::Union;
 use super::local::How;
 use super::output;
@@ -43,6 +43,7 @@ use super::progress::Progress;
 use super::text::escape;
 use super::{CliError, print_json, warn};
 use crate::config::{self, Config};
+use crate::event::Session;
 use crate::profile::{normal_glob, normal_path};
 
 /// Arguments of `learn`.
@@ -245,9 +246,9 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     if args.how.runs() {
         runs.extend(sources::run(&args.how, config)?);
     }
-    let runs = usable(runs)?;
+    let runs = usable(runs, wish.exec_sessions)?;
     let mut load = |name: &str| config::profile(&config.profiles_dir, name);
-    let (extends, left) = match (base(&runs)?, &wish.extends) {
+    let (extends, left) = match (base(&runs, wish.exec_sessions)?, &wish.extends) {
         (Some(audited), Some(parent)) => Err(Error::Audited {
             audited,
             parent: parent.clone(),
@@ -356,37 +357,35 @@ fn tell(draft: &Draft, proof: &Proof, wish: &Wish) {
     }
 }
 
-/// Runs that were looked at; those that were not are said, and it is an error where there is no other.
-fn usable(runs: Vec<Run>) -> Result<Vec<Run>, CliError> {
+/// Runs that were looked at, their exec sessions where `sessions` says so; those that were not are said, and
+/// it is an error where there is no other.
+fn usable(runs: Vec<Run>, sessions: bool) -> Result<Vec<Run>, CliError> {
     let not_recorded = |run: &Run| Error::NotRecorded {
         id: run.container.id.clone(),
         profiles: run.profiles.join(", "),
     };
-    let (mut good, bad): (Vec<Run>, Vec<Run>) =
-        runs.into_iter().partition(|run| !run.seen.is_empty());
+    let (good, bad): (Vec<Run>, Vec<Run>) =
+        runs.into_iter().partition(|run| run.was_seen(sessions));
     match (good.is_empty(), bad.first()) {
         (true, Some(run)) => Err(not_recorded(run))?,
         _ => bad
             .iter()
             .for_each(|run| warn(&not_recorded(run).to_string())),
     }
-    // The order of sources must not matter; the same run twice is one.
-    good.sort_by(|a, b| (&a.began, &a.container.id).cmp(&(&b.began, &b.container.id)));
-    good.dedup();
-    for run in &mut good {
-        // A container that is recorded may be audited too, and the recording has all of it.
-        if run.seen.iter().any(|seen| seen.profile.is_empty()) {
-            run.seen.retain(|seen| seen.profile.is_empty());
-        }
-    }
+    let mut good = run::each_once(good);
+    good.iter_mut()
+        .for_each(Run::forget_who_audits_what_is_recorded);
     Ok(good)
 }
 
-/// The profile of audited runs, to which what is learned adds; none where they were recorded.
-fn base(runs: &[Run]) -> Result<Option<String>, Error> {
+/// The profile of audited runs, to which what is learned adds; none where they were recorded. What exec
+/// sessions did says nothing of it where it is left out.
+fn base(runs: &[Run], sessions: bool) -> Result<Option<String>, Error> {
+    let counts = |seen: &&Seen| sessions || seen.session == Session::Workload;
     let ways: BTreeSet<&str> = runs
         .iter()
-        .flat_map(|run| run.seen.iter().map(|seen| seen.profile.as_str()))
+        .flat_map(|run| run.seen.iter().filter(counts))
+        .map(|seen| seen.profile.as_str())
         .collect();
     let mut all = ways.iter();
     match (all.next(), all.next()) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::calls;
 use super::files::{Grant, Level, Need, Options, Why, places};
 use super::union::{Coverage, Union};
+use crate::access::calls::NAMESPACES;
 use crate::access::{Access, Argument};
 use crate::policy::mounts::{Kind, Place};
 
@@ -304,10 +305,7 @@ fn a_deciding_argument_narrows_a_call_unless_it_is_used_at_large() {
 fn clone3_is_written_as_the_clone_that_libraries_take_instead() {
     let lines = calls::lines(&union([call("clone3", &[])]), false);
     assert!(of(&lines, "clone3").is_empty());
-    assert_eq!(
-        of(&lines, "clone")[0].only.unwrap().mask,
-        Some(calls::NEW_NAMESPACES)
-    );
+    assert_eq!(of(&lines, "clone")[0].only.unwrap().mask, Some(NAMESPACES));
     let both = [call("clone3", &[]), call("clone", &[])];
     let lines = calls::lines(&union(both), false);
     assert_eq!(

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::node::Node;
 use crate::{code, err, out};
 
+mod beside;
 mod observed;
 mod together;
 
