@@ -479,17 +479,20 @@ fn what_was_not_recorded_is_denied() {
     assert_ne!(under(&["harmless", "serve", "8080"]).code, 0);
 }
 
+/// Runs a command on the static image's files by `mantlet VERB`.
+fn on_image(world: &World, verb: &[&str], command: &[&str]) -> Finished {
+    let rootfs = image("static-rootfs");
+    let rootfs = rootfs.to_str().expect("UTF-8");
+    world.mantlet([verb, &["--rootfs", rootfs, "--"], command].concat())
+}
+
 #[test]
 fn a_command_is_recorded_and_tried_under_what_it_taught() {
     let world = World::runc();
     let folder = crate::try_programs::folder(world);
     let path = folder.join("app.yaml");
     let file = path.to_str().expect("UTF-8");
-    let rootfs = image("static-rootfs");
-    let rootfs = rootfs.to_str().expect("UTF-8");
-    let run = |verb: &[&str], command: &[&str]| {
-        world.mantlet([verb, &["--rootfs", rootfs, "--"], command].concat())
-    };
+    let run = |verb: &[&str], command: &[&str]| on_image(world, verb, command);
     let learned = run(&["learn", "-o", file], &["harmless", "work"]).ok();
     assert_eq!(learned.stdout, "work: ok\n");
     assert!(
@@ -518,14 +521,9 @@ fn a_recording_that_no_profile_came_of_is_kept_and_where_there_is_none_nothing_i
     let folder = crate::try_programs::folder(world);
     let path = folder.join("app.yaml");
     let file = path.to_str().expect("UTF-8");
-    let rootfs = image("static-rootfs");
-    let rootfs = rootfs.to_str().expect("UTF-8");
     let learn = |command: &[&str]| {
         let volume = folder.to_str().expect("UTF-8");
-        let how = [
-            "learn", "-o", file, "--rootfs", rootfs, "--rw", volume, "--",
-        ];
-        world.mantlet([&how[..], command].concat()).expect(1)
+        on_image(world, &["learn", "-o", file, "--rw", volume], command).expect(1)
     };
     // 1. A program that is not there was not recorded.
     let absent = learn(&["no-such-program"]);
@@ -559,8 +557,6 @@ fn a_program_that_is_moved_to_where_it_is_executed_is_learned() {
     let folder = crate::try_programs::folder(world);
     let path = folder.join("app.yaml");
     let file = path.to_str().expect("UTF-8");
-    let rootfs = image("static-rootfs");
-    let rootfs = rootfs.to_str().expect("UTF-8");
     // Of one mount: between two of them nothing is moved.
     let volume = folder.join("volume");
     let [from, to] = ["in", "out"].map(|name| volume.join(name));
@@ -574,9 +570,8 @@ fn a_program_that_is_moved_to_where_it_is_executed_is_learned() {
     );
     let run = |verb: &[&str]| {
         let volume = volume.to_str().expect("UTF-8");
-        let how = ["--rootfs", rootfs, "--rw", volume, "--"];
-        let command = ["busybox", "sh", "-c", &script];
-        world.mantlet([verb, &how, &command].concat()).ok()
+        let verb = [verb, &["--rw", volume]].concat();
+        on_image(world, &verb, &["busybox", "sh", "-c", &script]).ok()
     };
     run(&["learn", "-o", file]);
     let text = fs::read_to_string(&path).expect("it was written");
