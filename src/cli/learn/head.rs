@@ -39,6 +39,9 @@ pub fn lost(runs: &[Run]) -> BTreeMap<&str, u64> {
 /// Why the profile must not deny anything yet; none: it may.
 #[must_use]
 pub fn reason_to_audit(runs: &[Run], union: &Union, choice: &Choice) -> Option<String> {
+    if choice.accept_loss {
+        return None;
+    }
     let lost: u64 = lost(runs).values().sum();
     let what = match lost {
         0 if cut_off(runs) > 0 => {
@@ -47,14 +50,30 @@ pub fn reason_to_audit(runs: &[Run], union: &Union, choice: &Choice) -> Option<S
                 .to_owned()
         }
         0 if unseen(union) => "What io_uring did is not in the recording".to_owned(),
-        0 => return None,
+        0 => return denied_whatever_is_written(union),
         1 => "1 event of the recording is lost".to_owned(),
         _ => format!("{lost} events of the recording are lost"),
     };
-    (!choice.accept_loss).then(|| {
+    Some(format!(
+        "{what}, so something that the program needs may be missing: this profile only reports what it \
+         would deny. Record again, or write it with --accept-loss."
+    ))
+}
+
+/// What was seen that no line of a profile allows, so that a profile which denies does not let the program do again
+/// what it did.
+fn denied_whatever_is_written(union: &Union) -> Option<String> {
+    let all = union.seen.keys().filter_map(|access| match access {
+        Access::Container { what } => Some(what.as_str()),
+        _ => None,
+    });
+    let all: Vec<&str> = all.collect();
+    (!all.is_empty()).then(|| {
         format!(
-            "{what}, so something that the program needs may be missing: this profile only reports what it \
-             would deny. Record again, or write it with --accept-loss."
+            "No profile allows what was seen beside calls and files: {}. The program did it and could not do it \
+             under a profile that denies, so this one only reports. Record it without that, or write the profile \
+             with --accept-loss.",
+            all.join("; ")
         )
     })
 }
