@@ -31,6 +31,7 @@ mod journal;
 mod kill;
 mod learn;
 mod lint;
+mod lives;
 mod local;
 mod man;
 mod output;
