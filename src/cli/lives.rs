@@ -31,7 +31,7 @@ impl Life {
 }
 
 /// The lives of one journal, as far as it was read.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Lives {
     all: Vec<Life>,
     holes: Holes,
@@ -103,7 +103,7 @@ impl Lives {
 const BROKEN: &str = "lines of the journal that are no events";
 
 /// Numbers that are not there, and that no line has explained yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Holes {
     beginning: u64,
     between: u64,

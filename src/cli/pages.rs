@@ -243,7 +243,7 @@ const PAGES: &[Page] = &[
         exits: &[
             (
                 "1",
-                "an expectation does not hold, or something would be denied",
+                "an expectation does not hold, something would be denied, or the journals have lost something",
             ),
             (
                 "2",

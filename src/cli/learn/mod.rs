@@ -127,14 +127,6 @@ fn into(written: &str) -> Result<(String, String), String> {
 /// Why nothing was learned.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Several journals are of containers with such an id.
-    #[error("{:?} is the beginning of several containers' ids; name one journal:\n  {}", escape(id), candidates.join("\n  "))]
-    Several {
-        /// As given.
-        id: String,
-        /// Their journals.
-        candidates: Vec<String>,
-    },
     /// A file is a recording that cannot be used.
     #[error("recording {}: {}; write it anew with --save", path.display(), escape(why))]
     Recording {
