@@ -28,14 +28,14 @@ pub fn find(word: &str, config: &Config) -> Result<PathBuf, CliError> {
     let mut found: BTreeMap<PathBuf, String> = BTreeMap::new();
     for path in journals_in(&config.log_dir)? {
         let id = container_of(&path);
-        found.insert(path, id);
+        found.insert(canonical(path), id);
     }
     // The folder may be another one since a container was created.
     for known in select::all(&config.state_dir).unwrap_or_default() {
         if let Ok(record) = &known.record
             && record.journal.is_file()
         {
-            found.insert(record.journal.clone(), known.home.id());
+            found.insert(canonical(record.journal.clone()), known.home.id());
         }
     }
     found.retain(|_, id| !word.is_empty() && id.starts_with(word));
@@ -95,6 +95,11 @@ pub fn check(path: &Path) -> Result<(), CliError> {
         true => Ok(()),
         false => Err(failed(io::Error::other("it is no plain file"))),
     }
+}
+
+/// The same for every way to a file; as it is where it was put aside.
+fn canonical(path: PathBuf) -> PathBuf {
+    path.canonicalize().unwrap_or(path)
 }
 
 fn aside(path: &Path) -> PathBuf {

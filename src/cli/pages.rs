@@ -55,7 +55,7 @@ const PAGES: &[Page] = &[
             ("124", "CMD was out of time"),
             (
                 "125",
-                "mantlet could not run it: a profile is wrong, or refuses it",
+                "mantlet could not run it: a profile is wrong, or refuses it; or it could not write what --json asks for",
             ),
             ("126", "CMD cannot be executed"),
             ("127", "there is no CMD"),

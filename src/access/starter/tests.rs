@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use super::*;
 
@@ -96,26 +96,28 @@ fn the_kernel_takes_the_same_word() {
         }
     };
     let folder = scratch.display();
+    // A shell is tried with what the kernel would not execute (execvp(3)); it ends with 3.
     for text in [
-        "#!/bin/sh\nexit 0\n".to_owned(),
-        "#! \t/bin/sh -e\nexit 0\n".to_owned(),
-        "#!/bin/sh\0x\nexit 0\n".to_owned(),
-        "#!/bin/sh\r\nexit 0\n".to_owned(),
-        format!("#!{}/bin/sh\nexit 0\n", " ".repeat(254)),
-        format!("#!/bin/sh -e {}\nexit 0\n", "#".repeat(300)),
-        format!("#!/bin/sh{}", "h".repeat(300)),
-        "#!sh\nexit 0\n".to_owned(),
-        "#!\0/bin/sh\n".to_owned(),
+        "#!/bin/true\nexit 3\n".to_owned(),
+        "#! \t/bin/true -e\nexit 3\n".to_owned(),
+        "#!/bin/true\0x\nexit 3\n".to_owned(),
+        "#!/bin/true\r\nexit 3\n".to_owned(),
+        format!("#!{}/bin/true\nexit 3\n", " ".repeat(254)),
+        format!("#!/bin/true -e {}\nexit 3\n", "#".repeat(300)),
+        format!("#!/bin/true{}\nexit 3\n", "e".repeat(300)),
+        "#!true\nexit 3\n".to_owned(),
+        "#!\0/bin/true\nexit 3\n".to_owned(),
     ] {
         put("script", text.as_bytes());
         let ran = run("script");
         let _ = fs::remove_file(scratch.join("script"));
         let started = script(text.as_bytes());
-        let there = matches!(started.as_deref(), Some("/bin/sh" | "sh"));
-        assert_eq!(ran.is_ok(), there, "{text:?}: {ran:?}, {started:?}");
+        let there = matches!(started.as_deref(), Some("/bin/true" | "true"));
+        let done = ran.as_ref().is_ok_and(ExitStatus::success);
+        assert_eq!(done, there, "{text:?}: {ran:?}, {started:?}");
     }
     // Each is the interpreter of the next; the first one's is a program with a loader.
-    put("level0", b"#!/bin/sh\nexit 0\n");
+    put("level0", b"#!/bin/true\nexit 3\n");
     for level in 1..6 {
         put(
             &format!("level{level}"),

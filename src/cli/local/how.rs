@@ -154,7 +154,7 @@ mod tests {
     fn a_time_that_the_clock_cannot_count_to_is_refused_before_anything_begins() {
         assert_eq!(time("30s"), Ok(Duration::from_secs(30)));
         assert!(time("").is_err());
-        for far in ["101y", "18446744073709551615s", "584942417355y"] {
+        for far in ["101y", "18446744073709551615s", "500000000000y"] {
             assert!(time(far).unwrap_err().contains("100 years"), "{far}");
         }
         assert!(Instant::now().checked_add(LONGEST).is_some());
