@@ -5,6 +5,7 @@
 
 pub mod calls;
 pub mod files;
+pub mod starter;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

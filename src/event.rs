@@ -191,7 +191,7 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         denied: Option<String>,
     },
-    /// Lines that could not be written: their numbers are missing before this one.
+    /// Lines that could not be written, or what went on unseen: their numbers are missing before this one.
     Lost {
         /// How many.
         count: u64,

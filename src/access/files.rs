@@ -388,40 +388,6 @@ pub fn rename(it: Renaming) -> Vec<Asked> {
     all
 }
 
-/// What the start of a program's file says must be executed with it: the interpreter behind `#!`
-/// (execve(2)). `start` is the file's first bytes.
-#[must_use]
-pub fn script_interpreter(start: &[u8]) -> Option<&[u8]> {
-    let line = start.strip_prefix(b"#!")?;
-    let line = &line[..line.len().min(254)];
-    let line = line.split(|byte| *byte == b'\n').next()?;
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0);
-    let mut words = line.split(blank).filter(|word| !word.is_empty());
-    words.next()
-}
-
-/// Where in an ELF file of 64 bits its loader's name lies (PT_INTERP, elf(5)): the table of program
-/// headers, its entries' size and number.
-#[must_use]
-pub fn program_headers(start: &[u8]) -> Option<(u64, u16, u16)> {
-    let little = start.starts_with(b"\x7fELF\x02\x01");
-    let at = |from: usize, to: usize| start.get(from..to).filter(|_| little);
-    let table = u64::from_le_bytes(at(32, 40)?.try_into().ok()?);
-    let size = u16::from_le_bytes(at(54, 56)?.try_into().ok()?);
-    let count = u16::from_le_bytes(at(56, 58)?.try_into().ok()?);
-    (size >= 56 && count <= 128).then_some((table, size, count))
-}
-
-/// Offset and length of the loader's name, where a program header is the one that has it.
-#[must_use]
-pub fn loader_in(header: &[u8]) -> Option<(u64, u64)> {
-    const PT_INTERP: u32 = 3;
-    let kind = u32::from_le_bytes(header.get(..4)?.try_into().ok()?);
-    let offset = u64::from_le_bytes(header.get(8..16)?.try_into().ok()?);
-    let length = u64::from_le_bytes(header.get(32..40)?.try_into().ok()?);
-    (kind == PT_INTERP).then_some((offset, length))
-}
-
 /// Whose address a call takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addressed {

@@ -5,8 +5,7 @@
 
 mod sarif;
 
-use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,7 +13,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::{CliError, print_json, profiles, text};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::profile::{self, Finding, Level, Look};
 
 /// Arguments of `lint`.
@@ -79,10 +78,8 @@ pub fn lint(args: &Args) -> Result<ExitCode, CliError> {
 /// All findings about one profile. What it extends is looked for beside its file, at the site, then
 /// among the built-in ones.
 fn one(word: &str, site: &Path) -> Result<Vec<Finding>, CliError> {
-    let at_site = |name: &str| match fs::read_to_string(site.join(format!("{name}.yaml"))) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        read => read.map(Some),
-    };
+    // As `create` reads it: a file that others may write, say, is none that holds.
+    let at_site = |name: &str| config::profile(site, name);
     let Some(written) = profiles::written(word)? else {
         return Ok(profile::lint::lint(word, &mut |name| at_site(name)));
     };

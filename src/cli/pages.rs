@@ -57,7 +57,7 @@ const PAGES: &[Page] = &[
             ("124", "CMD was out of time"),
             (
                 "125",
-                "mantlet could not run it: a profile is wrong, or refuses it",
+                "mantlet could not run it: a profile is wrong, or refuses it; or it could not write what --json asks for",
             ),
             ("126", "CMD cannot be executed"),
             ("127", "there is no CMD"),
@@ -245,7 +245,7 @@ const PAGES: &[Page] = &[
         exits: &[
             (
                 "1",
-                "an expectation does not hold, or something would be denied",
+                "an expectation does not hold, something would be denied, or the journals have lost something",
             ),
             (
                 "2",

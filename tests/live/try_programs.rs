@@ -175,7 +175,8 @@ fn what_landlock_and_a_silent_filter_deny_is_told_as_it_happens() {
         }
         // For programs: events of the profile that was named, and that it was denied.
         let events = folder.join("events.jsonl");
-        let words = [&["--json", events.to_str().unwrap()][..], &words].concat();
+        let json = ["--force", "--json", events.to_str().unwrap()];
+        let words = [&json[..], &words].concat();
         attempt(world, &words).expect(7);
         let text = fs::read_to_string(&events).expect("the file of events");
         assert!(!text.contains("told-1"), "{text}");
@@ -468,6 +469,39 @@ fn events_for_programs_go_to_a_file_and_nothing_is_said_about_them() {
     assert_eq!(types.first().map(String::as_str), Some("start"));
     assert!(types.contains(&"tripwire".to_owned()), "{types:?}");
     assert_eq!(types.last().map(String::as_str), Some("end"));
+    // Not over a file that is there, unless that is said.
+    let done = attempt(world, &words).expect(125);
+    assert!(
+        done.stderr.contains("exists; name another file"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(fs::read_to_string(&file).expect("the file of events"), text);
+    let force = [&["--force"][..], &words].concat();
+    attempt(world, &force).expect(1);
+    let again = fs::read_to_string(&file).expect("the file of events");
+    assert_eq!(
+        again
+            .lines()
+            .filter(|line| line.contains("\"type\":\"end\""))
+            .count(),
+        1
+    );
+    // A pipe is written to as it is, and a reader that goes away has not had what it wanted.
+    let fifo = folder.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let reader = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || drop(fs::File::open(fifo).expect("the pipe"))
+    });
+    let fifo = fifo.to_str().unwrap();
+    let done = attempt(world, &["restricted", "--json", fifo, "--", "true"]).expect(125);
+    assert!(
+        done.stderr.contains("cannot write events to"),
+        "{}",
+        done.stderr
+    );
+    reader.join().expect("a thread");
     let done = attempt(
         world,
         &["restricted", "--json", "/no/such/file", "--", "true"],

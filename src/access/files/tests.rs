@@ -363,34 +363,6 @@ fn flags_and_types_in_registers_choose_the_right() {
 }
 
 #[test]
-fn a_program_names_what_is_executed_with_it() {
-    assert_eq!(
-        script_interpreter(b"#! /bin/sh -e\nexit"),
-        Some(&b"/bin/sh"[..])
-    );
-    assert_eq!(
-        script_interpreter(b"#!/usr/bin/env"),
-        Some(&b"/usr/bin/env"[..])
-    );
-    assert_eq!(script_interpreter(b"#!\n/bin/sh"), None);
-    assert_eq!(script_interpreter(b"exit"), None);
-    let own = std::fs::read("/bin/sh").unwrap();
-    let (table, size, count) = program_headers(&own).unwrap();
-    let found = (0..u64::from(count)).find_map(|number| {
-        let from = (table + number * u64::from(size)) as usize;
-        loader_in(&own[from..from + usize::from(size)])
-    });
-    let (from, length) = found.unwrap();
-    let name = &own[from as usize..(from + length) as usize];
-    assert!(
-        name.starts_with(b"/lib") && name.ends_with(b"\0"),
-        "{name:?}"
-    );
-    assert_eq!(program_headers(b"\x7fELF\x01\x01"), None);
-    assert_eq!(program_headers(&[]), None);
-}
-
-#[test]
 fn addresses_are_ports_and_paths() {
     let family = |number: i32| (number as u16).to_ne_bytes().to_vec();
     let inet = [family(libc::AF_INET), vec![0x1f, 0x90, 127, 0, 0, 1]].concat();

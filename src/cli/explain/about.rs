@@ -1,10 +1,10 @@
 //! Questions about paths and programs: the accesses that they come to, and what else refuses them.
 
-use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 
-use super::program;
 use super::question;
 use crate::access::Access;
+use crate::access::starter::{self, MOST_PROGRAMS, Starter};
 use crate::cli::subject::Subject;
 use crate::oci::patch::Edit;
 use crate::policy::decide::Decider;
@@ -139,27 +139,37 @@ pub(super) const NOEXEC: &str = "noexec: ";
 pub(super) fn program(subject: &Subject, decider: &Decider, path: &str) -> Asking {
     let mut notes = Vec::new();
     let mut accesses = vec![question::call("execve", &[])];
-    let mut next = Some(real(subject, path, &mut notes));
-    let mut files = Vec::new();
-    while let Some(file) = next.take().filter(|_| files.len() < 5) {
+    let (mut next, mut is_loader) = (Some(real(subject, path, &mut notes)), false);
+    for number in 1..=MOST_PROGRAMS {
+        let Some(file) = next.take() else { break };
         accesses.extend(question::accesses(decider, &file, "execute", false));
         notes.extend(noexec_at(subject, &file));
-        let started = subject.rootfs.as_ref().and_then(|rootfs| {
-            let mut head = Vec::new();
+        // A loader is mapped; what it says that it needs is nobody's business.
+        let started = subject.rootfs.as_ref().filter(|_| !is_loader);
+        let started = started.and_then(|rootfs| {
             let opened = rootfs.read(&file).ok()?;
-            opened.take(64 * 1024).read_to_end(&mut head).ok()?;
-            program::started_by(&head)
+            starter::of(|from, into| opened.read_at(into, from))
         });
-        files.push(file);
-        next = started.map(|by| {
-            notes.push(format!(
-                "{} is started by {}: {}",
-                files[files.len() - 1],
-                by.path,
-                by.what
-            ));
-            real(subject, &by.path, &mut notes)
-        });
+        if let Some(by) = started {
+            let path = String::from_utf8_lossy(by.path()).into_owned();
+            is_loader = matches!(by, Starter::Loader(_));
+            let what = match is_loader {
+                true => "its dynamic loader",
+                false => "the interpreter that its first line names",
+            };
+            notes.push(format!("{file} is started by {path}: {what}"));
+            if number + 1 == MOST_PROGRAMS && !is_loader {
+                notes.push("that is one interpreter more than the kernel takes: ELOOP".into());
+            }
+            if path.starts_with('/') {
+                next = Some(real(subject, &path, &mut notes));
+            } else {
+                notes.push(format!(
+                    "{path} is looked for in the working directory of whoever executes it, which is not known here; \
+                     ask for it there"
+                ));
+            }
+        }
     }
     if subject.rootfs.is_none() {
         notes.push(

@@ -9,10 +9,10 @@ use super::files::{self, Grant, Need, Options as FileOptions};
 use super::head;
 use super::run::Run;
 use super::union::{Coverage, Union};
-use super::write::scalar;
 use crate::access::{Access, Argument};
 use crate::policy::mounts::Place;
 use crate::profile::capability;
+use crate::yaml::scalar;
 
 /// What a person chose.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, Phase};
 use crate::cli::explain::in_words;
+use crate::cli::lives::Lives;
 use crate::event::{self, Event, Identity, Process, Report, Session, What};
 use crate::policy::mounts::{Kind, Place};
 
@@ -164,12 +165,6 @@ impl Run {
             self.unsaid.insert(some);
         }
     }
-
-    fn lose(&mut self, count: u64, cause: &str) {
-        if count > 0 {
-            *self.lost.entry(cause.to_owned()).or_default() += count;
-        }
-    }
 }
 
 /// What people call a process: its program's last component, else `comm`; nothing for our own init, which
@@ -199,37 +194,21 @@ pub enum Line<'a> {
 pub fn runs<'a>(lines: impl IntoIterator<Item = Line<'a>>, goes_on: bool) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut seen = Observations::new();
-    let mut holes = Holes::default();
-    let mut last = 0;
-    let mut broken = 0;
+    let mut lives = Lives::default();
     for line in lines {
         let Line::Event(event) = line else {
-            broken += 1;
+            lives.broken();
             continue;
         };
-        let ended = runs.last().is_some_and(|run| run.complete);
-        // Smaller than the last: another life, whose first lines are gone.
-        if runs.is_empty() || ended || event.seq == 1 || event.seq < last {
-            finish(&mut runs, &mut seen, &mut holes);
+        if lives.take(event) {
+            finish(&mut runs, &mut seen);
             runs.push(begin(event));
-            last = 0;
         }
-        let run = runs.last_mut().expect("one was begun");
-        // A broken line had a number; only what is missing beyond those is a hole.
-        let missing = (event.seq.saturating_sub(last + 1)).saturating_sub(broken);
-        run.lose(broken, "lines of the journal that are no events");
-        broken = 0;
-        holes.take(run, event, last, missing);
-        last = event.seq;
-        take(run, &mut seen, event);
+        take(runs.last_mut().expect("one was begun"), &mut seen, event);
     }
-    finish(&mut runs, &mut seen, &mut holes);
-    if let Some(run) = runs.last_mut() {
-        run.lose(broken, "lines of the journal that are no events");
-    }
-    let all = runs.len();
-    for (at, run) in runs.iter_mut().enumerate() {
-        run.cut_off = !(run.complete || goes_on && at + 1 == all);
+    finish(&mut runs, &mut seen);
+    for (run, life) in runs.iter_mut().zip(lives.finish(goes_on)) {
+        (run.complete, run.cut_off, run.lost) = (life.complete, life.cut_off, life.lost);
     }
     runs
 }
@@ -256,12 +235,9 @@ type Told = (Access, Phase, bool, String, bool);
 /// Whether the file has several names, and programs that did it.
 type Sight = (bool, BTreeSet<String>);
 
-/// Gives what was seen, and what was not, to the run that it belongs to.
-fn finish(runs: &mut [Run], seen: &mut Observations, holes: &mut Holes) {
+/// Gives what was seen to the run that it belongs to.
+fn finish(runs: &mut [Run], seen: &mut Observations) {
     let Some(run) = runs.last_mut() else { return };
-    let Holes { beginning, between } = std::mem::take(holes);
-    run.lose(beginning, "the beginning of the journal is gone");
-    run.lose(between, "holes in the journal's numbers");
     let all = std::mem::take(seen).into_iter();
     run.seen = all
         .map(
@@ -289,33 +265,6 @@ fn begin(event: &Event) -> Run {
         profiles: event.profiles.clone(),
         began: event.time.clone(),
         ..Run::default()
-    }
-}
-
-/// Numbers that are not there, and that no line has explained yet.
-#[derive(Default)]
-struct Holes {
-    beginning: u64,
-    between: u64,
-}
-
-impl Holes {
-    /// A `lost` line is about the hole before it, or, where lines could not be written, about those before the one
-    /// that could again: that comes first.
-    fn take(&mut self, run: &mut Run, event: &Event, last: u64, missing: u64) {
-        match &event.what {
-            What::Lost { count, cause } => {
-                run.lose(missing.max(*count), cause);
-                let mut explains = count.saturating_sub(missing);
-                for hole in [&mut self.between, &mut self.beginning] {
-                    let explained = explains.min(*hole);
-                    *hole -= explained;
-                    explains -= explained;
-                }
-            }
-            _ if last == 0 => self.beginning += missing,
-            _ => self.between += missing,
-        }
     }
 }
 
@@ -364,11 +313,6 @@ fn take(run: &mut Run, seen: &mut Observations, event: &Event) {
                 by.insert(name);
             }
         }
-        What::Suppressed { count, of } if of.starts_with("observed") => {
-            run.lose(*count, "faster than the journal takes them");
-        }
-        What::Overflow { count } => run.lose(*count, "the kernel's queue was full"),
-        What::End { .. } => run.complete = true,
         _ => {}
     }
 }

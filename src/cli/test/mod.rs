@@ -18,8 +18,8 @@ use crate::profile::Expectation;
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 all expectations hold, and nothing that was replayed would be denied; 1 one does not, or something would; \
-2 trouble.")]
+Exit codes: 0 all expectations hold, and nothing that was replayed would be denied; 1 one does not, or something would, \
+or the journals have lost something; 2 trouble.")]
 pub struct Args {
     /// A profile's name, or a file; A+B for layers, outermost first
     #[arg(value_name = "PROFILE")]
@@ -30,6 +30,9 @@ pub struct Args {
     /// Decide what these journals hold: files, ids of containers, or - for standard input
     #[arg(long, value_name = "JOURNAL", num_args = 1..)]
     replay: Vec<String>,
+    /// Answer by what is left, though the journals have lost something
+    #[arg(long, requires = "replay")]
+    accept_loss: bool,
     #[command(flatten)]
     over: Over,
     /// Print one JSON object
@@ -95,6 +98,7 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         }
         io::stdout().lock().write_all(page.as_bytes())?;
     }
-    let denied = replayed.is_some_and(|replayed| replayed.denies());
-    Ok(ExitCode::from(u8::from(failed > 0 || denied)))
+    let amiss = replayed
+        .is_some_and(|replayed| replayed.denies() || (replayed.lacks() && !args.accept_loss));
+    Ok(ExitCode::from(u8::from(failed > 0 || amiss)))
 }

@@ -7,6 +7,7 @@ use crate::access::Access;
 use crate::policy::fix_for;
 use crate::policy::mounts::beneath;
 use crate::profile::capability;
+use crate::yaml::scalar;
 
 impl Layer {
     /// A line that, in a profile which extends this layer's, would allow `access`; `none: …` with the
@@ -93,14 +94,14 @@ pub fn file(access: &Access, domain: Option<&Domain>) -> String {
         };
         let lists: Vec<String> = lists
             .iter()
-            .map(|list| format!("{list}: [{}]", quoted(from)))
+            .map(|list| format!("{list}: [{}]", scalar(from)))
             .collect();
         return format!("files: {{{}}}", lists.join(", "));
     }
     format!(
         "files: {{{}: [{}]}}",
         list_of(right, holds(READ_FILE)),
-        quoted(path)
+        scalar(path)
     )
 }
 
@@ -120,16 +121,6 @@ fn list_of(right: &str, readable: bool) -> &'static str {
 const REFER: u64 = 1 << 13;
 /// `LANDLOCK_ACCESS_FS_READ_FILE`.
 const READ_FILE: u64 = 1 << 2;
-
-/// A path as a YAML scalar within brackets.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    match path.chars().all(plain) {
-        true => path.to_owned(),
-        // JSON's strings are YAML's.
-        false => serde_json::Value::from(path).to_string(),
-    }
-}
 
 /// What a pod's author can do about a refusal of the engine's.
 #[must_use]

@@ -17,14 +17,11 @@ use super::super::marks::TOKENS;
 use super::Watcher;
 use super::walk::{self, LONGEST, Led, Node, View};
 use crate::access::files::{self, Address, Addressed, Asked, At, FileCall, Place, Renaming};
+use crate::access::starter::{self, MOST_PROGRAMS, Starter};
 use crate::access::{Access, Argument, Moved, calls};
 use crate::detect::{Rule, Sensor};
 use crate::sys::memory;
 
-/// Interpreters of interpreters that the kernel takes (BINPRM_MAX_RECURSION), and a loader.
-const MOST_PROGRAMS: usize = 6;
-/// Bytes of a program's file that the kernel looks at first (BINPRM_BUF_SIZE).
-const START: usize = 256;
 /// `struct sockaddr_storage`.
 const LONGEST_ADDRESS: usize = 128;
 
@@ -297,7 +294,7 @@ impl Watcher<'_> {
                 _ => None,
             }
         };
-        let (mut all, mut next) = (Vec::new(), node);
+        let (mut all, mut next, mut is_loader) = (Vec::new(), node, false);
         for _ in 0..MOST_PROGRAMS {
             let Some(node) = next.take() else {
                 break;
@@ -311,9 +308,14 @@ impl Watcher<'_> {
             if self.answers_for(&found) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            if let Some(path) = needs(&node)?
-                && let Led::There(more) = view.walk(None, &path, true)?
+            // A loader is mapped; what it says that it needs is nobody's business.
+            if is_loader {
+                break;
+            }
+            if let Some(starter) = needs(&node)?
+                && let Led::There(more) = view.walk(None, starter.path(), true)?
             {
+                is_loader = matches!(starter, Starter::Loader(_));
                 next = Some(more);
             }
         }
@@ -518,12 +520,12 @@ fn text(tid: i32, at: At) -> io::Result<Option<Vec<u8>>> {
     Ok(text.filter(|text| at.empty || !text.is_empty()))
 }
 
-/// The path of what the kernel executes with a program; none where it needs nothing, or is not executed at
+/// What the kernel executes with a program; none where it needs nothing, or is not executed at
 /// all for want of a bit in its mode.
 ///
 /// Its owner may hold a lease on it, or have it asked about by somebody (fanotify): nobody waits for them.
 /// So nothing is opened that is no program, and what cannot be had at once is an error.
-fn needs(node: &Node) -> io::Result<Option<Vec<u8>>> {
+fn needs(node: &Node) -> io::Result<Option<Starter>> {
     if node.mode & libc::S_IFMT != libc::S_IFREG || node.mode & 0o111 == 0 {
         return Ok(None);
     }
@@ -531,28 +533,5 @@ fn needs(node: &Node) -> io::Result<Option<Vec<u8>>> {
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(format!("/proc/self/fd/{}", node.fd.as_raw_fd()))?;
-    Ok(needs_of(&file))
-}
-
-fn needs_of(file: &File) -> Option<Vec<u8>> {
-    let mut start = [0; START];
-    let length = file.read_at(&mut start, 0).ok()?;
-    let start = &start[..length];
-    if let Some(path) = files::script_interpreter(start) {
-        return Some(path.to_vec());
-    }
-    let (table, size, count) = files::program_headers(start)?;
-    for number in 0..u64::from(count) {
-        let mut header = [0; 56];
-        let at = table.checked_add(number * u64::from(size))?;
-        file.read_exact_at(&mut header, at).ok()?;
-        if let Some((at, length)) = files::loader_in(&header) {
-            let mut path = vec![0; (length as usize).min(LONGEST)];
-            file.read_exact_at(&mut path, at).ok()?;
-            let end = path.iter().position(|byte| *byte == 0);
-            path.truncate(end.unwrap_or(path.len()));
-            return Some(path);
-        }
-    }
-    None
+    Ok(starter::of(|from, into| file.read_at(into, from)))
 }

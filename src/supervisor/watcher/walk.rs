@@ -21,7 +21,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use crate::init::paths::Root;
-use crate::sys::statx;
+use crate::sys::{octal, statx};
 
 /// As many as the kernel follows (MAXSYMLINKS of linux/namei.h).
 const MOST_LINKS: u32 = 40;
@@ -472,26 +472,12 @@ pub(super) fn mounts(text: &[u8]) -> Vec<(u64, String)> {
     let of = |line: &[u8]| {
         let mut words = line.split(|byte| *byte == b' ');
         let number = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
-        let place = unescaped(words.nth(3)?);
+        let place = words.nth(3)?;
+        let place = octal::undone(place).unwrap_or_else(|| place.to_vec());
         Some((number, in_text(&place).0))
     };
     let lines = text.split(|byte| *byte == b'\n');
     lines.filter_map(of).take(MOST_MOUNTS).collect()
-}
-
-/// Without the octal escapes of mountinfo (proc_pid_mountinfo(5)).
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        let digits = text.get(at + 1..at + 4).filter(|_| *byte == b'\\');
-        let value = digits
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        out.push(value.unwrap_or(*byte));
-        at += if value.is_some() { 4 } else { 1 };
-    }
-    out
 }
 
 #[cfg(test)]
