@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use super::completions::PROFILE;
 use super::{CliError, print_json, profiles, text};
 use crate::config::Config;
 use crate::profile::{self, Finding, Level, Look};
@@ -21,7 +22,7 @@ use crate::profile::{self, Finding, Level, Look};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Profiles: a path, or the name of the site's or of a built-in one
-    #[arg(value_name = "FILE|NAME", required = true)]
+    #[arg(value_name = "FILE|NAME", required = true, value_parser = PROFILE, hide_possible_values = true)]
     profiles: Vec<String>,
     /// How findings are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]

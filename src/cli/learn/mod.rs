@@ -104,7 +104,7 @@ struct Wish {
     #[arg(long = "generalise", value_name = "GLOB=DIR", value_parser = into)]
     into: Vec<(String, String)>,
     /// Write only what PROFILE lacks, where that is less: the result grants all that PROFILE does
-    #[arg(long, value_name = "PROFILE")]
+    #[arg(long, value_name = "PROFILE", value_parser = super::completions::PROFILE, hide_possible_values = true)]
     extends: Option<String>,
     /// Write a group of calls where half of it was seen
     #[arg(long)]
