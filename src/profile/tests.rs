@@ -14,6 +14,14 @@ const CALLS: &str = "syscalls: {groups: '2026.1', allow: ['@default']}\n";
 
 #[test]
 fn the_built_in_profiles_resolve_and_carry_their_own_names() {
+#[test]
+fn a_group_that_nobody_has_is_answered_with_where_groups_are() {
+    let lists = "{groups: '2026.1', allow: [execve, '@everything-harmless']}";
+    let found = error(&format!("version: 1\nname: web\nsyscalls: {lists}\n"));
+    assert!(found.contains("no @everything-harmless"), "{found}");
+    assert!(found.contains("mantlet explain @known"), "{found}");
+}
+
     for name in BUILT_IN.into_iter().chain(["pause"]) {
         let profile = Profile::builtin(name).unwrap();
         assert_eq!(profile.name, name);

@@ -100,7 +100,7 @@ pub fn plain_clone() -> Access {
 }
 
 /// Groups that are not written for their members: each member is a decision of its own.
-const NOT_FOLDED: [&str; 15] = [
+const NOT_FOLDED: [&str; 16] = [
     "bpf",
     "clock",
     "cpu-emulation",
@@ -115,6 +115,7 @@ const NOT_FOLDED: [&str; 15] = [
     "obsolete",
     "privileged",
     "raw-io",
+    "system-service",
     "userfault",
 ];
 
