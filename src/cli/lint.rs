@@ -30,6 +30,9 @@ pub struct Args {
     /// Fail for these as well
     #[arg(long, value_enum, value_name = "LEVEL")]
     deny: Option<Deny>,
+    /// Find what a kernel with this Landlock ABI cannot enforce; 0 for none
+    #[arg(long, value_name = "N")]
+    landlock_abi: Option<u32>,
 }
 
 /// How findings are printed.
@@ -61,7 +64,7 @@ pub fn lint(args: &Args) -> Result<ExitCode, CliError> {
     );
     let mut all = Vec::new();
     for written in &args.profiles {
-        all.extend(one(written, &site)?);
+        all.extend(one(written, args.landlock_abi, &site)?);
     }
     match args.format {
         Format::Text => show(&all)?,
@@ -79,16 +82,16 @@ pub fn lint(args: &Args) -> Result<ExitCode, CliError> {
 
 /// All findings about one profile. What it extends is looked for beside its file, at the site, then
 /// among the built-in ones.
-fn one(word: &str, site: &Path) -> Result<Vec<Finding>, CliError> {
+fn one(word: &str, abi: Option<u32>, site: &Path) -> Result<Vec<Finding>, CliError> {
     let at_site = |name: &str| match fs::read_to_string(site.join(format!("{name}.yaml"))) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         read => read.map(Some),
     };
     let Some(written) = profiles::written(word)? else {
-        return Ok(profile::lint::lint(word, &mut |name| at_site(name)));
+        return Ok(profile::lint::lint(word, abi, &mut |name| at_site(name)));
     };
     let mut load = |wanted: &str| written.load(wanted, || at_site(wanted));
-    let mut all = profile::lint::lint(&written.name, &mut load);
+    let mut all = profile::lint::lint(&written.name, abi, &mut load);
     for found in &mut all {
         found.origin = written.place(&found.origin);
     }

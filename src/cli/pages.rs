@@ -207,6 +207,10 @@ const PAGES: &[Page] = &[
                 "mantlet lint --deny warnings --format sarif profiles/*.yaml >lint.sarif",
                 "in CI, for a forge that shows findings beside the lines",
             ),
+            (
+                "mantlet lint --landlock-abi 4 ./web.yaml",
+                "what the oldest kernel of a cluster could not enforce",
+            ),
         ],
         exits: &[(
             "1",
