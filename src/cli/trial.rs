@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use clap::ValueHint;
 
+use super::completions::PROFILE;
 use super::events::human;
 use super::journal::Line;
 use super::local::{self, How, Job, Layer, LocalError, Looking};
-use super::select::ProfileName;
 use super::text::{self, Ink, escape, ink};
 use super::{CliError, complain, output, warn};
 use crate::config::Config;
@@ -27,10 +27,10 @@ pub const FAILED: u8 = 125;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A profile's name, or the path of its file; `A+B` for several as layers
-    #[arg(value_name = "PROFILE", value_parser = ProfileName, hide_possible_values = true)]
+    #[arg(value_name = "PROFILE", value_parser = PROFILE, hide_possible_values = true)]
     profile: String,
     /// One more profile as a layer
-    #[arg(long, value_name = "PROFILE", value_parser = ProfileName, hide_possible_values = true)]
+    #[arg(long, value_name = "PROFILE", value_parser = PROFILE, hide_possible_values = true)]
     layer: Vec<String>,
     /// Perform what would be denied, and report it
     #[arg(long)]

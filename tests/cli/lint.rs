@@ -93,6 +93,21 @@ fn the_sites_file_is_read_as_create_reads_it() {
 }
 
 #[test]
+fn a_kernel_may_be_asked_about_that_this_node_does_not_have() {
+    let node = Node::new();
+    let text = format!("{CALLS}requires: {{degrade: [network]}}\nnetwork: {{bind_tcp: [80]}}\n");
+    let path = web(&node, &text);
+    code(&node.run(&["lint", "--deny", "warnings", &path]), 0);
+    let old = node.run(&["lint", "--deny", "warnings", "--landlock-abi", "3", &path]);
+    code(&old, 1);
+    let told = "warning[M503]: on Landlock ABI 3 TCP is free";
+    assert!(out(&old).contains(told), "{}", out(&old));
+    let new = node.run(&["lint", "--landlock-abi", "4", &path]);
+    assert!(!out(&new).contains("M50"), "{}", out(&new));
+    code(&node.run(&["lint", "--landlock-abi", "four", &path]), 2);
+}
+
+#[test]
 fn programs_get_json_and_sarif() {
     let node = Node::new();
     let path = web(&node, &format!("{CALLS}capabilities: [SYS_ADMIN]\n"));

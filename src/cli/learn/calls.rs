@@ -81,7 +81,7 @@ pub fn plain_clone() -> Access {
 }
 
 /// Groups that are not written for their members: each member is a decision of its own.
-const NOT_FOLDED: [&str; 15] = [
+const NOT_FOLDED: [&str; 16] = [
     "bpf",
     "clock",
     "cpu-emulation",
@@ -96,6 +96,7 @@ const NOT_FOLDED: [&str; 15] = [
     "obsolete",
     "privileged",
     "raw-io",
+    "system-service",
     "userfault",
 ];
 

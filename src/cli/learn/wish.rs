@@ -9,6 +9,7 @@ use super::check::{self, Load};
 use super::error::Error;
 use super::files::{Level, Options};
 use super::run::Run;
+use crate::cli::completions::PROFILE;
 use crate::cli::{CliError, output};
 use crate::policy::mounts::beneath;
 use crate::profile::{is_name, normal_glob, normal_path};
@@ -41,7 +42,7 @@ pub struct Wish {
     #[arg(long = "generalise", value_name = "GLOB=DIR", value_parser = into)]
     pub into: Vec<(String, String)>,
     /// Write only what PROFILE lacks, where that is less: the result grants all that PROFILE does, needed or not
-    #[arg(long, value_name = "PROFILE")]
+    #[arg(long, value_name = "PROFILE", value_parser = PROFILE, hide_possible_values = true)]
     pub extends: Option<String>,
     /// Write a group of calls where half of it was seen
     #[arg(long)]

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::completions::PROFILE;
 use super::subject::{Over, Subject};
 use super::{CliError, print_json, profiles, warn};
 use crate::config::Config;
@@ -17,12 +18,9 @@ use crate::profile::Expectation;
 
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Exit codes: 0 all expectations hold, and nothing that was replayed would be denied; 1 one does not, or something would, \
-or the journals have lost something; 2 trouble.")]
 pub struct Args {
     /// A profile's name, or a file; A+B for layers, outermost first
-    #[arg(value_name = "PROFILE")]
+    #[arg(value_name = "PROFILE", value_parser = PROFILE, hide_possible_values = true)]
     profile: String,
     /// Expectations of this file too: `version: 1` and `tests:`
     #[arg(long, value_name = "FILE")]

@@ -401,7 +401,7 @@ fn the_walk_through_can_be_walked() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/LEARNING.md");
     let page = fs::read_to_string(page).unwrap();
     let blocks: Vec<&str> = page.split("\n```sh learn\n").skip(1).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     let mantlet = Path::new(env!("CARGO_BIN_EXE_mantlet")).parent().unwrap();
     for block in blocks {
         let (block, _) = block.split_once("```").unwrap();
