@@ -15,10 +15,11 @@ use super::super::link::{Request, Whose};
 use super::super::look;
 use super::super::marks::TOKENS;
 use super::Watcher;
-use super::walk::{LONGEST, Led, Node, View};
+use super::walk::{self, LONGEST, Led, Node, View};
 use crate::access::files::{self, Address, Addressed, Asked, At, FileCall, Place, Renaming};
 use crate::access::{Access, Argument, Moved, calls};
 use crate::detect::{Rule, Sensor};
+use crate::policy::noexec;
 use crate::sys::memory;
 
 /// Interpreters of interpreters that the kernel takes (BINPRM_MAX_RECURSION), and a loader.
@@ -143,7 +144,12 @@ impl Watcher<'_> {
     ///
     /// # Errors
     /// Its memory or its paths cannot be looked at.
-    pub(super) fn file_accesses(&mut self, tid: i32, call: FileCall) -> io::Result<Vec<Access>> {
+    pub(super) fn file_accesses(
+        &mut self,
+        tid: i32,
+        whose: Whose,
+        call: FileCall,
+    ) -> io::Result<Vec<Access>> {
         let view = self.view(tid)?;
         let mut found = Found::default();
         let asked = match call {
@@ -166,6 +172,7 @@ impl Watcher<'_> {
                 self.opened(&view, (tid, at, &text), flags, how, &mut found)?
             }
             FileCall::Execute { at, follow } => return self.executed(&view, tid, at, follow),
+            FileCall::Map { fd } => return self.mapped(tid, whose, fd),
             FileCall::Make { at, right } => {
                 match self.entry(&view, tid, at, Which::First, &mut found)? {
                     // What is there already is not made.
@@ -246,6 +253,26 @@ impl Watcher<'_> {
             }
         };
         Ok(found.all(&asked))
+    }
+
+    /// A file that is mapped to be executed, where a profile may make its mount `noexec`. Every program maps
+    /// libraries of its image, which no profile has a word on.
+    fn mapped(&mut self, tid: i32, whose: Whose, fd: i32) -> io::Result<Vec<Access>> {
+        let Some(node) = walk::descriptor(tid, fd)? else {
+            // EBADF.
+            return Ok(Vec::new());
+        };
+        let itself = self.named(tid, &node, &mut false)?;
+        let looking = self.observer.of(whose);
+        let mounts = looking.map_or(&[][..], |own| &own.mounts);
+        let found = Found {
+            itself: itself.filter(|own| noexec::closes(mounts, &own.mount).is_some()),
+            ..Found::default()
+        };
+        Ok(found.all(&[Asked {
+            place: Place::Itself,
+            right: files::MAP_EXECUTE,
+        }]))
     }
 
     fn opened(

@@ -54,7 +54,7 @@ impl Watcher<'_> {
             let file = files::of(&name, &call.args);
             let socket = files::socket(&name, &call.args);
             for more in [
-                file.map(|file| self.file_accesses(tid, file)),
+                file.map(|file| self.file_accesses(tid, whose, file)),
                 socket.map(|socket| self.socket_accesses(tid, whose, socket)),
             ]
             .into_iter()
@@ -199,6 +199,10 @@ impl Watcher<'_> {
                 }
                 Access::Syscall { .. } => {
                     number.and_then(|number| observing.call(number, &call.args, &access))
+                }
+                // Files that are mapped to be executed are often made for that, and removed at once.
+                Access::File { path, .. } if access.maps() && self.linked.contains(path) => {
+                    observing.file(&access.of_directory(), self.domains_of(token))
                 }
                 Access::File { .. } => observing.file(&access, self.domains_of(token)),
                 Access::Tcp { .. } => observing.tcp(&access),
