@@ -436,11 +436,9 @@ fn a_wrong_profile_is_shown_with_its_line_as_wide_and_coloured_as_standard_error
 
 #[test]
 fn a_program_that_may_lie_on_an_unknown_volume_is_explained_with_its_noexec() {
-    let node = Node::new();
-    node.profile(
-        "plug",
-        "version: 1\nname: plug\nextends: [restricted]\nfiles: {execute: [/plug]}\n",
-    );
+    let node = node();
+    let text = "version: 1\nname: plug\nextends: [restricted]\nfiles: {execute: [/plug]}\n";
+    fs::write(node.path.join("profiles/plug.yaml"), text).unwrap();
     let note = "on a volume or tmpfs the mount would get `noexec`";
     let ask = |words: &[&str]| {
         let done = node.run(&[&["explain"], words].concat());

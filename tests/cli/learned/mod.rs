@@ -518,7 +518,7 @@ fn a_library_that_is_mapped_of_a_volume_is_granted_execution_and_replayed() {
     run.volume("/plug")
         .files("read-file", "/plug:/plug/one.so /plug:/plug/list")
         .files("map-execute", "/plug:/plug/one.so");
-    node.journal("c1", &run.end());
+    let journal = node.journal("c1", &run.end());
     let learned = node.run(&["learn", "--from", "c1", "--name", "app"]);
     code(&learned, 0);
     let text = out(&learned);
@@ -534,8 +534,6 @@ fn a_library_that_is_mapped_of_a_volume_is_granted_execution_and_replayed() {
         err(&learned)
     );
     // Without it the mount is `noexec`, and the replay says so.
-    let journal = fs::read_dir(node.log()).unwrap().next().unwrap().unwrap();
-    let journal = journal.path();
     let replay = |name: &str, text: &str| {
         let path = node.path.join(name);
         fs::write(&path, text).unwrap();
