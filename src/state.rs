@@ -3,6 +3,7 @@
 //! | file | writer | holds |
 //! |---|---|---|
 //! | `record.json` | front door, once, at `create` | [`Record`] |
+//! | `profiles.json` | front door, once, at `create` | [`Texts`] |
 //! | `control.sock` | front door binds, supervisor listens | [`crate::control`] |
 //! | `status.json` | supervisor | [`Status`] |
 //!
@@ -12,6 +13,7 @@
 //! Files appear whole or not at all (temporary name, rename). They are not synced: the state
 //! directory is on tmpfs, and what it describes does not outlive the kernel either.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,16 @@ pub use sweep::{Listed, list, sweep};
 
 /// Version of the files here. An exec through a newer front door accepts the same major number.
 pub const VERSION: u32 = 1;
+
+/// The texts that a container's policy was made from: who asks what is in force is not to be told what
+/// somebody wrote to a profile's file since. Not in the [`Record`], which every `exec` reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Texts {
+    /// [`VERSION`].
+    pub version: u32,
+    /// By the name of each profile that was looked for; none where the one was taken that is built in.
+    pub profiles: BTreeMap<String, Option<String>>,
+}
 
 /// What the front door decided at `create`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use crate::policy::mounts::{self, Place};
 use crate::policy::{Composed, Input, Layers, Scene, domains, plan};
 use crate::profile::{Mode, Profile};
 use crate::seal;
-use crate::state::{Record, digest};
+use crate::state::{Home, Record, digest};
 
 /// Over which container, for all verbs that ask.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -139,7 +139,7 @@ impl Subject {
         let spec = spec_of(&record.original)?;
         let own = profiles.is_empty();
         let profiles = match own {
-            true => profiles::layers(record.profiles.iter().map(String::as_str), config)?,
+            true => in_force(&known.home, &record, config)?,
             false => profiles,
         };
         let about = format!("container {}", record.container.id);
@@ -263,6 +263,20 @@ impl Subject {
         }
         Ok((decider, composed))
     }
+}
+
+/// The layers that a container was given. Of one that an older mantlet made, as its profiles are now.
+fn in_force(home: &Home, record: &Record, config: &Config) -> Result<Vec<Profile>, CliError> {
+    let names = record.profiles.iter().map(String::as_str);
+    let texts = home.read_texts().map_err(|error| CliError::Unreadable {
+        reason: error.to_string(),
+    })?;
+    let Some(texts) = texts else {
+        return profiles::layers(names, config);
+    };
+    let mut load = |name: &str| Ok(texts.profiles.get(name).cloned().flatten());
+    let layers = names.map(|name| Ok(Profile::resolve(name, &mut load)?));
+    layers.collect()
 }
 
 /// config.json of a folder.

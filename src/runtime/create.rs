@@ -28,6 +28,9 @@ use crate::sys::{fanotify, socket, spawn};
 /// Set by containerd's CRI plugin on a pod's pause container.
 const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
 
+/// What was read of profiles, by name; none for one that is built in.
+type Texts = BTreeMap<String, Option<String>>;
+
 /// Creates the container by becoming the runtime. Returns only why not.
 pub(super) fn container(door: &Door<'_>, create: &Create, run: bool) -> Failure {
     prepare(door, create, run).unwrap_or_else(|failure| failure)
@@ -45,7 +48,8 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
     host.runtime.check()?;
     // 2. Decide.
     let who = identity(&create.id, &bundle.original);
-    let (plan, profiles) = decide(door, &who, &bundle, &host, run)?;
+    let mut texts = Texts::new();
+    let (plan, profiles) = decide(door, &who, &bundle, &host, run, &mut texts)?;
     // 3. Make everything ready beside the bundle.
     let home = take_home(door, &create.id)?;
     let made = assemble(
@@ -55,7 +59,7 @@ fn prepare(door: &Door<'_>, create: &Create, run: bool) -> Result<Failure, Failu
         &bundle,
         &host,
         &plan,
-        (who, profiles),
+        (who, profiles, texts),
         &home,
     );
     let (rewritten, handover) = match made {
@@ -97,7 +101,7 @@ pub(super) fn restored(door: &Door<'_>, id: &str, bundle: Option<&Path>) -> Fail
         let host = Host::probe(&door.settings.runtime, &door.config.state_dir)?;
         host.runtime.check()?;
         let who = identity(id, &bundle.original);
-        let (plan, _) = decide(door, &who, &bundle, &host, false)?;
+        let (plan, _) = decide(door, &who, &bundle, &host, false, &mut Texts::new())?;
         Ok(plan.restore_denied_by)
     };
     match planned() {
@@ -122,6 +126,7 @@ fn decide(
     bundle: &Bundle,
     host: &Host,
     run: bool,
+    texts: &mut Texts,
 ) -> Result<(Plan, Vec<String>), Failure> {
     let spec = bundle.original.spec()?;
     let annotations = spec.annotations().iter().flatten();
@@ -139,7 +144,7 @@ fn decide(
     })?;
     let profiles = names
         .iter()
-        .map(|name| load(door, name))
+        .map(|name| load(door, name, texts))
         .collect::<Result<Vec<Profile>, Failure>>()?;
     // What a pod selects for its containers has to be there; it is in force on none but those.
     let layers = if pause { 1 } else { profiles.len() };
@@ -159,9 +164,13 @@ fn decide(
     Ok((policy::plan(input)?, names))
 }
 
-/// One profile: the site's file of that name, else the one that ships.
-fn load(door: &Door<'_>, name: &str) -> Result<Profile, Failure> {
-    let mut read = |name: &str| config::profile(&door.config.profiles_dir, name);
+/// One profile: the site's file of that name, else the one that ships. `texts` gets what was read.
+fn load(door: &Door<'_>, name: &str, texts: &mut Texts) -> Result<Profile, Failure> {
+    let mut read = |name: &str| {
+        let text = config::profile(&door.config.profiles_dir, name)?;
+        texts.insert(name.to_owned(), text.clone());
+        Ok(text)
+    };
     Ok(Profile::resolve(name, &mut read)?)
 }
 
@@ -190,7 +199,7 @@ fn assemble(
     bundle: &Bundle,
     host: &Host,
     plan: &Plan,
-    (container, profiles): (Identity, Vec<String>),
+    (container, profiles, texts): (Identity, Vec<String>, Texts),
     home: &Home,
 ) -> Result<(Vec<u8>, Handover), Failure> {
     let sealed = plan.policy.encode();
@@ -279,6 +288,10 @@ fn assemble(
         effective: plan.effective.clone(),
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
     };
+    home.write_texts(&state::Texts {
+        version: state::VERSION,
+        profiles: texts,
+    })?;
     home.write_record(&record)?;
     if let Some((channel, lent)) = supervised {
         let mut fds = vec![home.bind_control()?, channel];

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::handover::{self, Handover};
-use super::start::{check_inside, code_of, connect, hear, hear_outcome, record, runtime, say};
+use super::start::{ask, check_inside, code_of, hear, hear_outcome, record, runtime};
 use super::{Door, Failure, forward, sources};
 use crate::control::{Answer, Ask};
 use crate::oci::document::{Document, Kind};
@@ -61,7 +61,6 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
     let looking = held_to.map(|sub| sub.observed.host_paths.as_slice());
     let looking = sources::observed(pid, &mounts, looking.unwrap_or_default());
     // 3. Init's program, the policy and a channel, all from the supervisor.
-    let supervisor = connect(&home, &exec.id, VERB)?;
     let rlimits = process.as_ref().map(|(_, plan)| plan.rlimits.as_slice());
     let root = is_root(exec, &record);
     let mut observed = match &process {
@@ -69,7 +68,7 @@ pub(super) fn session(door: &Door<'_>, exec: &Exec) -> Result<i32, Failure> {
         None => policy::session::observed(argv0, streams(exec), root, &record.exec),
     };
     observed.extend(looking);
-    let mut ours = borrow(&supervisor, exec, (policy, observed), rlimits)?;
+    let (supervisor, mut ours) = borrow(&home, exec, (policy, observed), rlimits)?;
     if record.exec.delivery == Delivery::Bind {
         ours.remove(0);
     }
@@ -178,26 +177,26 @@ fn running_pid(home: &Home, id: &str) -> Result<i32, Failure> {
 
 /// Opens a session: the supervisor takes one end of a channel and lends the rest.
 fn borrow(
-    supervisor: &OwnedFd,
+    home: &Home,
     exec: &Exec,
     (policy, observed): (u32, Vec<(String, String)>),
     rlimits: Option<&[Rlimit]>,
-) -> Result<Vec<OwnedFd>, Failure> {
+) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
     let (near, far) =
         socket::pair().map_err(|error| Failure::system("make", "init's channel".into(), error))?;
     let own = |limit: &Rlimit| (limit.resource, limit.soft, limit.hard);
-    let ask = Ask::Exec {
+    let wanted = Ask::Exec {
         print_errors: !exec.detach,
         rlimits: rlimits.map(|limits| limits.iter().map(own).collect()),
         policy,
         observed,
     };
-    say(supervisor, &ask, &[near.as_raw_fd()], &exec.id, VERB)?;
-    let (answer, mut packet) = hear(supervisor, &exec.id, VERB)?;
+    let supervisor = ask(home, &wanted, &[near.as_raw_fd()], &exec.id, VERB)?;
+    let (answer, mut packet) = hear(&supervisor, &exec.id, VERB)?;
     match answer {
         Answer::Accepted if packet.fds.len() == 2 => {
             packet.fds.push(far);
-            Ok(packet.fds)
+            Ok((supervisor, packet.fds))
         }
         Answer::Refused { message } => Err(Failure::NotThere {
             verb: VERB,

@@ -1,5 +1,6 @@
 //! `start`: lets the parked container go, and tells what plain runc would have told at `create`.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -29,15 +30,8 @@ pub(super) fn container(door: &Door<'_>, id: &str) -> Result<i32, Failure> {
         return Err(forward::execute(&record.runtime, words));
     }
     // 2. Ask before the runtime is called, so that the answer cannot be missed.
-    let supervisor = connect(&home, id, "start")?;
     let observed = sources::observed(pid, &mounts, &record.observed_host_paths);
-    say(
-        &supervisor,
-        &Ask::Started { pid, observed },
-        &[],
-        id,
-        "start",
-    )?;
+    let supervisor = ask(&home, &Ask::Started { pid, observed }, &[], id, "start")?;
     // 3. The runtime's own start, on our standard streams.
     let status = runtime(&record.runtime, words)?;
     if !status.success() {
@@ -139,18 +133,32 @@ fn check_proc(verb: &'static str, id: &str, pid: i32, record: &Record) -> Result
     Ok(text)
 }
 
-pub(super) fn connect(home: &Home, id: &str, verb: &'static str) -> Result<OwnedFd, Failure> {
-    client::connect(home, PATIENCE).map_err(|silence| unsupervised(&silence, id, verb))
-}
+/// How often a supervisor is asked that hangs up unheard: it does on the oldest of very many that have
+/// said nothing yet, which on a busy machine may be this one.
+const TRIES: usize = 8;
 
-pub(super) fn say(
-    supervisor: &OwnedFd,
+/// A connection on which `ask` has been said.
+pub(super) fn ask(
+    home: &Home,
     ask: &Ask,
     fds: &[std::os::fd::RawFd],
     id: &str,
     verb: &'static str,
-) -> Result<(), Failure> {
-    client::say(supervisor, ask, fds).map_err(|silence| unsupervised(&silence, id, verb))
+) -> Result<OwnedFd, Failure> {
+    let once = || {
+        let supervisor = client::connect(home, PATIENCE)?;
+        client::say(&supervisor, ask, fds)?;
+        Ok(supervisor)
+    };
+    let unheard = |asked: &Result<OwnedFd, Silence>| matches!(asked, Err(Silence::Socket(error)) if error.kind() == io::ErrorKind::BrokenPipe);
+    let mut asked = once();
+    for _ in 1..TRIES {
+        if !unheard(&asked) {
+            break;
+        }
+        asked = once();
+    }
+    asked.map_err(|silence| unsupervised(&silence, id, verb))
 }
 
 pub(super) fn hear(

@@ -10,10 +10,11 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Record, StateError, Status, VERSION, digest, files, write_atomic};
+use super::{Record, StateError, Status, Texts, VERSION, digest, files, write_atomic};
 
 const RECORD: &str = "record.json";
 const STATUS: &str = "status.json";
+const TEXTS: &str = "profiles.json";
 /// Longest id, bytes, that a journal is named by; archives of evidence have a longer ending.
 pub(super) const LONGEST_ID: usize = 200;
 
@@ -175,6 +176,22 @@ impl Home {
         self.read_json(RECORD)
     }
 
+    /// Writes the texts of the profiles in force.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_texts(&self, texts: &Texts) -> Result<(), StateError> {
+        self.write_json(TEXTS, texts)
+    }
+
+    /// Reads the texts of the profiles in force; none of a container of an older front door.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read, understood, or has another version.
+    pub fn read_texts(&self) -> Result<Option<Texts>, StateError> {
+        self.read_if_there(TEXTS)
+    }
+
     /// Writes what the supervisor saw.
     ///
     /// # Errors
@@ -188,8 +205,12 @@ impl Home {
     /// # Errors
     /// The file is there and cannot be read, understood, or has another version.
     pub fn read_status(&self) -> Result<Option<Status>, StateError> {
-        match self.read_json(STATUS) {
-            Ok(status) => Ok(Some(status)),
+        self.read_if_there(STATUS)
+    }
+
+    fn read_if_there<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        match self.read_json(name) {
+            Ok(read) => Ok(Some(read)),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }

@@ -406,6 +406,27 @@ fn a_container_whose_profile_is_as_it_was_is_told_from_one_whose_profile_has_cha
         "bind",
     ]);
     assert!(out(&done).contains("DENIED"), "{}", out(&done));
+
+    // With the texts that it was created from, nothing has changed of what it was given.
+    let texts = [("site", Some(SITE)), ("baseline", None)];
+    let texts = texts.map(|(name, text)| (name.to_owned(), text.map(str::to_owned)));
+    home.write_texts(&state::Texts {
+        version: state::VERSION,
+        profiles: texts.into(),
+    })
+    .unwrap();
+    fs::write(&file, SITE.replace("value: 16", "value: 17")).unwrap();
+    let done = node.run(&["explain", "--container", "abc", "syscall", "ptrace", "16"]);
+    assert_eq!(err(&done), "");
+    assert!(out(&done).contains("DENIED"), "{}", out(&done));
+    let done = node.run(&["diff", "container:abc", "site"]);
+    code(&done, 1);
+    assert_eq!(err(&done), "");
+    assert!(
+        out(&done).contains("+ ptrace where arg0 == 0x10"),
+        "{}",
+        out(&done)
+    );
 }
 
 #[test]

@@ -73,15 +73,28 @@ fn explain_says_of_a_running_container_what_its_kernel_does() {
         file(
             &bundle,
             "profiles",
-            &format!("{HEAD}network: {{bind_tcp: [80]}}\n"),
+            &format!(
+                "{HEAD}network: {{bind_tcp: [80]}}\n\
+                 syscalls: {{groups: '2026.1', allow: [unshare]}}\n"
+            ),
         );
+        let text = asked(&["syscall", "unshare"], 1);
+        assert!(text.contains("denied"), "{text}");
+        let now = mantlet(&bundle, &["diff", &format!("container:{id}"), "site"]).expect(1);
+        for line in ["+ unshare", "+ 80", "- 8080"] {
+            let told = now
+                .stdout
+                .lines()
+                .any(|own| own.trim_end().starts_with(line));
+            assert!(told, "{line}: {}", now.stdout);
+        }
+
         let words = ["explain", "--container", &id, "port", "8080", "bind"];
         let done = mantlet(&bundle, &words).ok();
         assert!(done.stdout.contains("allowed"), "{}", done.stdout);
-        assert!(
-            done.stderr.contains("have changed since"),
-            "{}",
-            done.stderr
+        assert_eq!(
+            done.stderr, "",
+            "the container has the text that it was made from"
         );
         let json = [
             "explain",

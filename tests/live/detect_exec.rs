@@ -81,6 +81,26 @@ fn a_script_is_told_by_its_interpreter_and_by_itself() {
     }
 }
 
+/// Whose share of the processor is used up stands still for most of a period, within an execution too.
+#[test]
+fn an_execution_that_stands_still_for_long_is_told_all_the_same() {
+    let keys = "detect: [{name: all, on: exec}, {on: drift, respond: deny}]";
+    let script = "trap 'go=on' USR1; echo ready; until [ -n \"$go\" ]; do :; done; \
+                  for n in $(seq 30); do /bin/harmless exit 0; done; exit 0";
+    let bundle = site(World::runc(), keys).args(["sh", "-c", script]).up();
+    eventually("it waits", || {
+        bundle.output().contains("ready").then_some(())
+    });
+    let share = ["update", "--cpu-period", "300000", "--cpu-quota", "1000"];
+    bundle.call().args(share).arg(&bundle.id).run().ok();
+    bundle.kill("USR1").ok();
+    let events = eventually("the container is gone", || ended(&bundle));
+    let told = events
+        .iter()
+        .filter(|event| event["type"] == "detection" && event["file"]["path"] == "/bin/harmless");
+    assert_eq!(told.count(), 30, "{events:#?}");
+}
+
 #[test]
 fn a_dynamic_program_is_told_without_its_loader() {
     let keys = "detect: [{name: all, on: exec}, {on: drift, respond: deny}]";

@@ -277,27 +277,39 @@ fn debian(bundle: Bundle, uid: u32, script: &str) -> Bundle {
 const FETCH: &str = "import urllib.request as r; \
                      print(r.urlopen('http://127.0.0.1:8080/index.html').read().decode(), end='')";
 
+/// Logs where logrotate moves them; one more place than before the reload says `PLACE`.
+const NGINX_CONF: &str = "daemon off; worker_processes 2; pid /run/nginx.pid; error_log stderr;\n\
+    events {}\nhttp { access_log /var/log/nginx/access.log;\n\
+    server { listen 127.0.0.1:8080; root /srv; PLACE } }\n";
+
 const NGINX: Workload = Workload {
     name: "nginx",
     image: "debian-rootfs",
     prepare: |bundle| {
-        let conf = "daemon off; worker_processes 2; pid /run/nginx.pid; error_log stderr;\n\
-                    events {}\nhttp { access_log /var/log/nginx/access.log;\n\
-                    server { listen 127.0.0.1:8080; root /srv; } }\n";
         let bundle = ["/srv", "/var/lib/nginx", "/var/log/nginx", "/run"]
             .into_iter()
             .fold(bundle, |bundle, path| bundle.volume(path, 33));
         let srv = bundle.volume_path("/srv");
+        let conf = NGINX_CONF.replace("PLACE", "");
         fs::write(srv.join("nginx.conf"), conf).expect("our own folder");
         fs::write(srv.join("index.html"), "first\n").expect("our own folder");
         debian(bundle, 33, "exec nginx -c /srv/nginx.conf")
     },
     drive: |bundle| {
         asks(bundle, &["python3", "-c", FETCH], "first")?;
-        let srv = bundle.volume_path("/srv");
-        fs::write(srv.join("index.html"), "second\n").expect("our own folder");
+        let log = bundle.volume_path("/var/log/nginx").join("access.log");
+        fs::rename(&log, log.with_extension("1")).map_err(|error| format!("its log: {error}"))?;
+        bundle.kill("USR1");
+        comes(bundle, "a new log with a line in it", || {
+            client(bundle, &["python3", "-c", FETCH]);
+            fs::read_to_string(&log).is_ok_and(|text| text.contains("GET /index.html"))
+        })?;
+        let place = "location /index.html { return 200 reloaded; }";
+        let conf = NGINX_CONF.replace("PLACE", place);
+        let path = bundle.volume_path("/srv").join("nginx.conf");
+        fs::write(path, conf).expect("our own folder");
         bundle.kill("HUP");
-        asks(bundle, &["python3", "-c", FETCH], "second")?;
+        asks(bundle, &["python3", "-c", FETCH], "reloaded")?;
         stops(bundle)
     },
 };
@@ -349,9 +361,14 @@ const POSTGRESQL: Workload = Workload {
         let bundle = ["/data", "/run/postgresql", "/tmp"]
             .into_iter()
             .fold(bundle, |bundle, path| bundle.volume(path, uid));
+        // Ended, it is started once more on the same data.
         let script = "set -e; PATH=$(echo /usr/lib/postgresql/*/bin):$PATH; export PATH; \
-                      initdb --auth=trust -D /data/db; \
-                      exec postgres -D /data/db -k /run/postgresql -c listen_addresses=127.0.0.1";
+                      initdb --auth=trust -D /data/db; trap 'kill $server' TERM; \
+                      for life in first second; do \
+                          postgres -D /data/db -k /run/postgresql -c listen_addresses=127.0.0.1 & \
+                          server=$!; \
+                          while kill -0 $server 2>/dev/null; do wait $server || true; done; \
+                      done";
         debian(bundle, uid, script)
     },
     drive: |bundle| {
@@ -383,6 +400,11 @@ const POSTGRESQL: Workload = Workload {
         )?;
         query("checkpoint", "CHECKPOINT")?;
         query("vacuum t", "VACUUM")?;
+        bundle.kill("TERM");
+        comes(bundle, "it starts again", || {
+            bundle.output().matches("ready to accept").count() == 2
+        })?;
+        query("select count(*) from t", "20000")?;
         stops(bundle)
     },
 };

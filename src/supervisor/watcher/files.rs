@@ -27,8 +27,13 @@ use crate::sys::{fanotify, fds, pidfd, process};
 const MOST_PENDING: usize = 256;
 /// Events taken before anything else is looked at.
 const AT_ONCE: usize = 16;
-/// When an execution is looked at again, after its open; microseconds.
-const LOOKS: [u64; 8] = [150, 400, 900, 2_000, 5_000, 15_000, 50_000, 150_000];
+/// When an execution is looked at again, after its open; microseconds. A container that has used up its
+/// share of the processor stands still for long in the midst of one (cpu.max, cpu.cfs_quota_us).
+const LOOKS: [u64; 11] = [
+    150, 400, 900, 2_000, 5_000, 15_000, 50_000, 150_000, 600_000, 2_500_000, 10_000_000,
+];
+/// Files that are kept for one execution. The kernel opens fewer: five interpreters in a row, a loader.
+const MOST_OPENED: usize = 16;
 
 /// An execution that is told once its program runs.
 pub(super) struct Pending {
@@ -197,7 +202,9 @@ impl Watcher<'_> {
         let under_way = self.pending.iter_mut().find(|pending| {
             pending.pid == pid && pending.before.is_some() && pending.before == now
         });
-        if let Some(pending) = under_way {
+        if let Some(pending) = under_way
+            && pending.opened.len() < MOST_OPENED
+        {
             pending.opened.push(opened);
             return;
         }
