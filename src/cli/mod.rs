@@ -350,7 +350,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Where the code is an answer, a reader that went away has not had it, and 0 would be one.
     let unread = match &cli.verb {
         Some(Verb::Explain(args)) if args.exit_code => trouble,
-        Some(Verb::Diff(_) | Verb::Test(_) | Verb::Lint(_)) => trouble,
+        Some(Verb::Diff(_) | Verb::Test(_) | Verb::Lint(_) | Verb::Learn(_)) => trouble,
         _ => ExitCode::SUCCESS,
     };
     match perform(cli) {

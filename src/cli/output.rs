@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::CliError;
 
-/// Refuses files that exist before anything is done in vain, and whatever is no plain file: to replace
-/// a device would be to remove it.
+/// Refuses files that exist before anything is done in vain, those of folders that do not, and whatever is no
+/// plain file: to replace a device would be to remove it.
 ///
 /// # Errors
 ///
@@ -25,6 +25,16 @@ pub fn free(files: &[&Option<PathBuf>], force: bool) -> Result<(), CliError> {
             }
             _ => {}
         }
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = fs::metadata(folder.unwrap_or(Path::new(".")));
+        let no_folder = || io::Error::from(io::ErrorKind::NotADirectory);
+        let folder = folder.and_then(|meta| meta.is_dir().then_some(()).ok_or_else(no_folder));
+        folder.map_err(|source| CliError::Written {
+            path: path.clone(),
+            source,
+        })?;
     }
     Ok(())
 }

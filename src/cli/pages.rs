@@ -26,7 +26,9 @@ pub const ALWAYS: [(&str, &str); 2] = [
 
 const LEARNED: [(&str, &str); 1] = [(
     "1",
-    "nothing could be learned; FILE is there; or events were lost, and the profile only audits",
+    "nothing could be learned; FILE is there; nobody read what was printed; or the profile only audits: events \
+     were lost, a recording is cut off, io_uring was used, or something was done that no profile allows, such as a \
+     call of another architecture",
 )];
 
 const PAGES: &[Page] = &[

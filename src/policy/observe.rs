@@ -90,11 +90,12 @@ pub enum Word {
 }
 
 /// Why a layer would have denied something.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Denial<'a> {
     /// The profile.
     pub profile: &'a str,
-    /// The line of it that would allow it.
+    /// The line of it that would allow it. It says no more of a call's arguments than the access or the layer's
+    /// own rules do, so there are no more of them than of those.
     pub fix: String,
 }
 

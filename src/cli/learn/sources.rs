@@ -11,7 +11,7 @@ use super::recording::{Read, Recording};
 use super::run::{Line, Run, runs};
 use crate::cli::events::journals_in;
 use crate::cli::journal::Journal;
-use crate::cli::local::{self, How, Layer};
+use crate::cli::local::{self, Ending, How, Layer};
 use crate::cli::select::{self, Watch};
 use crate::cli::{CliError, warn};
 use crate::config::Config;
@@ -92,7 +92,7 @@ fn file(path: &Path, goes_on: impl Fn(&Path) -> bool) -> Result<Vec<Run>, CliErr
 ///
 /// # Errors
 ///
-/// [`CliError::Local`]: it did not run.
+/// [`CliError::Local`], [`Error::NotStarted`]: it did not run.
 pub fn run(how: &How, config: &Config) -> Result<Vec<Run>, CliError> {
     let job = how.job(vec![Layer::Named("learn".into())])?;
     if io::stderr().is_terminal() {
@@ -104,6 +104,12 @@ pub fn run(how: &How, config: &Config) -> Result<Vec<Run>, CliError> {
         events += 1;
         None
     })?;
+    if let Ending::NotStarted(_) = outcome.ending {
+        // Nothing of it is the program's own, even where there is a journal.
+        Err(Error::NotStarted {
+            code: outcome.ending.code(),
+        })?;
+    }
     let seconds = begun.elapsed().as_secs();
     warn(&format!("recorded {events} events in {seconds} s"));
     let code = outcome.ending.code();

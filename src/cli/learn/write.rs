@@ -62,6 +62,10 @@ pub fn profile(draft: &Draft, without: Option<usize>) -> String {
             .iter()
             .for_each(|test| page.line(&format!("  - {test}")));
     }
+    if !draft.foot.is_empty() {
+        page.gap();
+        draft.foot.iter().for_each(|line| page.comment("", line));
+    }
     page.text
 }
 

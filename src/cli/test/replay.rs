@@ -111,7 +111,8 @@ fn accesses(decider: &Decider, what: &What) -> Vec<(Access, bool)> {
     match what {
         // Not what was seen; a `lost` line counts it.
         What::Observed { clipped: true, .. } => Vec::new(),
-        What::Observed { access, .. } => vec![(access.clone(), false)],
+        // A layer that enforces may have denied what another one only looked at.
+        What::Observed { access, denied, .. } => vec![(access.clone(), *denied)],
         What::Tripwire { syscall, args, .. } => {
             let args = args.iter().enumerate().filter_map(|(at, text)| {
                 let digits = text.strip_prefix("0x").unwrap_or(text);

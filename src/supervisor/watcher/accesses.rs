@@ -294,9 +294,10 @@ impl Watcher<'_> {
             }
             Led::Missing(folder, name) => {
                 let folder = self.named(tid, &folder, &mut found.outside)?;
+                let name = self.in_text(&name);
                 found.first = folder.map(|folder| Entry {
                     folder,
-                    name: String::from_utf8_lossy(&name).into_owned(),
+                    name,
                     directory: false,
                 });
                 found.itself = found.first.as_ref().map(|entry| Named {
@@ -413,9 +414,10 @@ impl Watcher<'_> {
             return Ok(None);
         }
         let named = self.named(tid, &folder, &mut found.outside)?;
+        let name = self.in_text(&name);
         let entry = named.map(|folder| Entry {
             folder,
-            name: String::from_utf8_lossy(&name).into_owned(),
+            name,
             directory: is_directory,
         });
         match which {
@@ -437,6 +439,7 @@ impl Watcher<'_> {
             *outside = true;
             return Ok(None);
         };
+        let path = self.in_text(&path);
         if node.is_linked() {
             self.linked.push(path.clone());
         }
@@ -446,6 +449,18 @@ impl Watcher<'_> {
             mount,
             directory,
         }))
+    }
+
+    /// A name for the journal. One that it cannot hold as it is is no rule's either, and put down: the walk
+    /// itself goes by bytes.
+    fn in_text(&mut self, name: &[u8]) -> String {
+        for part in name.split(|byte| *byte == b'/') {
+            let (text, whole) = walk::in_text(part);
+            if !whole {
+                self.unsaid.push(text);
+            }
+        }
+        walk::in_text(name).0
     }
 
     /// What the address of a call names, and, of a port, whether the socket is TCP's.
@@ -484,9 +499,10 @@ impl Watcher<'_> {
                 return Ok(Vec::new());
             };
             let folder = self.named(tid, &folder, &mut found.outside)?;
+            let name = self.in_text(&name);
             found.first = folder.map(|folder| Entry {
                 folder,
-                name: String::from_utf8_lossy(&name).into_owned(),
+                name,
                 directory: false,
             });
             (Place::FirstEntry, "make-sock")

@@ -74,7 +74,7 @@ impl Node {
 
     /// Its path below the root of its mount namespace, of a file that was removed or never had a name the one
     /// that the kernel looks at all the same; none for what has none: a pipe, a socket, memory.
-    pub(super) fn path(&self) -> Option<String> {
+    pub(super) fn path(&self) -> Option<Vec<u8>> {
         let link = fs::read_link(format!("/proc/self/fd/{}", self.fd.as_raw_fd())).ok()?;
         let text = link.into_os_string().into_encoded_bytes();
         let gone = statx::cached(&self.fd, c"").is_ok_and(|stat| stat.links == 0);
@@ -84,7 +84,7 @@ impl Node {
             None => &text,
         };
         let named = text.starts_with(b"/") && text.len() <= LONGEST;
-        named.then(|| String::from_utf8_lossy(text).into_owned())
+        named.then(|| text.to_vec())
     }
 
     /// Whether both lie on one mount, as far as the kernel tells.
@@ -375,6 +375,20 @@ fn handle(path: &str) -> io::Result<OwnedFd> {
     Ok(open(path, flags, Mode::empty())?)
 }
 
+/// A name as a line of the journal has it, and whether it is that: a byte that belongs to no UTF-8 is told as
+/// `\xe9`. What begins with a name begins with that of it too, so a place's name and its files' still fit.
+pub(super) fn in_text(name: &[u8]) -> (String, bool) {
+    let (mut text, mut whole) = (String::with_capacity(name.len()), true);
+    for chunk in name.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text += &format!("\\x{byte:02x}");
+            whole = false;
+        }
+    }
+    (text, whole)
+}
+
 /// The numbers of a line of /proc/PID/status, the outermost namespace's first.
 fn numbers(status: &str, field: &str) -> Vec<String> {
     let mut lines = status.lines().rev();
@@ -471,7 +485,7 @@ pub(super) fn mounts(text: &[u8]) -> Vec<(u64, String)> {
         let mut words = line.split(|byte| *byte == b' ');
         let number = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
         let place = unescaped(words.nth(3)?);
-        Some((number, String::from_utf8_lossy(&place).into_owned()))
+        Some((number, in_text(&place).0))
     };
     let lines = text.split(|byte| *byte == b'\n');
     lines.filter_map(of).take(MOST_MOUNTS).collect()

@@ -11,6 +11,9 @@ use serde_json::Value;
 use crate::node::Node;
 use crate::{code, err, out};
 
+mod beside;
+mod kept;
+mod moved;
 mod observed;
 mod together;
 
@@ -206,8 +209,11 @@ fn exec_sessions_count_only_where_asked() {
 #[test]
 fn a_container_that_was_not_recorded_teaches_nothing() {
     let node = Node::new();
-    let mut silent = Recorded::new("c1", "/bin/app");
-    node.journal("c1", &silent.end());
+    let mut silent = Recorded::new("c1", "/bin/app").end();
+    if let What::Start { recording, .. } = &mut silent[0].what {
+        *recording = None;
+    }
+    node.journal("c1", &silent);
     let learned = node.run(&["learn", "--from", "c1"]);
     code(&learned, 1);
     assert!(err(&learned).contains("was not recorded") && err(&learned).contains("mode `learn`"));

@@ -13,6 +13,7 @@ pub struct Recorded {
     session: Session,
     profile: &'static str,
     linked: bool,
+    denied: bool,
     blind: Vec<String>,
     pub events: Vec<Event>,
 }
@@ -32,6 +33,7 @@ impl Recorded {
             session: Session::Workload,
             profile: "",
             linked: false,
+            denied: false,
             blind,
             events: Vec::new(),
         };
@@ -89,7 +91,7 @@ impl Recorded {
             clipped: false,
             profile: self.profile.into(),
             fix: String::new(),
-            denied: false,
+            denied: self.denied,
         };
         self.push(what)
     }
@@ -129,6 +131,12 @@ impl Recorded {
     /// Files with several names from here on.
     pub fn linked(&mut self, linked: bool) -> &mut Recorded {
         self.linked = linked;
+        self
+    }
+
+    /// A layer that enforces denies what follows.
+    pub fn denied(&mut self, denied: bool) -> &mut Recorded {
+        self.denied = denied;
         self
     }
 
