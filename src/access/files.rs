@@ -32,6 +32,10 @@ pub const CALLS: [&str; 23] = [
     "uselib",
 ];
 
+/// What mmap(2) with PROT_EXEC asks of the mount that its file lies on. No right of Landlock's, which does not
+/// ask about mappings: a mount is `noexec` where the profile's `files` grant no execution on it.
+pub const MAP_EXECUTE: &str = "map-execute";
+
 /// Where a path begins and where its text lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At {
@@ -106,6 +110,11 @@ pub enum FileCall {
         /// Nothing is replaced (RENAME_NOREPLACE).
         keeps: bool,
     },
+    /// mmap(2) of a file with PROT_EXEC ([`MAP_EXECUTE`]).
+    Map {
+        /// The file.
+        fd: i32,
+    },
 }
 
 const AT_FDCWD: i32 = -100;
@@ -116,7 +125,15 @@ const AT_EMPTY_PATH: u64 = 0x1000;
 const RENAME_NOREPLACE: u64 = 1;
 const RENAME_EXCHANGE: u64 = 2;
 
-/// What the call of that name does, from its registers; none where Landlock does not ask.
+/// Where mmap(2) has its `prot` and its `flags`, the bits of them that make it one of a file to be executed,
+/// and what those are then.
+pub const MAPPING: [(u8, u64, u64); 2] = [
+    (2, libc::PROT_EXEC as u64, libc::PROT_EXEC as u64),
+    (3, libc::MAP_ANONYMOUS as u64, 0),
+];
+
+/// What the call of that name does, from its registers; none where neither Landlock nor a mount's `noexec` is
+/// asked.
 #[must_use]
 pub fn of(name: &str, args: &[u64; 6]) -> Option<FileCall> {
     let plain = |index: usize| At {
@@ -133,7 +150,11 @@ pub fn of(name: &str, args: &[u64; 6]) -> Option<FileCall> {
         }
     };
     let flags = |index: usize| args[index] & 0xffff_ffff;
+    let maps = |(index, mask, value): (u8, u64, u64)| args[usize::from(index)] & mask == value;
     Some(match name {
+        "mmap" if MAPPING.into_iter().all(maps) => FileCall::Map {
+            fd: args[4] as u32 as i32,
+        },
         "open" => FileCall::Open {
             at: plain(0),
             flags: flags(1),

@@ -126,6 +126,11 @@ impl Subject {
         Ok(subject)
     }
 
+    /// Whether nothing is known of the container, its volumes among it.
+    pub fn is_reference(&self) -> bool {
+        self.reference
+    }
+
     fn new(
         profiles: Vec<Profile>,
         spec: Spec,

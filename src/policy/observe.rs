@@ -15,7 +15,7 @@ use super::mounts::{Kind, Place};
 use super::seccomp::exact::{self, Exact, UNKNOWN};
 use super::seccomp::verdict::{Action, Decision};
 use super::session::Planned;
-use super::{Input, Layers, Refusal, admission, expressible, fix_for, landlock, refuse};
+use super::{Input, Layers, Refusal, admission, expressible, fix_for, landlock, noexec, refuse};
 use crate::access::Access;
 use crate::event::{Mounted, Recording};
 use crate::profile::{Condition, Mode, Op, Profile};
@@ -39,6 +39,9 @@ pub struct Observing {
     pub names: Vec<(u32, String)>,
     /// Layers in mode `audit`, outermost first.
     pub layers: Vec<Audited>,
+    /// Mounts that a profile may make `noexec`: what is mapped of others to be executed is no access.
+    #[serde(default)]
+    pub mounts: Vec<String>,
     /// What `process.refuse` and the node's abilities would have refused as a whole.
     pub at_start: Vec<AtStart>,
 }
@@ -61,6 +64,9 @@ pub struct Audited {
     pub files: bool,
     /// Capabilities that it leaves, `CAP_` names.
     pub capabilities: Vec<String>,
+    /// Mounts that it would make `noexec`.
+    #[serde(default)]
+    pub noexec: Vec<String>,
 }
 
 /// What a layer would have refused as a whole.
@@ -127,6 +133,7 @@ impl Observing {
             enforced: Vec::new(),
             names: Vec::new(),
             layers: layers.audited().map(|p| audited(p, scene)).collect(),
+            mounts: noexec::possible(scene.spec, scene.mounts),
             at_start,
         }))
     }
@@ -172,7 +179,7 @@ impl Observing {
             || self
                 .layers
                 .iter()
-                .any(|layer| layer.files || layer.is_about_ports())
+                .any(|layer| layer.files || !layer.noexec.is_empty() || layer.is_about_ports())
     }
 
     /// The rules on files of each layer, in its order: what has to be made of them in the container.
@@ -264,13 +271,23 @@ impl Observing {
     /// [`Observing::domains`].
     #[must_use]
     pub fn file(&self, access: &Access, domains: &[Domain]) -> Option<Denial<'_>> {
-        let mut layers = self.layers.iter().zip(domains);
-        let (layer, domain) =
-            layers.find(|(layer, domain)| layer.files && !domain.allows_file(access))?;
+        let mut layers = self.layers.iter().enumerate();
+        let (at, layer) = layers.find(|(at, layer)| match domains.get(*at) {
+            _ if access.maps() => noexec::denies(&layer.noexec, access).is_some(),
+            domain => layer.files && domain.is_some_and(|own| !own.allows_file(access)),
+        })?;
         Some(Denial {
             profile: &layer.profile,
-            fix: decide::file_fix(access, Some(domain)),
+            fix: decide::file_fix(access, domains.get(at)),
         })
+    }
+
+    /// Leaves to each layer what it would make of the mounts of a container that only `own` are layers of: a
+    /// session shares them.
+    pub(super) fn share_mounts(&mut self, own: Layers<'_>) {
+        let shares = |layer: &&mut Audited| !own.iter().any(|p| p.name == layer.profile);
+        let others = self.layers.iter_mut().filter(shares);
+        others.for_each(|layer| layer.noexec.clear());
     }
 
     /// The same for a port.
@@ -385,6 +402,7 @@ fn audited(profile: &Profile, scene: &Scene<'_>) -> Audited {
             .iter()
             .map(|name| (*name).to_owned())
             .collect(),
+        noexec: noexec::closed_by(profile, scene.spec, scene.mounts),
     }
 }
 

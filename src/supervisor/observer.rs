@@ -233,6 +233,7 @@ mod tests {
             domain: None,
             files: false,
             capabilities: Vec::new(),
+            noexec: Vec::new(),
         }
     }
 
@@ -244,6 +245,7 @@ mod tests {
             enforced,
             names: names.clone(),
             layers,
+            mounts: Vec::new(),
             at_start: Vec::new(),
         };
         Observer {

@@ -401,3 +401,22 @@ fn addresses_are_ports_and_paths() {
     assert_eq!((sends.address, sends.fast_open), (20, Some(false)));
     assert_eq!(socket("sendto", &[3, 10, 16, 0, 0, 0]), None);
 }
+
+#[test]
+fn a_mapping_is_a_call_on_a_file_where_it_is_one_of_a_file_to_be_executed() {
+    use libc::*;
+    let call =
+        |prot: i32, flags: i32, fd: u64| of("mmap", &[0, 4096, prot as u64, flags as u64, fd, 0]);
+    let executed = PROT_READ | PROT_EXEC;
+    let high = 0xffff_0000_0000;
+    assert_eq!(
+        call(executed, MAP_PRIVATE, high | 3),
+        Some(FileCall::Map { fd: 3 })
+    );
+    assert_eq!(call(PROT_READ, MAP_PRIVATE, 3), None);
+    assert_eq!(call(executed, MAP_PRIVATE | MAP_ANONYMOUS, 3), None);
+    assert!(
+        crate::seal::rights::file(MAP_EXECUTE).is_none(),
+        "no right of Landlock's"
+    );
+}

@@ -6,9 +6,7 @@ use super::question;
 use crate::access::Access;
 use crate::access::starter::{self, MOST_PROGRAMS, Starter};
 use crate::cli::subject::Subject;
-use crate::oci::patch::Edit;
 use crate::policy::decide::Decider;
-use crate::policy::landlock::runnable;
 use crate::policy::mounts::beneath;
 use crate::policy::noexec;
 use crate::seal::aliased;
@@ -179,39 +177,30 @@ pub(super) fn program(subject: &Subject, decider: &Decider, path: &str) -> Askin
         );
     }
     notes.push(
-        "libraries are mapped, which is reading to Landlock; execveat(2) is a call of its own"
+        "libraries are mapped, which is reading to Landlock, but not possible on a `noexec` mount; execveat(2) is a \
+         call of its own"
             .into(),
     );
     (format!("execute {path}"), accesses, notes)
 }
 
-/// Whether the mount that a file lies on loses execution.
+/// Whether the mount that a file lies on loses execution; or would, where the file may lie on a volume that is
+/// not known here.
 fn noexec_at(subject: &Subject, file: &str) -> Option<String> {
-    let rules: Vec<_> = subject
-        .profiles
-        .iter()
-        .filter_map(|profile| runnable(profile, &subject.spec, &subject.mounts))
-        .collect();
-    let edits = noexec::edits(&subject.spec, &subject.host, &subject.mounts, &rules);
-    let made: Vec<&str> = edits
-        .iter()
-        .filter_map(|edit| {
-            let Edit::Set { pointer, .. } = edit else {
-                return None;
-            };
-            let pointer = pointer.strip_prefix("/mounts/")?;
-            let at: usize = pointer.split('/').next()?.parse().ok()?;
-            Some(subject.mounts.get(at)?.destination.as_str())
-        })
-        .collect();
-    let mut mounts: Vec<_> = subject
-        .mounts
-        .iter()
-        .filter(|m| beneath(file, &m.destination))
-        .collect();
-    mounts.sort_by_key(|mount| mount.destination.len());
-    let on = mounts.last()?;
-    let made = made.contains(&on.destination.as_str());
+    let (spec, mounts) = (&subject.spec, &subject.mounts);
+    let on = mounts.iter().filter(|m| beneath(file, &m.destination));
+    let on = on.max_by_key(|mount| mount.destination.len());
+    let mut profiles = subject.profiles.iter();
+    let Some(on) = on else {
+        let open = |profile| noexec::leaves_open(profile, spec, mounts, file);
+        let closed = subject.is_reference() && !profiles.all(open);
+        return closed.then(|| {
+            "on a volume or tmpfs the mount would get `noexec`, unless a list of `files` grants execution by path \
+             on, in or around it: without that no program there is executed, and no library mapped"
+                .into()
+        });
+    };
+    let made = profiles.any(|own| noexec::closed_by(own, spec, mounts).contains(&on.destination));
     made.then(|| {
         format!(
             "{NOEXEC}the mount at {} gets it, because no list of `files` grants execution there",

@@ -12,6 +12,7 @@ use std::ops::{BitOr, BitOrAssign};
 use super::names;
 use super::union::{Coverage, Union};
 use crate::access::Access;
+use crate::access::files::MAP_EXECUTE;
 use crate::policy::mounts::{Kind, Place, beneath};
 use crate::profile::glob;
 
@@ -59,7 +60,8 @@ impl Need {
     fn of(right: &str) -> Need {
         match right {
             "read-file" | "read-dir" | "resolve-unix" => Need::READ,
-            "execute" => Need::EXECUTE | Need::READ,
+            // Only a grant of execution leaves its mount executable, where it is mapped rather than executed.
+            "execute" | MAP_EXECUTE => Need::EXECUTE | Need::READ,
             "ioctl-dev" => Need::IOCTL,
             "make-char" | "make-block" => Need::DEVICE,
             _ => Need::WRITE,

@@ -163,6 +163,34 @@ fn a_volume_gives_no_other_program_than_the_one_that_ran() {
 }
 
 #[test]
+fn what_is_mapped_to_be_executed_is_granted_execution_as_tightly_as_what_is_executed() {
+    let seen = [
+        file("read-file", "/plugins", "/plugins/one.so"),
+        file("map-execute", "/plugins", "/plugins/one.so"),
+        file("read-file", "/plugins", "/plugins/list"),
+    ];
+    for level in [Level::None, Level::Careful, Level::Wide] {
+        let grants = learned(level, seen.clone());
+        let runs = |grant: &&Grant| grant.need.has(Need::EXECUTE);
+        let runs: Vec<&Grant> = grants.iter().filter(runs).collect();
+        let [one] = &runs[..] else {
+            panic!("{level:?}: {grants:?}");
+        };
+        assert_eq!(one.place, "/plugins/one.so", "{level:?}");
+        assert!(one.optional && !one.need.has(Need::WRITE), "{level:?}");
+    }
+    // What the program made is another file each time.
+    let made = [
+        entry("make-reg", "/tmp", "/tmp", "jit-x7Qa2"),
+        file("write-file", "/tmp", "/tmp/jit-x7Qa2"),
+        file("map-execute", "/tmp", "/tmp/jit-x7Qa2"),
+    ];
+    let grants = learned(Level::Careful, made);
+    assert_eq!(names(&grants), ["/tmp"]);
+    assert!(grants[0].need.holds(Need::EXECUTE | Need::WRITE));
+}
+
+#[test]
 fn all_volumes_are_a_symbol_where_all_are_written_to() {
     let mount = |path: &str, kind| Place {
         destination: path.into(),

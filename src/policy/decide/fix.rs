@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Domain, Known, Layer};
 use crate::access::Access;
+use crate::access::files::MAP_EXECUTE;
 use crate::policy::fix_for;
 use crate::policy::mounts::beneath;
 use crate::profile::capability;
@@ -109,8 +110,8 @@ pub fn file(access: &Access, domain: Option<&Domain>) -> String {
 fn list_of(right: &str, readable: bool) -> &'static str {
     match right {
         "read-file" | "read-dir" | "resolve-unix" => "read",
-        "execute" if readable => "execute",
-        "execute" => "read_execute",
+        "execute" | MAP_EXECUTE if readable => "execute",
+        "execute" | MAP_EXECUTE => "read_execute",
         "ioctl-dev" => "device_ioctl",
         "make-char" | "make-block" => "make_device",
         _ => "read_write",

@@ -20,6 +20,7 @@ use crate::access::files::{self, Address, Addressed, Asked, At, FileCall, Place,
 use crate::access::starter::{self, MOST_PROGRAMS, Starter};
 use crate::access::{Access, Argument, Moved, calls};
 use crate::detect::{Rule, Sensor};
+use crate::policy::noexec;
 use crate::sys::memory;
 
 /// `struct sockaddr_storage`.
@@ -140,7 +141,12 @@ impl Watcher<'_> {
     ///
     /// # Errors
     /// Its memory or its paths cannot be looked at.
-    pub(super) fn file_accesses(&mut self, tid: i32, call: FileCall) -> io::Result<Vec<Access>> {
+    pub(super) fn file_accesses(
+        &mut self,
+        tid: i32,
+        whose: Whose,
+        call: FileCall,
+    ) -> io::Result<Vec<Access>> {
         let view = self.view(tid)?;
         let mut found = Found::default();
         let asked = match call {
@@ -163,6 +169,7 @@ impl Watcher<'_> {
                 self.opened(&view, (tid, at, &text), flags, how, &mut found)?
             }
             FileCall::Execute { at, follow } => return self.executed(&view, tid, at, follow),
+            FileCall::Map { fd } => return self.mapped(tid, whose, fd),
             FileCall::Make { at, right } => {
                 match self.entry(&view, tid, at, Which::First, &mut found)? {
                     // What is there already is not made.
@@ -243,6 +250,26 @@ impl Watcher<'_> {
             }
         };
         Ok(found.all(&asked))
+    }
+
+    /// A file that is mapped to be executed, where a profile may make its mount `noexec`. Every program maps
+    /// libraries of its image, which no profile has a word on.
+    fn mapped(&mut self, tid: i32, whose: Whose, fd: i32) -> io::Result<Vec<Access>> {
+        let Some(node) = walk::descriptor(tid, fd)? else {
+            // EBADF.
+            return Ok(Vec::new());
+        };
+        let itself = self.named(tid, &node, &mut false)?;
+        let looking = self.observer.of(whose);
+        let mounts = looking.map_or(&[][..], |own| &own.mounts);
+        let found = Found {
+            itself: itself.filter(|own| noexec::closes(mounts, &own.mount).is_some()),
+            ..Found::default()
+        };
+        Ok(found.all(&[Asked {
+            place: Place::Itself,
+            right: files::MAP_EXECUTE,
+        }]))
     }
 
     fn opened(

@@ -55,7 +55,7 @@ impl Watcher<'_> {
             let file = files::of(&name, &call.args);
             let socket = files::socket(&name, &call.args);
             for more in [
-                file.map(|file| self.file_accesses(tid, file)),
+                file.map(|file| self.file_accesses(tid, whose, file)),
                 socket.map(|socket| self.socket_accesses(tid, whose, socket)),
             ]
             .into_iter()
@@ -179,6 +179,13 @@ impl Watcher<'_> {
         (observing.learns || denial.is_some()) && !self.shared.is_told(hash)
     }
 
+    /// Whether a file is mapped to be executed that no rule on its name would last for: its directory can be
+    /// granted.
+    fn is_mapped_unnamed(&self, access: &Access) -> bool {
+        let linked = |path| self.linked.contains(path);
+        matches!(access, Access::File { path, .. } if access.maps() && linked(path))
+    }
+
     fn sights(
         &mut self,
         (token, whose): (u64, Whose),
@@ -194,7 +201,11 @@ impl Watcher<'_> {
         let mut sights: Vec<Sight> = Vec::new();
         for access in found {
             let domains = self.domains_of(token);
-            let denial = (self.observer).denial(whose, number, &call.args, &access, domains);
+            // Files that are mapped to be executed are often made for that, and removed at once.
+            let above = self.is_mapped_unnamed(&access);
+            let above = above.then(|| access.of_directory());
+            let asked = above.as_ref().unwrap_or(&access);
+            let denial = (self.observer).denial(whose, number, &call.args, asked, domains);
             if !observing.learns && denial.is_none() {
                 continue;
             }

@@ -358,6 +358,18 @@ fn again(node: &Node) -> io::Result<Node> {
     Node::new(node.fd.try_clone()?)
 }
 
+/// What a thread has open under that number, in its own table of descriptors; none where it has nothing.
+///
+/// # Errors
+/// Nobody can tell.
+pub(super) fn descriptor(tid: i32, number: i32) -> io::Result<Option<Node>> {
+    match handle(&format!("/proc/{tid}/fd/{number}")) {
+        Ok(fd) => Node::new(fd).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn handle(path: &str) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     Ok(open(path, flags, Mode::empty())?)

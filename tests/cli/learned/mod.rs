@@ -516,3 +516,43 @@ fn what_takes_long_is_shown_on_a_terminal_and_nowhere_else() {
         "{after:?}"
     );
 }
+
+#[test]
+fn a_library_that_is_mapped_of_a_volume_is_granted_execution_and_replayed() {
+    let node = Node::new();
+    let mut run = small("c1");
+    run.volume("/plug")
+        .files("read-file", "/plug:/plug/one.so /plug:/plug/list")
+        .files("map-execute", "/plug:/plug/one.so");
+    let journal = node.journal("c1", &run.end());
+    let learned = node.run(&["learn", "--from", "c1", "--name", "app"]);
+    code(&learned, 0);
+    let text = out(&learned);
+    let line = "- {path: /plug/one.so, optional: true}";
+    let list = text.split("  read_execute:\n").nth(1).expect(&text);
+    assert!(
+        list.lines().any(|own| own.trim_start().starts_with(line)),
+        "{text}"
+    );
+    assert!(
+        !err(&learned).contains("not proven: files"),
+        "{}",
+        err(&learned)
+    );
+    // Without it the mount is `noexec`, and the replay says so.
+    let replay = |name: &str, text: &str| {
+        let path = node.path.join(name);
+        fs::write(&path, text).unwrap();
+        let (path, journal) = (path.to_str().unwrap(), journal.to_str().unwrap());
+        out(&node.run(&["test", path, "--replay", journal]))
+    };
+    let whole = replay("app.yaml", &text);
+    assert!(!whole.contains("map-execute"), "{whole}");
+    let less = text.lines().filter(|own| !own.contains(line));
+    let less: String = less.map(|own| format!("{own}\n")).collect();
+    let said = replay("less.yaml", &less.replace("name: app\n", "name: less\n"));
+    assert!(
+        said.contains("map-execute /plug/one.so") && said.contains("`noexec`"),
+        "{said}"
+    );
+}

@@ -1,7 +1,7 @@
 //! Journals of recorded containers, made by hand.
 
 use mantlet::access::{Access, Argument, Phase};
-use mantlet::event::{Event, Process, Recording, Report, Session, What};
+use mantlet::event::{Event, Mounted, Process, Recording, Report, Session, What};
 
 use crate::node::{event, report};
 
@@ -94,6 +94,26 @@ impl Recorded {
             denied: self.denied,
         };
         self.push(what)
+    }
+
+    /// A volume that it can write to.
+    pub fn volume(&mut self, destination: &str) -> &mut Recorded {
+        if let Some(Event {
+            what:
+                What::Start {
+                    recording: Some(recording),
+                    ..
+                },
+            ..
+        }) = self.events.first_mut()
+        {
+            recording.mounts.push(Mounted {
+                destination: destination.into(),
+                kind: "volume".into(),
+                writable: true,
+            });
+        }
+        self
     }
 
     /// By another program from here on.
