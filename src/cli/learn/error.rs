@@ -55,6 +55,16 @@ pub enum Error {
         /// The container.
         id: String,
     },
+    /// All that was seen is of exec sessions, which are left out.
+    #[error(
+        "of container {:?} nothing was seen but what exec sessions did, which is left out; --exec-sessions takes \
+         it in",
+        escape(id)
+    )]
+    OnlySessions {
+        /// The container.
+        id: String,
+    },
     /// It was audited, and nothing would have been denied.
     #[error(
         "container {:?} was audited by {}, which would have denied nothing that it did: there is nothing to add \

@@ -273,6 +273,9 @@ fn tell(draft: &Draft, proof: &Proof, wish: &Wish) {
 fn usable(runs: Vec<Run>, sessions: bool) -> Result<Vec<Run>, CliError> {
     let not_recorded = |run: &Run| {
         let (id, profiles) = (run.container.id.clone(), run.profiles.join(", "));
+        if !run.seen.is_empty() {
+            return Error::OnlySessions { id };
+        }
         match run.recording.as_ref().map(|of| of.mode.as_str()) {
             Some("learn") => Error::DidNothing { id },
             Some(_) => Error::NothingDenied { id, profiles },

@@ -29,7 +29,7 @@ fn a_session_held_to_another_profile_says_nothing_of_an_audited_workload() {
     node.journal("d1", &run.end());
     let learned = node.run(&["learn", "--from", "d1"]);
     code(&learned, 1);
-    assert!(err(&learned).contains("was not recorded"));
+    assert!(err(&learned).contains("--exec-sessions takes it in"));
 }
 
 #[test]
