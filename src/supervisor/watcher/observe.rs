@@ -185,6 +185,7 @@ impl Watcher<'_> {
             return Vec::new();
         };
         let phase = phase(self.shared);
+        let made: Vec<String> = found.iter().filter_map(made_by).collect();
         let mut sights: Vec<Sight> = Vec::new();
         for access in found {
             let hash = self.observer.hash(&access, whose, phase);
@@ -199,6 +200,9 @@ impl Watcher<'_> {
                 }
                 Access::Syscall { .. } => {
                     number.and_then(|number| observing.call(number, &call.args, &access))
+                }
+                Access::File { path, .. } if made.contains(path) => {
+                    observing.made(&access, self.domains_of(token))
                 }
                 Access::File { .. } => observing.file(&access, self.domains_of(token)),
                 Access::Tcp { .. } => observing.tcp(&access),
@@ -219,5 +223,18 @@ impl Watcher<'_> {
             });
         }
         sights
+    }
+}
+
+/// The file that the access makes.
+fn made_by(access: &Access) -> Option<String> {
+    match access {
+        Access::File {
+            path,
+            right,
+            entry: Some(name),
+            ..
+        } if right == "make-reg" => Some(format!("{}/{name}", path.trim_end_matches('/'))),
+        _ => None,
     }
 }
