@@ -5,6 +5,7 @@
 
 pub mod calls;
 pub mod files;
+pub mod program;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

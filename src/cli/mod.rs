@@ -38,7 +38,6 @@ mod pages;
 mod profiles;
 mod progress;
 mod ps;
-pub(crate) mod rootfs;
 mod schema;
 mod select;
 mod subject;
@@ -317,6 +316,15 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// Whether a word of the command line is wrong, which clap could not know.
+    fn is_usage(&self) -> bool {
+        match self {
+            CliError::NoVerb { .. } => true,
+            CliError::Exchange(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+
     fn undone(verb: &'static str, known: &select::Known, cause: ask::Undone) -> CliError {
         let id = known.home.id();
         CliError::Undone { verb, id, cause }
@@ -362,7 +370,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => {
             let _ = writeln!(io::stderr(), "mantlet: {error}");
-            trouble
+            match error.is_usage() {
+                true => ExitCode::from(2),
+                false => trouble,
+            }
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::io::Read as _;
 
-use super::program;
 use super::question;
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::cli::subject::Subject;
 use crate::oci::patch::Edit;
 use crate::policy::decide::Decider;
@@ -148,7 +147,7 @@ pub(super) fn program(subject: &Subject, decider: &Decider, path: &str) -> Askin
             let mut head = Vec::new();
             let opened = rootfs.read(&file).ok()?;
             opened.take(64 * 1024).read_to_end(&mut head).ok()?;
-            program::started_by(&head)
+            access::program::started_by(&head)
         });
         files.push(file);
         next = started.map(|by| {

@@ -4,7 +4,6 @@ mod about;
 mod answer;
 mod group;
 mod page;
-mod program;
 mod question;
 mod sections;
 
