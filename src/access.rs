@@ -5,7 +5,7 @@
 
 pub mod calls;
 pub mod files;
-pub mod program;
+pub mod starter;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,9 @@ pub enum Access {
         /// Canonical path inside the container, links followed, untrusted. Where something is created,
         /// removed or renamed, its directory: that is where Landlock looks.
         path: String,
-        /// The right: `read-file`, `write-file`, `execute`, `make-reg`, … ([`crate::seal::rights`]).
+        /// The right: `read-file`, `write-file`, `execute`, `make-reg`, … ([`crate::seal::rights`]); or
+        /// `map-execute`, a mapping by mmap(2) with PROT_EXEC, told of files on mounts that a profile may make
+        /// `noexec` ([`files::MAP_EXECUTE`]).
         right: String,
         /// The entry of `path` that is created, removed or renamed, untrusted; absent for others.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +64,26 @@ pub enum Access {
         /// In words.
         what: String,
     },
+}
+
+impl Access {
+    /// Whether a file is mapped to be executed, which its mount decides about and no right of Landlock's.
+    #[must_use]
+    pub fn maps(&self) -> bool {
+        matches!(self, Access::File { right, .. } if right == files::MAP_EXECUTE)
+    }
+
+    /// The same of the file's directory, where no rule on the file itself would last.
+    #[must_use]
+    pub fn of_directory(&self) -> Access {
+        let mut above = self.clone();
+        if let Access::File { path, .. } = &mut above
+            && let Some(at) = path.rfind('/')
+        {
+            path.truncate(at.max(1));
+        }
+        above
+    }
 }
 
 /// What is moved or linked into another directory, which lies on the same mount: the kernel does neither

@@ -134,7 +134,8 @@ pub enum What {
         due: bool,
     },
     /// Something that a layer in mode `audit` would have denied, or that a recording (mode `learn`) saw;
-    /// it was performed, unless `denied`. Each is told once for its container, session and phase.
+    /// it was performed, unless `denied`. Each is told once for its container, session and phase; again where
+    /// another layer or another line is named with it, or where it was denied and then performed.
     Observed {
         /// Who, as the kernel and /proc tell.
         process: Process,
@@ -148,10 +149,12 @@ pub enum What {
         /// directory is what can be granted.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         linked: bool,
-        /// Its texts were too long for a line and are cut (`…`), so it is not what was seen; a `lost` line counts it.
+        /// Its texts were too long for a line and are cut (`…`), or are no UTF-8, whose bytes are told as `\xe9`. So it
+        /// is not what was seen, and no profile can say it; a `lost` line counts it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         clipped: bool,
-        /// The layer that would have denied it, the outermost of several; empty in a recording.
+        /// The layer that would have denied it, the outermost of several; empty where none would have: in a
+        /// recording.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         profile: String,
         /// The line of that profile that would allow it; empty in a recording.
@@ -188,7 +191,7 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         denied: Option<String>,
     },
-    /// Lines that could not be written: their numbers are missing before this one.
+    /// Lines that could not be written, or what went on unseen: their numbers are missing before this one.
     Lost {
         /// How many.
         count: u64,

@@ -14,7 +14,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 0 | [`sys`]: raw kernel interfaces; the only `unsafe`; [`escape`] |
-//! | 1 | [`oci`], [`profile`], [`access`], [`event`], [`detect`], [`cgroup`], [`seal`], [`channel`], [`control`], [`state`], [`config`], [`host`] |
+//! | 1 | [`oci`], [`profile`], [`access`], [`event`], [`detect`], [`cgroup`], [`seal`], [`channel`], [`control`], [`state`], [`config`], [`host`], [`yaml`] |
 //! | 2 | [`policy`] (pure, but for `decide::Rootfs`, which looks into a folder), [`init`] (imports `sys`, `seal` and `channel` only) |
 //! | 3 | [`supervisor`], [`runtime`], [`cli`] |
 //! | top | `src/bin`: one thin `main` per program |
@@ -42,3 +42,4 @@ pub mod supervisor;
 pub mod sys;
 #[cfg(test)]
 mod tests;
+pub mod yaml;

@@ -357,7 +357,7 @@ pub struct Status {
     /// Events left out because the container caused them too fast; told by `suppressed` events.
     #[serde(default)]
     pub suppressed: u64,
-    /// Lines of the journal that could not be written.
+    /// Events that are not in the journal: not written, or never looked at; told by `lost` events.
     #[serde(default)]
     pub lost: u64,
     /// Why the last one could not; absent: the last one could.

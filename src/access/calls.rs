@@ -1,5 +1,5 @@
-//! Which arguments of a call profiles tell apart: those that the shipped profiles and `mantlet lint` look
-//! at. Of all others an access holds the name alone.
+//! Which arguments of a call profiles tell apart: the one that decides what such a call is. A recording has it,
+//! and `mantlet learn` writes it as a condition. Of all other calls an access holds the name alone.
 
 use super::{Access, Argument};
 
@@ -9,28 +9,58 @@ pub const NAMESPACES: u64 = 0x7e02_0000;
 /// MFD_NOEXEC_SEAL and MFD_EXEC (memfd_create(2)).
 const EXECUTABLE: u64 = 0x18;
 
-/// Call, argument, and the bits of it, of which the kernel reads 32.
-const CLASSES: [(&str, u8, Option<u64>); 10] = [
-    ("socket", 0, None),
-    ("socketpair", 0, None),
-    ("clone", 0, Some(NAMESPACES)),
-    ("unshare", 0, None),
-    ("setns", 1, None),
-    ("ioctl", 1, None),
-    ("prctl", 0, None),
-    ("personality", 0, None),
-    ("keyctl", 0, None),
-    ("memfd_create", 1, Some(EXECUTABLE)),
+/// What of an argument is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bits {
+    /// All that the kernel reads: the lower 32.
+    Int,
+    /// All that the kernel reads: 64.
+    Long,
+    /// These.
+    Of(u64),
+}
+
+/// Call, argument, and what of it is looked at. None that a busy program makes all the time: a condition takes a
+/// call out of the kernel's cache of answers.
+pub const CLASSES: [(&str, u8, Bits); 13] = [
+    ("bpf", 0, Bits::Int),
+    ("clone", 0, Bits::Of(NAMESPACES)),
+    ("ioctl", 1, Bits::Int),
+    ("keyctl", 0, Bits::Int),
+    ("memfd_create", 1, Bits::Of(EXECUTABLE)),
+    ("personality", 0, Bits::Int),
+    ("prctl", 0, Bits::Int),
+    ("ptrace", 0, Bits::Long),
+    ("seccomp", 0, Bits::Int),
+    ("setns", 1, Bits::Int),
+    ("socket", 0, Bits::Int),
+    ("socketpair", 0, Bits::Int),
+    ("unshare", 0, Bits::Int),
 ];
+
+/// The argument that decides what a call of that name is; none where the name says all that profiles know.
+#[must_use]
+pub fn deciding(name: &str) -> Option<u8> {
+    let mut all = CLASSES.iter();
+    all.find(|(call, ..)| *call == name)
+        .map(|(_, index, _)| *index)
+}
 
 /// The access that a call is, from its registers.
 #[must_use]
 pub fn access(name: &str, args: &[u64; 6]) -> Access {
     let of = CLASSES.iter().filter(|(call, ..)| *call == name);
-    let args = of.map(|(_, index, mask)| Argument {
-        index: *index,
-        value: args[usize::from(*index)] & mask.unwrap_or(0xffff_ffff),
-        mask: *mask,
+    let args = of.map(|(_, index, bits)| {
+        let (looked, mask) = match bits {
+            Bits::Int => (0xffff_ffff, None),
+            Bits::Long => (u64::MAX, None),
+            Bits::Of(mask) => (*mask, Some(*mask)),
+        };
+        Argument {
+            index: *index,
+            value: args[usize::from(*index)] & looked,
+            mask,
+        }
     });
     Access::Syscall {
         name: name.into(),
@@ -68,6 +98,14 @@ mod tests {
             told("memfd_create", [0, 3 | 8, 0, 0, 0, 0]),
             [(1, 8, Some(24))]
         );
+        assert_eq!(
+            told("setns", [3, wide | 0x4000_0000, 0, 0, 0, 0]),
+            [(1, 0x4000_0000, None)]
+        );
+        // A `long`: what is no request by its upper half is none.
+        assert_eq!(told("ptrace", [wide | 16; 6]), [(0, wide | 16, None)]);
+        assert_eq!(told("bpf", [wide | 5; 6]), [(0, 5, None)]);
+        assert_eq!(told("seccomp", [wide | 1; 6]), [(0, 1, None)]);
         assert_eq!(told("read", [1; 6]), []);
     }
 }

@@ -32,6 +32,10 @@ pub const CALLS: [&str; 23] = [
     "uselib",
 ];
 
+/// What mmap(2) with PROT_EXEC asks of the mount that its file lies on. No right of Landlock's, which does not
+/// ask about mappings: a mount is `noexec` where the profile's `files` grant no execution on it.
+pub const MAP_EXECUTE: &str = "map-execute";
+
 /// Where a path begins and where its text lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At {
@@ -106,6 +110,11 @@ pub enum FileCall {
         /// Nothing is replaced (RENAME_NOREPLACE).
         keeps: bool,
     },
+    /// mmap(2) of a file with PROT_EXEC ([`MAP_EXECUTE`]).
+    Map {
+        /// The file.
+        fd: i32,
+    },
 }
 
 const AT_FDCWD: i32 = -100;
@@ -116,7 +125,15 @@ const AT_EMPTY_PATH: u64 = 0x1000;
 const RENAME_NOREPLACE: u64 = 1;
 const RENAME_EXCHANGE: u64 = 2;
 
-/// What the call of that name does, from its registers; none where Landlock does not ask.
+/// Where mmap(2) has its `prot` and its `flags`, the bits of them that make it one of a file to be executed,
+/// and what those are then.
+pub const MAPPING: [(u8, u64, u64); 2] = [
+    (2, libc::PROT_EXEC as u64, libc::PROT_EXEC as u64),
+    (3, libc::MAP_ANONYMOUS as u64, 0),
+];
+
+/// What the call of that name does, from its registers; none where neither Landlock nor a mount's `noexec` is
+/// asked.
 #[must_use]
 pub fn of(name: &str, args: &[u64; 6]) -> Option<FileCall> {
     let plain = |index: usize| At {
@@ -133,7 +150,11 @@ pub fn of(name: &str, args: &[u64; 6]) -> Option<FileCall> {
         }
     };
     let flags = |index: usize| args[index] & 0xffff_ffff;
+    let maps = |(index, mask, value): (u8, u64, u64)| args[usize::from(index)] & mask == value;
     Some(match name {
+        "mmap" if MAPPING.into_iter().all(maps) => FileCall::Map {
+            fd: args[4] as u32 as i32,
+        },
         "open" => FileCall::Open {
             at: plain(0),
             flags: flags(1),
@@ -386,40 +407,6 @@ pub fn rename(it: Renaming) -> Vec<Asked> {
         all.extend(asks(Place::SecondEntry, &["refer"]));
     }
     all
-}
-
-/// What the start of a program's file says must be executed with it: the interpreter behind `#!`
-/// (execve(2)). `start` is the file's first bytes.
-#[must_use]
-pub fn script_interpreter(start: &[u8]) -> Option<&[u8]> {
-    let line = start.strip_prefix(b"#!")?;
-    let line = &line[..line.len().min(254)];
-    let line = line.split(|byte| *byte == b'\n').next()?;
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0);
-    let mut words = line.split(blank).filter(|word| !word.is_empty());
-    words.next()
-}
-
-/// Where in an ELF file of 64 bits its loader's name lies (PT_INTERP, elf(5)): the table of program
-/// headers, its entries' size and number.
-#[must_use]
-pub fn program_headers(start: &[u8]) -> Option<(u64, u16, u16)> {
-    let little = start.starts_with(b"\x7fELF\x02\x01");
-    let at = |from: usize, to: usize| start.get(from..to).filter(|_| little);
-    let table = u64::from_le_bytes(at(32, 40)?.try_into().ok()?);
-    let size = u16::from_le_bytes(at(54, 56)?.try_into().ok()?);
-    let count = u16::from_le_bytes(at(56, 58)?.try_into().ok()?);
-    (size >= 56 && count <= 128).then_some((table, size, count))
-}
-
-/// Offset and length of the loader's name, where a program header is the one that has it.
-#[must_use]
-pub fn loader_in(header: &[u8]) -> Option<(u64, u64)> {
-    const PT_INTERP: u32 = 3;
-    let kind = u32::from_le_bytes(header.get(..4)?.try_into().ok()?);
-    let offset = u64::from_le_bytes(header.get(8..16)?.try_into().ok()?);
-    let length = u64::from_le_bytes(header.get(32..40)?.try_into().ok()?);
-    (kind == PT_INTERP).then_some((offset, length))
 }
 
 /// Whose address a call takes.

@@ -88,8 +88,8 @@ fn unwritten(id: &str, status: &Status) -> Option<String> {
         )),
         (None, 0) => None,
         (None, lost) => Some(format!(
-            "container {id}: {lost} events are LOST, its journal {journal} could not be written for \
-             a while; `mantlet events --type lost {id}` says why"
+            "container {id}: {lost} events are LOST and not in its journal {journal}; \
+             `mantlet events --type lost {id}` says why"
         )),
     }
 }

@@ -231,8 +231,7 @@ fn complain(path: &Path, line: &Line) -> usize {
         let (first, last) = (gap.expected, gap.found - 1);
         warn(&match line.event.as_ref().map(|event| &event.what) {
             Ok(What::Lost { cause, .. }) => format!(
-                "{journal}: events {first} to {last} are LOST, they could not be written: {}; \
-                 mend that, so that no more are",
+                "{journal}: events {first} to {last} are LOST: {}; mend that, so that no more are",
                 escape(cause)
             ),
             _ => format!(

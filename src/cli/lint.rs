@@ -5,23 +5,23 @@
 
 mod sarif;
 
-use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use super::completions::PROFILE;
 use super::{CliError, print_json, profiles, text};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::profile::{self, Finding, Level, Look};
 
 /// Arguments of `lint`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Profiles: a path, or the name of the site's or of a built-in one
-    #[arg(value_name = "FILE|NAME", required = true)]
+    #[arg(value_name = "FILE|NAME", required = true, value_parser = PROFILE, hide_possible_values = true)]
     profiles: Vec<String>,
     /// How findings are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -29,6 +29,9 @@ pub struct Args {
     /// Fail for these as well
     #[arg(long, value_enum, value_name = "LEVEL")]
     deny: Option<Deny>,
+    /// Find what a kernel with this Landlock ABI cannot enforce; 0 for none
+    #[arg(long, value_name = "N")]
+    landlock_abi: Option<u32>,
 }
 
 /// How findings are printed.
@@ -60,7 +63,7 @@ pub fn lint(args: &Args) -> Result<ExitCode, CliError> {
     );
     let mut all = Vec::new();
     for written in &args.profiles {
-        all.extend(one(written, &site)?);
+        all.extend(one(written, args.landlock_abi, &site)?);
     }
     match args.format {
         Format::Text => show(&all)?,
@@ -78,16 +81,14 @@ pub fn lint(args: &Args) -> Result<ExitCode, CliError> {
 
 /// All findings about one profile. What it extends is looked for beside its file, at the site, then
 /// among the built-in ones.
-fn one(word: &str, site: &Path) -> Result<Vec<Finding>, CliError> {
-    let at_site = |name: &str| match fs::read_to_string(site.join(format!("{name}.yaml"))) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        read => read.map(Some),
-    };
+fn one(word: &str, abi: Option<u32>, site: &Path) -> Result<Vec<Finding>, CliError> {
+    // As `create` reads it: a file that others may write, say, is none that holds.
+    let at_site = |name: &str| config::profile(site, name);
     let Some(written) = profiles::written(word)? else {
-        return Ok(profile::lint::lint(word, &mut |name| at_site(name)));
+        return Ok(profile::lint::lint(word, abi, &mut |name| at_site(name)));
     };
     let mut load = |wanted: &str| written.load(wanted, || at_site(wanted));
-    let mut all = profile::lint::lint(&written.name, &mut load);
+    let mut all = profile::lint::lint(&written.name, abi, &mut load);
     for found in &mut all {
         found.origin = written.place(&found.origin);
     }

@@ -80,6 +80,14 @@ fn render(command: &Command, path: &str, whole: &Command) -> io::Result<Vec<u8>>
         }
     }
     let page = pages::page(path);
+    if let Some(words) = page.and_then(|page| page.words.as_ref()) {
+        rest.control("SH", [words.title.to_uppercase().as_str()]);
+        for (word, what) in words.list {
+            rest.control("TP", []);
+            rest.text([bold(*word)]);
+            rest.text([roman(*what)]);
+        }
+    }
     let codes = page.map_or_else(
         || {
             let [done, usage] = pages::ALWAYS;

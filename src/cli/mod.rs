@@ -28,9 +28,11 @@ mod explain;
 mod freeze;
 mod inspect;
 mod journal;
+mod journals;
 mod kill;
 mod learn;
 mod lint;
+mod lives;
 mod local;
 mod man;
 mod output;
@@ -244,6 +246,14 @@ pub enum CliError {
         /// Whole ids with their roots.
         candidates: Vec<String>,
     },
+    /// Several journals are of containers with such an id.
+    #[error("{:?} is the beginning of several containers' ids; name one journal:\n  {}", text::escape(id), candidates.join("\n  "))]
+    SeveralJournals {
+        /// As given.
+        id: String,
+        /// Their journals.
+        candidates: Vec<String>,
+    },
     /// A profile.
     #[error(transparent)]
     Profile(#[from] crate::profile::Error),
@@ -358,7 +368,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Where the code is an answer, a reader that went away has not had it, and 0 would be one.
     let unread = match &cli.verb {
         Some(Verb::Explain(args)) if args.exit_code => trouble,
-        Some(Verb::Diff(_) | Verb::Test(_) | Verb::Lint(_)) => trouble,
+        Some(Verb::Diff(_) | Verb::Test(_) | Verb::Lint(_) | Verb::Learn(_) | Verb::Try(_)) => {
+            trouble
+        }
         _ => ExitCode::SUCCESS,
     };
     match perform(cli) {

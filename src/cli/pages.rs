@@ -1,5 +1,5 @@
-//! The reference of each verb besides its flags: examples and exit codes. One table, from which `--help`, the
-//! manual's pages and the tests are made.
+//! The reference of each verb besides its flags: words of its own, examples and exit codes. One table, from which
+//! `--help`, the manual's pages and the tests are made.
 
 use std::fmt::Write as _;
 
@@ -7,15 +7,26 @@ use clap::{Command, CommandFactory};
 
 use super::Cli;
 
-/// A verb's examples and exit codes.
+/// A verb's words, examples and exit codes.
 #[derive(Debug)]
 pub struct Page {
     /// The verb, as it is typed: `learn merge`.
     pub verb: &'static str,
+    /// What it reads or writes that is no flag.
+    pub words: Option<Words>,
     /// Command lines, each with what it is for.
     pub examples: &'static [(&'static str, &'static str)],
     /// Exit codes but 0 and 2, each with what it means.
     pub exits: &'static [(&'static str, &'static str)],
+}
+
+/// Words of a verb's own, such as the questions that may be asked.
+#[derive(Debug)]
+pub struct Words {
+    /// What they are: the heading.
+    pub title: &'static str,
+    /// Each with what it means.
+    pub list: &'static [(&'static str, &'static str)],
 }
 
 /// What every verb may answer.
@@ -26,12 +37,15 @@ pub const ALWAYS: [(&str, &str); 2] = [
 
 const LEARNED: [(&str, &str); 1] = [(
     "1",
-    "nothing could be learned; FILE is there; or events were lost, and the profile only audits",
+    "nothing could be learned; FILE is there; nobody read what was printed; or the profile only audits: events \
+     were lost, a recording is cut off, io_uring was used, or something was done that no profile allows, such as a \
+     call of another architecture",
 )];
 
 const PAGES: &[Page] = &[
     Page {
         verb: "try",
+        words: None,
         examples: &[
             (
                 "mantlet try restricted -- id",
@@ -55,7 +69,7 @@ const PAGES: &[Page] = &[
             ("124", "CMD was out of time"),
             (
                 "125",
-                "mantlet could not run it: a profile is wrong, or refuses it",
+                "mantlet could not run it: a profile is wrong, or refuses it; or it could not write what --json asks for",
             ),
             ("126", "CMD cannot be executed"),
             ("127", "there is no CMD"),
@@ -64,6 +78,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "ps",
+        words: None,
         examples: &[
             ("mantlet ps", "what runs, and what needs somebody"),
             (
@@ -75,6 +90,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "tree",
+        words: None,
         examples: &[
             ("mantlet tree", "processes of all containers"),
             (
@@ -86,6 +102,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "events",
+        words: None,
         examples: &[
             ("mantlet events -f", "what happens, as it happens"),
             (
@@ -104,6 +121,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "inspect",
+        words: None,
         examples: &[(
             "mantlet inspect 3f2a",
             "what is in force on one container, and why",
@@ -115,6 +133,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "doctor",
+        words: None,
         examples: &[(
             "mantlet doctor",
             "what this node can enforce, and what to do about the rest",
@@ -123,6 +142,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "freeze",
+        words: None,
         examples: &[
             ("mantlet freeze 3f2a", "until somebody thaws it"),
             (
@@ -134,16 +154,19 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "thaw",
+        words: None,
         examples: &[("mantlet thaw 3f2a", "whoever froze it")],
         exits: &[("1", "it was not done")],
     },
     Page {
         verb: "kill",
+        words: None,
         examples: &[("mantlet kill 3f2a", "every process of it, at once")],
         exits: &[("1", "it was not done")],
     },
     Page {
         verb: "evidence",
+        words: None,
         examples: &[
             ("mantlet evidence 3f2a -o case.tar", "of a container now"),
             ("mantlet evidence --list", "what was collected"),
@@ -155,6 +178,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "learn",
+        words: None,
         examples: &[
             (
                 "mantlet learn -o web.yaml -- nginx -g 'daemon off;'",
@@ -169,6 +193,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "learn merge",
+        words: None,
         examples: &[(
             "mantlet learn merge monday.json 77b1 -o web.yaml",
             "a profile of a recording and a recorded container",
@@ -177,11 +202,16 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "lint",
+        words: None,
         examples: &[
             ("mantlet lint ./web.yaml", "before it is handed on"),
             (
                 "mantlet lint --deny warnings --format sarif profiles/*.yaml >lint.sarif",
                 "in CI, for a forge that shows findings beside the lines",
+            ),
+            (
+                "mantlet lint --landlock-abi 4 ./web.yaml",
+                "what the oldest kernel of a cluster could not enforce",
             ),
         ],
         exits: &[(
@@ -191,6 +221,29 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "explain",
+        words: Some(Words {
+            title: "Questions, behind PROFILE",
+            list: &[
+                (
+                    "syscall NAME [ARG...]",
+                    "a call; arguments as numbers, _ for one that is not known",
+                ),
+                (
+                    "path PATH [ACCESS...]",
+                    "a file: read, write, execute, create, delete, or a right of Landlock's; / at its end: a directory",
+                ),
+                (
+                    "exec PATH",
+                    "a program, with the calls and files that its start needs",
+                ),
+                ("port N [bind|connect]", "a TCP port"),
+                ("capability NAME", "with or without CAP_"),
+                (
+                    "@GROUP",
+                    "in the place of PROFILE, and no question: the group's members",
+                ),
+            ],
+        }),
         examples: &[
             (
                 "mantlet explain restricted",
@@ -216,6 +269,21 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "diff",
+        words: Some(Words {
+            title: "What is compared, and how it is shown",
+            list: &[
+                (
+                    "NAME, FILE, A+B",
+                    "a profile by its name or file; several as layers, outermost first",
+                ),
+                (
+                    "container:ID",
+                    "what is in force on a container that runs; both sides are then looked at over it",
+                ),
+                ("- LINE", "A's alone"),
+                ("+ LINE", "B's alone"),
+            ],
+        }),
         examples: &[
             (
                 "mantlet diff baseline restricted",
@@ -233,6 +301,23 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "test",
+        words: Some(Words {
+            title: "What is tried",
+            list: &[
+                (
+                    "tests:",
+                    "in the profile, what its author expects: {path: /etc/shadow, access: write, expect: denied}",
+                ),
+                (
+                    "--tests FILE",
+                    "the same from a file of `version: 1` and `tests:` alone",
+                ),
+                (
+                    "--replay JOURNAL",
+                    "what was recorded, decided once more: a file, a container's id, or -",
+                ),
+            ],
+        }),
         examples: &[
             ("mantlet test ./web.yaml", "what its author expects of it"),
             (
@@ -243,7 +328,7 @@ const PAGES: &[Page] = &[
         exits: &[
             (
                 "1",
-                "an expectation does not hold, or something would be denied",
+                "an expectation does not hold, something would be denied, or the journals have lost something",
             ),
             (
                 "2",
@@ -253,6 +338,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "import",
+        words: None,
         examples: &[
             (
                 "mantlet import seccomp.json --name web -o web.yaml",
@@ -270,6 +356,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "export",
+        words: None,
         examples: &[
             (
                 "mantlet export web --to oci-seccomp -o seccomp.json",
@@ -287,6 +374,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "schema",
+        words: None,
         examples: &[(
             "mantlet schema event > event.schema.json",
             "of a line of a journal",
@@ -295,6 +383,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "completions",
+        words: None,
         examples: &[(
             "mantlet completions bash > /usr/share/bash-completion/completions/mantlet",
             "for every user of this machine",
@@ -303,6 +392,7 @@ const PAGES: &[Page] = &[
     },
     Page {
         verb: "man",
+        words: None,
         examples: &[
             ("mantlet man try | man -l -", "one page, to read"),
             (
@@ -357,9 +447,17 @@ pub fn verbs(whole: &Command) -> Vec<(String, &Command)> {
 }
 
 fn after(page: &Page) -> String {
-    let mut text = String::from("Examples:\n");
+    // Writing to a String cannot fail.
+    let mut text = String::new();
+    if let Some(words) = &page.words {
+        let _ = writeln!(text, "{}:", words.title);
+        for (word, what) in words.list {
+            let _ = writeln!(text, "  {word}\n      {what}");
+        }
+        text.push('\n');
+    }
+    text += "Examples:\n";
     for (line, what) in page.examples {
-        // Writing to a String cannot fail.
         let _ = writeln!(text, "  {line}\n      {what}");
     }
     text += "\nExit codes:\n";
@@ -389,88 +487,4 @@ pub fn exits(page: &Page) -> Vec<(&'static str, &'static str)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const README: &str = include_str!("README.md");
-
-    /// Verbs whose output is another form by itself, and no text for people.
-    const OTHER_FORM: [&str; 3] = ["schema", "completions", "man"];
-
-    fn whole() -> Command {
-        let mut whole = command();
-        whole.build();
-        whole
-    }
-
-    #[test]
-    fn every_verb_says_what_it_does_how_it_is_used_and_what_its_codes_mean() {
-        for (name, verb) in verbs(&whole()) {
-            assert!(verb.get_about().is_some(), "{name} has no description");
-            let page = page(&name).unwrap_or_else(|| panic!("{name} has no page in PAGES"));
-            assert!(
-                !page.examples.is_empty() && !page.exits.is_empty(),
-                "{name}"
-            );
-            let text = verb.clone().render_help().to_string();
-            assert!(
-                text.contains("Exit codes:") && text.contains("Examples:"),
-                "{name}"
-            );
-            for arg in verb.get_arguments() {
-                assert!(
-                    arg.get_help().is_some(),
-                    "{name}: {} has no help",
-                    arg.get_id()
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn every_verb_has_a_row_in_the_readme_and_json_for_programs() {
-        for (name, verb) in verbs(&whole()) {
-            let row = README.lines().find(|line| {
-                let cell = line.strip_prefix(&format!("| `{name}"));
-                cell.is_some_and(|rest| rest.starts_with([' ', '`']))
-            });
-            assert!(row.is_some(), "src/cli/README.md has no row of {name}");
-            let mut arguments = verb.get_arguments();
-            let speaks = |arg: &clap::Arg| {
-                arg.get_long() == Some("json") || arg.get_long() == Some("format")
-            };
-            assert!(
-                arguments.any(speaks) || OTHER_FORM.contains(&name.as_str()),
-                "{name} has no --json"
-            );
-        }
-    }
-
-    #[test]
-    fn every_example_is_a_command_line_and_every_page_a_verb() {
-        let whole = whole();
-        let known = verbs(&whole);
-        for page in PAGES {
-            assert!(
-                known.iter().any(|(name, _)| name == page.verb),
-                "{}",
-                page.verb
-            );
-            for (line, _) in page.examples {
-                let line = line.split([';', '|', '>']).next().unwrap_or_default();
-                let words = line.split_whitespace().filter(|word| !word.is_empty());
-                let parsed = command().try_get_matches_from(words);
-                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
-                assert!(
-                    line.starts_with(&format!("mantlet {}", page.verb)),
-                    "{line}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_whole_definition_is_sound() {
-        command().debug_assert();
-    }
-}
+mod tests;

@@ -1,38 +1,12 @@
 //! Which container a person means, and how it stands with its supervisor.
 
-use std::ffi::OsStr;
 use std::path::Path;
 
-use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use serde::Serialize;
 
 use super::CliError;
 use super::text::escape;
 use crate::state::{self, Home, Record, StateError, Status};
-
-/// What a person writes for a profile: anything, and completions offer the built-in names.
-#[derive(Debug, Clone)]
-pub struct ProfileName;
-
-impl TypedValueParser for ProfileName {
-    type Value = String;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<String, clap::Error> {
-        StringValueParser::new().parse_ref(command, arg, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(BUILT_IN.into_iter().map(PossibleValue::new)))
-    }
-}
-
-/// Profiles that are built in and meant for containers.
-const BUILT_IN: [&str; 3] = ["baseline", "restricted", "watched"];
 
 /// A container as mantlet knows it.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
 //! What `explain`, `diff` and `test` look at: layers over a container, be it one that runs, one whose
 //! bundle lies in a folder, or the reference that stands in where there is none.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Mount, Spec};
 
 use super::{CliError, profiles, select};
 use crate::config::Config;
+use crate::event::Mounted;
 use crate::host::{Family, Host, Kernel, Runtime};
 use crate::oci::document::{Document, Kind};
 use crate::oci::reference;
@@ -30,6 +30,43 @@ pub struct Over {
     /// As on a kernel with this Landlock ABI; 0 for none [default: this node's]
     #[arg(long, value_name = "N")]
     pub landlock_abi: Option<u32>,
+}
+
+/// A mount of a container that a journal tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// What it is.
+    pub mount: Mounted,
+    /// The journal says so; else it is what an access was seen on, and only where it is is known.
+    pub recorded: bool,
+}
+
+impl Volume {
+    fn as_spec(&self) -> Mount {
+        let Mounted {
+            destination,
+            kind,
+            writable,
+        } = &self.mount;
+        let may = if *writable { "rw" } else { "ro" };
+        let (kind, source, options) = match kind.as_str() {
+            "tmpfs" => ("tmpfs", "tmpfs", vec![may]),
+            _ => ("bind", "/volume", vec!["rbind", may]),
+        };
+        let mount = serde_json::json!({
+            "destination": destination, "type": kind, "source": source, "options": options,
+        });
+        serde_json::from_value(mount).expect("a mount of runtime-spec")
+    }
+
+    fn in_words(&self) -> String {
+        let may = if self.mount.writable {
+            ""
+        } else {
+            ", read-only"
+        };
+        format!("{} ({}{may})", self.mount.destination, self.mount.kind)
+    }
 }
 
 /// Layers over a container on a node.
@@ -85,6 +122,11 @@ impl Subject {
         let mut subject = Subject::new(profiles, spec, host, about, rootfs)?;
         subject.reference = over.bundle.is_none();
         Ok(subject)
+    }
+
+    /// Whether nothing is known of the container, its volumes among it.
+    pub fn is_reference(&self) -> bool {
+        self.reference
     }
 
     fn new(
@@ -182,30 +224,43 @@ impl Subject {
         self.spec.set_mounts(mounts);
     }
 
-    /// Where the reference stands in: these are writable volumes of the pod's.
+    /// Where the reference stands in: these are the pod's mounts.
     ///
     /// # Errors
     /// One is no place for a mount.
-    pub fn add_volumes(&mut self, destinations: &BTreeSet<String>) -> Result<(), CliError> {
+    pub fn add_volumes(&mut self, volumes: &[Volume]) -> Result<(), CliError> {
         let known = |path: &String| self.mounts.iter().any(|mount| &mount.destination == path);
-        let new: Vec<&String> = destinations.iter().filter(|path| !known(path)).collect();
+        // What was recorded goes before what pods mostly have there.
+        let new = |one: &&Volume| one.recorded || !known(&one.mount.destination);
+        let new: Vec<&Volume> = volumes.iter().filter(new).collect();
         if !self.reference || new.is_empty() {
             return Ok(());
         }
         let mut mounts = self.spec.mounts().clone().unwrap_or_default();
-        for path in &new {
-            let mount = serde_json::json!({
-                "destination": path, "type": "bind", "source": "/volume", "options": ["rbind", "rw"],
-            });
-            mounts.push(serde_json::from_value(mount).expect("a mount of runtime-spec"));
-        }
+        let replaced = |path: &Path| {
+            new.iter()
+                .any(|one| Path::new(&one.mount.destination) == path)
+        };
+        mounts.retain(|mount| !replaced(mount.destination()));
+        mounts.extend(new.iter().map(|one| one.as_spec()));
         self.spec.set_mounts(Some(mounts));
         self.mounts = mounts::read(&self.spec)?;
-        let list: Vec<&str> = new.iter().map(|path| path.as_str()).collect();
-        self.about += &format!(
-            ", with what the journal shows as mounts taken for writable volumes: {}",
-            list.join(", ")
-        );
+        let (recorded, guessed): (Vec<&Volume>, Vec<&Volume>) =
+            new.into_iter().partition(|one| one.recorded);
+        if !recorded.is_empty() {
+            let list: Vec<String> = recorded.iter().map(|one| one.in_words()).collect();
+            self.about += &format!(
+                ", with the mounts that the journal tells: {}",
+                list.join(", ")
+            );
+        }
+        if !guessed.is_empty() {
+            let list = guessed.iter().map(|one| one.mount.destination.as_str());
+            self.about += &format!(
+                ", with what the journal shows as mounts taken for writable volumes: {}",
+                list.collect::<Vec<_>>().join(", ")
+            );
+        }
         Ok(())
     }
 

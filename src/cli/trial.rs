@@ -1,19 +1,18 @@
 //! `mantlet try`: a program under a profile here and now, with what is denied told as it happens and summed
 //! up at the end.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueHint;
 
+use super::completions::PROFILE;
 use super::events::human;
 use super::journal::Line;
 use super::local::{self, How, Job, Layer, LocalError, Looking};
-use super::select::ProfileName;
 use super::text::{self, Ink, escape, ink};
-use super::{CliError, complain, warn};
+use super::{CliError, complain, output, warn};
 use crate::config::Config;
 use crate::event::What;
 
@@ -28,10 +27,10 @@ pub const FAILED: u8 = 125;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A profile's name, or the path of its file; `A+B` for several as layers
-    #[arg(value_name = "PROFILE", value_parser = ProfileName, hide_possible_values = true)]
+    #[arg(value_name = "PROFILE", value_parser = PROFILE, hide_possible_values = true)]
     profile: String,
     /// One more profile as a layer
-    #[arg(long, value_name = "PROFILE", value_parser = ProfileName, hide_possible_values = true)]
+    #[arg(long, value_name = "PROFILE", value_parser = PROFILE, hide_possible_values = true)]
     layer: Vec<String>,
     /// Perform what would be denied, and report it
     #[arg(long)]
@@ -39,6 +38,9 @@ pub struct Args {
     /// Write the events as JSON lines into this file, and no text about them (`-`: standard error)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     json: Option<PathBuf>,
+    /// Write over the file of `--json` where it is there
+    #[arg(long, requires = "json")]
+    force: bool,
     /// Tell only what was denied, and no summary
     #[arg(short, long)]
     quiet: bool,
@@ -80,8 +82,12 @@ pub fn trial(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             outcome.journal.display()
         ));
     }
+    // Whoever wanted the events has not had them all, so the program's own code would say too much.
     match told.fault {
-        Some(error) => Err(CliError::Output(error)),
+        Some(source) => Err(CliError::EventFile {
+            path: args.json.clone().unwrap_or_default(),
+            source,
+        }),
         None => Ok(ExitCode::from(outcome.ending.code())),
     }
 }
@@ -119,26 +125,23 @@ struct Told {
 
 impl Told {
     fn new(args: &Args) -> Result<Told, CliError> {
-        let open = |path: &Path| -> io::Result<Box<dyn Write>> {
+        let open = |path: &Path| -> Result<Box<dyn Write>, CliError> {
             Ok(match path.to_str() {
                 Some("-") => Box::new(io::stderr()),
-                _ => Box::new(File::create(path)?),
+                _ => Box::new(output::stream(path, args.force)?),
             })
         };
-        let json = args.json.as_deref().map(open).transpose();
         Ok(Told {
-            json: json.map_err(|source| CliError::EventFile {
-                path: args.json.clone().unwrap_or_default(),
-                source,
-            })?,
+            json: args.json.as_deref().map(open).transpose()?,
             tally: Tally::default(),
             fault: None,
         })
     }
 
     fn line(&mut self, line: &Line) -> Option<String> {
-        if let Ok(event) = &line.event {
-            self.tally.count(event);
+        match &line.event {
+            Ok(event) => self.tally.count(event),
+            Err(_) => self.tally.broken(),
         }
         if let Some(out) = &mut self.json {
             let written = out.write_all(&line.raw).and_then(|()| out.write_all(b"\n"));

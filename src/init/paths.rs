@@ -24,7 +24,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 
 use crate::seal::{PathRule, aliased};
-use crate::sys::process;
+use crate::sys::{octal, process};
 
 /// Why a path cannot carry a rule.
 #[derive(Debug, thiserror::Error)]
@@ -196,15 +196,8 @@ fn mount_points(root: &dyn Root, path: &Path) -> Result<BTreeSet<PathBuf>, PathE
 /// The fifth field of a line (proc_pid_mountinfo(5)), with its octal escapes undone.
 fn mount_point(line: &[u8]) -> Option<PathBuf> {
     let field = line.split(|byte| *byte == b' ').nth(4)?;
-    let mut name = Vec::with_capacity(field.len());
-    let mut at = 0;
-    while let Some(byte) = field.get(at) {
-        let escape = field.get(at + 1..at + 4).filter(|_| *byte == b'\\');
-        let code =
-            escape.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        name.push(code.unwrap_or(*byte));
-        at += if code.is_some() { 4 } else { 1 };
-    }
+    // A mount point that cannot be read is one all the same.
+    let name = octal::undone(field).unwrap_or_else(|| field.to_vec());
     Some(PathBuf::from(OsStr::from_bytes(&name)))
 }
 

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use crate::sys::octal;
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
@@ -83,21 +85,8 @@ fn parse(line: &str) -> Option<Mount> {
     })
 }
 
-/// Undoes the kernel's octal escapes of blank, tab, line break and backslash.
 fn unescape(field: &str) -> Option<PathBuf> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, tail) = rest.split_at_checked(3)?;
-        let text = std::str::from_utf8(digits).ok()?;
-        bytes.push(u8::from_str_radix(text, 8).ok()?);
-        rest = tail;
-    }
+    let bytes = octal::undone(field.as_bytes())?;
     Some(PathBuf::from(OsString::from_vec(bytes)))
 }
 

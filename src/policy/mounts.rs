@@ -30,6 +30,16 @@ pub struct Place {
     pub writable: bool,
 }
 
+impl Place {
+    /// Whether files of anybody's lie there: binds and what the pod mounts, the files that engines bind
+    /// included, since a pod may mount a volume there. Not /dev, whose devices are mapped (/dev/zero), and
+    /// not the kernel's own filesystems.
+    #[must_use]
+    pub fn holds_files(&self) -> bool {
+        self.kind != Kind::Engine || ENGINE_FILES.contains(&self.destination.as_str())
+    }
+}
+
 /// Files that every engine mounts so that the pod's name and resolver are right. Writable to the
 /// container, yet no volume.
 const ENGINE_FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];

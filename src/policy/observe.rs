@@ -16,7 +16,7 @@ use super::seccomp::exact::{self, Exact, UNKNOWN};
 use super::seccomp::tcp;
 use super::seccomp::verdict::{Action, Decision};
 use super::session::Planned;
-use super::{Input, Layers, Refusal, admission, expressible, fix_for, landlock, refuse};
+use super::{Input, Layers, Refusal, admission, expressible, fix_for, landlock, noexec, refuse};
 use crate::access::Access;
 use crate::event::{Mounted, Recording};
 use crate::profile::{Condition, Mode, Profile};
@@ -40,6 +40,9 @@ pub struct Observing {
     pub names: Vec<(u32, String)>,
     /// Layers in mode `audit`, outermost first.
     pub layers: Vec<Audited>,
+    /// Mounts that a profile may make `noexec`: what is mapped of others to be executed is no access.
+    #[serde(default)]
+    pub mounts: Vec<String>,
     /// What `process.refuse` and the node's abilities would have refused as a whole.
     pub at_start: Vec<AtStart>,
 }
@@ -65,6 +68,9 @@ pub struct Audited {
     /// `files.except`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excepts: Vec<String>,
+    /// Mounts that it would make `noexec`.
+    #[serde(default)]
+    pub noexec: Vec<String>,
 }
 
 /// What a layer would have refused as a whole.
@@ -88,11 +94,12 @@ pub enum Word {
 }
 
 /// Why a layer would have denied something.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Denial<'a> {
     /// The profile.
     pub profile: &'a str,
-    /// The line of it that would allow it.
+    /// The line of it that would allow it. It says no more of a call's arguments than the access or the layer's
+    /// own rules do, so there are no more of them than of those.
     pub fix: String,
 }
 
@@ -130,6 +137,7 @@ impl Observing {
             enforced: Vec::new(),
             names: Vec::new(),
             layers: layers.audited().map(|p| audited(p, scene)).collect(),
+            mounts: noexec::possible(scene.spec, scene.mounts),
             at_start,
         }))
     }
@@ -175,7 +183,7 @@ impl Observing {
             || self
                 .layers
                 .iter()
-                .any(|layer| layer.files || layer.is_about_ports())
+                .any(|layer| layer.files || !layer.noexec.is_empty() || layer.is_about_ports())
     }
 
     /// The rules on files of each layer, in its order: what has to be made of them in the container.
@@ -267,24 +275,23 @@ impl Observing {
     /// [`Observing::domains`].
     #[must_use]
     pub fn file(&self, access: &Access, domains: &[Domain]) -> Option<Denial<'_>> {
-        self.file_by(access, access, domains)
-    }
-
-    /// The same for a file that the very call makes. No rule can be bound to it before the program starts the
-    /// next time, so the line is about its directory.
-    #[must_use]
-    pub fn made(&self, access: &Access, domains: &[Domain]) -> Option<Denial<'_>> {
-        self.file_by(access, &decide::in_its_folder(access), domains)
-    }
-
-    fn file_by(&self, access: &Access, granted: &Access, domains: &[Domain]) -> Option<Denial<'_>> {
-        let mut layers = self.layers.iter().zip(domains);
-        let (layer, domain) =
-            layers.find(|(layer, domain)| layer.files && !domain.allows_file(access))?;
+        let mut layers = self.layers.iter().enumerate();
+        let (at, layer) = layers.find(|(at, layer)| match domains.get(*at) {
+            _ if access.maps() => noexec::denies(&layer.noexec, access).is_some(),
+            domain => layer.files && domain.is_some_and(|own| !own.allows_file(access)),
+        })?;
         Some(Denial {
             profile: &layer.profile,
-            fix: layer.file_fix(granted, domain),
+            fix: layer.file_fix(access, domains.get(at)),
         })
+    }
+
+    /// Leaves to each layer what it would make of the mounts of a container that only `own` are layers of: a
+    /// session shares them.
+    pub(super) fn share_mounts(&mut self, own: Layers<'_>) {
+        let shares = |layer: &&mut Audited| !own.iter().any(|p| p.name == layer.profile);
+        let others = self.layers.iter_mut().filter(shares);
+        others.for_each(|layer| layer.noexec.clear());
     }
 
     /// The same for a port.
@@ -364,14 +371,14 @@ impl Audited {
     }
 
     /// The line for a file: `domain` knows what the rules were bound to, and nothing of exceptions.
-    fn file_fix(&self, access: &Access, domain: &Domain) -> String {
+    fn file_fix(&self, access: &Access, domain: Option<&Domain>) -> String {
         let excepts: Vec<&str> = self.excepts.iter().map(String::as_str).collect();
         let as_written = match (&self.domain, excepts.is_empty()) {
             (Some(own), false) => Some(Domain::new(own, &AsWritten)),
             _ => None,
         };
         let excepted = decide::excepted(access, as_written.as_ref(), &excepts);
-        decide::file_fix(access, Some(domain), excepted)
+        decide::file_fix(access, domain, excepted)
     }
 
     fn is_about_ports(&self) -> bool {
@@ -423,6 +430,7 @@ fn audited(profile: &Profile, scene: &Scene<'_>) -> Audited {
             .map(|name| (*name).to_owned())
             .collect(),
         excepts: excepts.map(|out| out.path.clone()).collect(),
+        noexec: noexec::closed_by(profile, scene.spec, scene.mounts),
     }
 }
 

@@ -126,7 +126,11 @@ pub(super) fn plan(
             observed: would_refuse(more().filter(|own| own.mode == Mode::Audit), input, mapped),
             capabilities: composed.capabilities.clone(),
         };
-        planned.observing.push(composed.observing);
+        let mut observing = composed.observing;
+        if let Some(observing) = &mut observing {
+            observing.share_mounts(layers);
+        }
+        planned.observing.push(observing);
         planned.tripwires.extend(composed.filters.tripwires);
         planned.policies.push(policy);
         Ok(Some(sub))

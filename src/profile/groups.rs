@@ -179,6 +179,57 @@ const V2026_1: &[(&str, &str)] = &[
         "sync",
         "arm_sync_file_range fdatasync fsync msync sync sync_file_range sync_file_range2 syncfs",
     ),
+    // systemd's, of the sets here that go into it and the calls that it lists besides; less what @debug, @handles,
+    // @io-uring, @keyring, @memfd, @namespaces and @userfault hold, and less personality(2), which turns address
+    // randomisation off.
+    (
+        "system-service",
+        "_llseek _newselect accept accept4 access alarm arch_prctl arm_fadvise64_64 \
+         arm_sync_file_range bind brk cacheflush cachestat capget capset chdir chmod chown \
+         chown32 clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep \
+         clock_nanosleep_time64 clone clone3 close close_range connect copy_file_range creat dup \
+         dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 \
+         epoll_wait epoll_wait_old eventfd eventfd2 execve execveat exit exit_group faccessat \
+         faccessat2 fadvise64 fadvise64_64 fallocate fchdir fchmod fchmodat fchmodat2 fchown \
+         fchown32 fchownat fcntl fcntl64 fdatasync fgetxattr flistxattr flock fork fremovexattr \
+         fsetxattr fstat fstat64 fstatat64 fstatfs fstatfs64 fsync ftruncate ftruncate64 futex \
+         futex_requeue futex_time64 futex_wait futex_waitv futex_wake futimesat get_mempolicy \
+         get_robust_list get_thread_area getcpu getcwd getdents getdents64 getegid getegid32 \
+         geteuid geteuid32 getgid getgid32 getgroups getgroups32 getitimer getpeername getpgid \
+         getpgrp getpid getppid getpriority getrandom getresgid getresgid32 getresuid getresuid32 \
+         getrlimit getrusage getsid getsockname getsockopt gettid gettimeofday getuid getuid32 \
+         getxattr inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel \
+         io_destroy io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit ioctl \
+         ioprio_get ioprio_set ipc kill lchown lchown32 lgetxattr link linkat listen listxattr \
+         llistxattr lremovexattr lseek lsetxattr lstat lstat64 madvise map_shadow_stack mbind \
+         membarrier migrate_pages mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mmap2 \
+         move_pages mprotect mq_getsetattr mq_notify mq_open mq_timedreceive \
+         mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink mremap msgctl msgget \
+         msgrcv msgsnd msync munlock munlockall munmap name_to_handle_at nanosleep newfstatat \
+         nice oldfstat oldlstat oldolduname oldstat olduname open openat openat2 pause pidfd_open \
+         pidfd_send_signal pipe pipe2 poll ppoll ppoll_time64 prctl pread64 preadv preadv2 \
+         prlimit64 process_madvise process_mrelease pselect6 pselect6_time64 pwrite64 pwritev \
+         pwritev2 read readahead readdir readlink readlinkat readv recv recvfrom recvmmsg \
+         recvmmsg_time64 recvmsg remap_file_pages removexattr rename renameat renameat2 \
+         restart_syscall riscv_flush_icache rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask \
+         rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64 \
+         rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min sched_getaffinity \
+         sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval \
+         sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam \
+         sched_setscheduler sched_yield select semctl semget semop semtimedop semtimedop_time64 \
+         send sendfile sendfile64 sendmmsg sendmsg sendto set_mempolicy set_mempolicy_home_node \
+         set_robust_list set_thread_area set_tid_address set_tls setfsgid setfsgid32 setfsuid \
+         setfsuid32 setgid setgid32 setgroups setgroups32 setitimer setpgid setpriority setregid \
+         setregid32 setresgid setresgid32 setresuid setresuid32 setreuid setreuid32 setrlimit \
+         setsid setsockopt setuid setuid32 setxattr shmat shmctl shmdt shmget shutdown sigaction \
+         sigaltstack signal signalfd signalfd4 sigpending sigprocmask sigreturn sigsuspend socket \
+         socketcall socketpair splice stat stat64 statfs statfs64 statx swapcontext symlink \
+         symlinkat sync sync_file_range sync_file_range2 syncfs sysinfo tee tgkill time \
+         timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime \
+         timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime \
+         timerfd_settime64 times tkill truncate truncate64 ugetrlimit umask uname unlink unlinkat \
+         utime utimensat utimensat_time64 utimes vfork vmsplice wait4 waitid waitpid write writev",
+    ),
     (
         "timer",
         "alarm getitimer setitimer timer_create timer_delete timer_getoverrun timer_gettime \
@@ -266,6 +317,28 @@ mod tests {
                 !matches!(lookup(name), Lookup::Unknown),
                 "{name} is misspelt"
             );
+        }
+    }
+
+    #[test]
+    fn the_set_for_services_has_those_it_is_made_of_and_none_that_reaches_further() {
+        let of = |set: &str| members(CURRENT, set).unwrap();
+        let services = of("system-service");
+        for set in "aio basic-io chown default file-system io-event ipc memlock network-io process resources setuid \
+                    signal sync timer"
+            .split_ascii_whitespace()
+        {
+            for name in of(set) {
+                assert!(services.contains(&name), "{name} of @{set}");
+            }
+        }
+        for set in "bpf clock debug handles io-uring keyring memfd module mount namespaces obsolete privileged raw-io \
+                    reboot sandbox swap userfault"
+            .split_ascii_whitespace()
+        {
+            for name in of(set) {
+                assert!(!services.contains(&name), "{name} of @{set}");
+            }
         }
     }
 

@@ -40,7 +40,7 @@ pub use limits::{Access, Bound, Device, Kind as DeviceKind, Resource, Tasks};
 pub use model::{Checkpoint, Degrade, Document, Files, Mode, Network, Requires, Restore, Scope};
 pub use origin::{At, Origin, Origins, Part, Source};
 pub use programs::covers_program;
-pub use resolve::{Profile, Rule, Syscalls};
+pub use resolve::{Profile, Rule, Syscalls, is_name};
 pub use schema::schema;
 
 /// Names of the profiles that are built into the programs and that people use.

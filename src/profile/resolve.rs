@@ -154,10 +154,16 @@ struct Asker<'a> {
     origin: &'a Origin,
 }
 
+/// Whether a profile may be called so: its file is `NAME.yaml`.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
+}
+
 fn find(name: &str, asker: &Asker<'_>, load: Load<'_>) -> Result<Document, Error> {
     let fail = |problem| Err(Error::at(asker.origin, problem));
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+    if !is_name(name) {
         return fail(Problem::Name { name: name.into() });
     }
     let read = match load(name) {

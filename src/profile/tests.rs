@@ -2,7 +2,9 @@ use super::*;
 
 mod detection;
 mod lint;
+mod mutations;
 mod origins;
+mod reference;
 mod schema;
 mod wrong;
 
@@ -11,6 +13,14 @@ fn error(text: &str) -> String {
 }
 
 const CALLS: &str = "syscalls: {groups: '2026.1', allow: ['@default']}\n";
+
+#[test]
+fn a_group_that_nobody_has_is_answered_with_where_groups_are() {
+    let lists = "{groups: '2026.1', allow: [execve, '@everything-harmless']}";
+    let found = error(&format!("version: 1\nname: web\nsyscalls: {lists}\n"));
+    assert!(found.contains("no @everything-harmless"), "{found}");
+    assert!(found.contains("mantlet explain @known"), "{found}");
+}
 
 #[test]
 fn the_built_in_profiles_resolve_and_carry_their_own_names() {

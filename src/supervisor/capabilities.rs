@@ -186,17 +186,17 @@ impl Keeper {
         if denial.is_none() && !observing.learns {
             return;
         }
-        let (profile, fix) = denial
-            .map(|denial| (denial.profile.to_owned(), denial.fix))
-            .unwrap_or_default();
         let whose = Whose {
             exec: session == Session::Exec,
             ..Whose::default()
         };
-        let hash = self.observer.hash(&access, whose, phase);
+        let hash = (self.observer).hash(&access, whose, phase, denial.as_ref(), false);
         if self.shared.is_told(hash) {
             return;
         }
+        let (profile, fix) = denial
+            .map(|denial| (denial.profile.to_owned(), denial.fix))
+            .unwrap_or_default();
         self.shared.remember(hash);
         self.tell_observed(&What::Observed {
             process: look::process(pid),

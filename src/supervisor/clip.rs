@@ -56,6 +56,24 @@ pub(super) fn access(mut access: Access) -> (Access, bool) {
     (access, cut)
 }
 
+/// Whether an access names one of these.
+pub(super) fn holds(access: &Access, names: &[String]) -> bool {
+    let Access::File {
+        path,
+        entry,
+        mount,
+        moved,
+        ..
+    } = access
+    else {
+        return false;
+    };
+    let moved = moved.as_ref().map(|own| &own.path);
+    let texts = [Some(path), Some(mount), entry.as_ref(), moved];
+    let mut texts = texts.into_iter().flatten();
+    texts.any(|text| names.iter().any(|name| text.contains(name)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +88,22 @@ mod tests {
             directory: true,
             moved: None,
         }
+    }
+
+    #[test]
+    fn an_access_is_told_by_any_of_its_names() {
+        let mut access = file("/srv/a", "b", "/srv");
+        let names = |text: &str| [text.to_owned()];
+        for (name, found) in [("/srv/a", true), ("b", true), ("c", false)] {
+            assert_eq!(holds(&access, &names(name)), found, "{name}");
+        }
+        if let Access::File { moved, .. } = &mut access {
+            *moved = Some(crate::access::Moved {
+                path: "/tmp/c".into(),
+                directory: false,
+            });
+        }
+        assert!(holds(&access, &names("/tmp/c")) && !holds(&access, &[]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ const GATHER: Duration = Duration::from_secs(1);
 
 /// Why an access may not have been told.
 const UNSEEN: &str = "calls went on without being looked at: the watcher ended over them or was not there, \
-     what they name could not be read or is too long, or there were more different ones than a journal takes";
+     what they name could not be read, is too long or no UTF-8, or there were more different ones than a journal takes";
 
 impl Keeper {
     pub(super) fn tell(&mut self, what: &What) {

@@ -10,7 +10,8 @@ use super::shared::Shared;
 use super::tripwire::NATIVE;
 use crate::access::{Access, Phase, calls, files};
 use crate::event::Session;
-use crate::policy::observe::{Observing, Word};
+use crate::policy::decide::Domain;
+use crate::policy::observe::{Denial, Observing, Word};
 use crate::state::Record;
 use crate::sys::seccomp::{self, Notification};
 
@@ -118,14 +119,50 @@ impl Observer {
         }
     }
 
-    /// What an access is remembered by: another policy may deny what this one does not.
-    pub(super) fn hash(&self, access: &Access, whose: Whose, phase: Phase) -> u64 {
-        self.key.hash_one((access, whose.policy, whose.exec, phase))
+    /// Who of those that only look would have denied an access of this call; `domains` are those of the layers
+    /// on files.
+    pub(super) fn denial<'a>(
+        &'a self,
+        whose: Whose,
+        number: Option<u32>,
+        args: &[u64; 6],
+        access: &Access,
+        domains: &[Domain],
+    ) -> Option<Denial<'a>> {
+        let observing = self.of(whose)?;
+        match access {
+            // clone3 is told, and judged, as what C libraries do without it.
+            Access::Syscall { args, .. } if number == Some(libc::SYS_clone3 as u32) => {
+                let flags = args.first().map_or(0, |flags| flags.value);
+                observing.clone3(flags, access)
+            }
+            Access::Syscall { .. } => number.and_then(|own| observing.call(own, args, access)),
+            Access::File { .. } => observing.file(access, domains),
+            Access::Tcp { .. } => observing.tcp(access),
+            Access::Capability { .. } => observing.capability(access),
+            Access::Container { .. } if number.is_some() => observing.outside(),
+            Access::Container { .. } => observing.foreign(),
+        }
     }
 
-    /// Whether all that the call can be was told before, as far as its registers say.
+    /// What an access is remembered by: what is said of it with it. Another policy may deny what this one does
+    /// not, and of one call another rule other arguments, which an access tells of few calls.
+    pub(super) fn hash(
+        &self,
+        access: &Access,
+        whose: Whose,
+        phase: Phase,
+        denial: Option<&Denial<'_>>,
+        denied: bool,
+    ) -> u64 {
+        let said = (denial, denied);
+        self.key
+            .hash_one((access, whose.policy, whose.exec, phase, said))
+    }
+
+    /// Whether all that the call can be was told before, as far as its registers say, or is not to be told.
     pub(super) fn knows(&self, shared: &Shared, whose: Whose, call: &Notification) -> bool {
-        let (_, access) = self.by_registers(call);
+        let (number, access) = self.by_registers(call);
         let in_memory = match &access {
             Access::Syscall { name, .. } => {
                 name == "clone3"
@@ -134,7 +171,15 @@ impl Observer {
             }
             _ => false,
         };
-        !in_memory && shared.is_told(self.hash(&access, whose, phase(shared)))
+        if in_memory {
+            return false;
+        }
+        let denial = self.denial(whose, number, &call.args, &access, &[]);
+        if denial.is_none() && !self.of(whose).is_some_and(|own| own.learns) {
+            return true;
+        }
+        let denied = self.word(whose, call) != Word::Free;
+        shared.is_told(self.hash(&access, whose, phase(shared), denial.as_ref(), denied))
     }
 }
 
@@ -160,5 +205,108 @@ pub(super) fn phase(shared: &Shared) -> Phase {
         Phase::Serving
     } else {
         Phase::StartUp
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::observe::Audited;
+    use crate::policy::seccomp::verdict::{Action, Decision};
+    use crate::profile::{Condition, Op};
+
+    /// fcntl(2), whose arguments no access tells.
+    const FCNTL: u32 = libc::SYS_fcntl as u32;
+
+    fn audited(profile: &str, values: &[u64]) -> Audited {
+        let when = |value: &u64| Condition {
+            index: 1,
+            op: Op::Eq,
+            value: *value,
+            mask: None,
+        };
+        Audited {
+            profile: profile.into(),
+            calls: vec![(Decision::always(Action::Notify), vec![FCNTL])],
+            allowed: Vec::new(),
+            conditional: values.iter().map(|v| (FCNTL, vec![when(v)])).collect(),
+            domain: None,
+            files: false,
+            capabilities: Vec::new(),
+            excepts: Vec::new(),
+            noexec: Vec::new(),
+        }
+    }
+
+    fn observer(layers: Vec<Audited>, enforced: Vec<(u32, Decision)>) -> Observer {
+        let names = vec![(FCNTL, "fcntl".to_owned())];
+        let observing = Observing {
+            learns: false,
+            capabilities: false,
+            enforced,
+            names: names.clone(),
+            layers,
+            mounts: Vec::new(),
+            at_start: Vec::new(),
+        };
+        Observer {
+            policies: vec![Some(observing)],
+            names: names.into_iter().collect(),
+            key: RandomState::new(),
+        }
+    }
+
+    fn fcntl(command: u64) -> Notification {
+        Notification {
+            id: 1,
+            tid: 1,
+            number: FCNTL as i32,
+            arch: NATIVE,
+            args: [0, command, 0, 0, 0, 0],
+        }
+    }
+
+    /// Remembers the call as told, as a watcher does.
+    fn told(observer: &Observer, shared: &Shared, call: &Notification) {
+        let (number, access) = observer.by_registers(call);
+        let whose = Whose::default();
+        let denial = observer.denial(whose, number, &call.args, &access, &[]);
+        let denied = observer.word(whose, call) != Word::Free;
+        shared.remember(observer.hash(&access, whose, Phase::StartUp, denial.as_ref(), denied));
+    }
+
+    #[test]
+    fn a_call_that_another_rule_denies_is_not_told_with_the_first() {
+        let observer = observer(vec![audited("site", &[1033, 1034])], Vec::new());
+        let shared = Shared::new(&[], true).unwrap();
+        let knows = |command| observer.knows(&shared, Whose::default(), &fcntl(command));
+        assert!(!knows(1033) && !knows(1034));
+        told(&observer, &shared, &fcntl(1033));
+        assert!(knows(1033) && !knows(1034));
+        told(&observer, &shared, &fcntl(1034));
+        assert!(knows(1034));
+        // All others are one: the line that allows them is.
+        told(&observer, &shared, &fcntl(1));
+        assert!(knows(2));
+    }
+
+    #[test]
+    fn a_call_that_is_done_is_not_told_with_one_that_somebody_denied() {
+        use crate::policy::seccomp::verdict::{Compare, Condition as Compiled};
+        let only = Compiled {
+            index: 1,
+            compare: Compare::Eq,
+            value: 1,
+            mask: u64::from(u32::MAX),
+        };
+        let enforced = Decision {
+            branches: vec![(vec![only], Action::Errno(1))],
+            otherwise: Action::Allow,
+        };
+        let observer = observer(vec![audited("site", &[])], vec![(FCNTL, enforced)]);
+        let shared = Shared::new(&[], true).unwrap();
+        let knows = |command| observer.knows(&shared, Whose::default(), &fcntl(command));
+        told(&observer, &shared, &fcntl(1));
+        assert!(knows(1) && !knows(2));
     }
 }

@@ -15,7 +15,7 @@ use super::observer::{phase, session};
 use super::session::Session;
 use crate::access::Access;
 use crate::event::{Process, What};
-use crate::policy::observe::{AtStart, Observing};
+use crate::policy::observe::{AtStart, Denial, Observing};
 
 /// Longest that a watcher may tell of one session, and of all that live, bytes: names that the container
 /// chose. What is beyond is as if it could not be looked at.
@@ -182,7 +182,11 @@ impl Keeper {
         for (profile, what) in refused {
             let access = Access::Container { what };
             let phase = phase(&self.shared);
-            let hash = self.observer.hash(&access, whose, phase);
+            let denial = Denial {
+                profile: &profile,
+                fix: "none: the pod or the session must be another one, or the profile".into(),
+            };
+            let hash = (self.observer).hash(&access, whose, phase, Some(&denial), false);
             if self.shared.is_told(hash) {
                 continue;
             }
@@ -196,8 +200,8 @@ impl Keeper {
                 access,
                 linked: false,
                 clipped,
+                fix: denial.fix,
                 profile,
-                fix: "none: the pod or the session must be another one, or the profile".into(),
                 denied: false,
             });
         }

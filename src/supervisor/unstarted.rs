@@ -5,11 +5,13 @@
 //! the record and of the root file system where the bundle has it. What lies on a mount cannot be seen there and
 //! is judged by its name.
 
-use std::io::Read as _;
-
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use crate::access::{Access, Phase, program};
+use crate::access::starter::{self, MOST_PROGRAMS, Starter};
+use crate::access::{Access, Phase};
 use crate::event::{Process, Session, What};
 use crate::oci::document::{Document, Kind};
 use crate::policy::decide::{self, Domain, Rootfs};
@@ -20,10 +22,7 @@ use crate::state::Record;
 /// As init words it.
 const BEFORE: &str = "exec ";
 const DENIED: &str = ": permission denied (";
-/// Interpreters of interpreters that the kernel takes (BINPRM_MAX_RECURSION), and a loader.
-const MOST_PROGRAMS: usize = 6;
-/// Bytes of a file among which its headers are.
-const HEAD: u64 = 4096;
+const LOADER: &str = "its dynamic loader";
 /// `LANDLOCK_ACCESS_FS_EXECUTE` and `_READ_FILE`: the kernel reads what it executes, and asks for both.
 const NEEDED: [(u64, &str); 2] = [(1, "execute"), (1 << 2, "read-file")];
 
@@ -98,13 +97,18 @@ pub(super) fn denied(record: &Record, message: &str) -> Option<Denied> {
                 access,
             });
         }
-        if covered {
+        // A loader asks for nothing.
+        if covered || what == LOADER {
             return None;
         }
-        let mut head = Vec::new();
         let opened = rootfs.read(&path).ok()?;
-        opened.take(HEAD).read_to_end(&mut head).ok()?;
-        next = program::started_by(&head).map(|by| (by.path, by.what));
+        let starter = starter::of(|from, into| opened.read_at(into, from))?;
+        let asked = folder.join(OsStr::from_bytes(starter.path()));
+        let what = match starter {
+            Starter::Loader(_) => LOADER,
+            Starter::Interpreter(_) => "the interpreter that its first line names",
+        };
+        next = Some((asked.to_str()?.to_owned(), what));
     }
     None
 }

@@ -14,6 +14,7 @@ pub mod fds;
 pub(crate) mod forked;
 pub mod memfd;
 pub mod memory;
+pub mod octal;
 pub mod pidfd;
 pub mod probe;
 pub mod process;

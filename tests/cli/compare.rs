@@ -5,12 +5,12 @@ use std::io::Write;
 use std::process::Stdio;
 
 use mantlet::access::{Access, Phase};
-use mantlet::event::{Process, Session, What};
+use mantlet::event::{Mounted, Process, Recording, Session, What};
 use mantlet::oci::reference;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::explain::{SITE, node};
-use crate::node::{Node, event, tripwire};
+use crate::node::{Node, event, report, tripwire};
 use crate::{code, err, out};
 
 fn put(node: &Node, name: &str, text: &str) {
@@ -232,6 +232,7 @@ fn a_recording_is_decided_under_another_profile_and_says_what_it_lost() {
         file("/data/x", "write-file", "/data"),
         observed(connect.clone()),
         observed(connect),
+        end(),
     ];
     let mut events: Vec<_> = (1..)
         .zip(what)
@@ -244,7 +245,7 @@ fn a_recording_is_decided_under_another_profile_and_says_what_it_lost() {
     code(&done, 0);
     let page = out(&done);
     for part in [
-        "replaying 6 events",
+        "replaying 7 events",
         "nothing would be denied",
         "the journals are whole",
     ] {
@@ -266,13 +267,21 @@ fn a_recording_is_decided_under_another_profile_and_says_what_it_lost() {
 
     // A hole, a suppression, a line that is none, and a tripwire that was refused then.
     events.clear();
-    events.push(event("gone", 9, tripwire("/bin/x")));
+    events.push(event("again", 1, tripwire("/bin/x")));
     let count = 5;
     let of = "tripwire mount".into();
-    events.push(event("gone", 10, What::Suppressed { count, of }));
-    node.journal("gone", &events);
+    events.push(event("again", 4, What::Suppressed { count, of }));
+    events.push(event("again", 6, end()));
+    let journal = node.journal("again", &events).display().to_string();
     let mut text = fs::read(&journal).unwrap();
     text.extend(b"no event\n");
+    // What `mantlet events --json` prints may be of several containers.
+    for line in fs::read_to_string(node.journal("gone", &[]))
+        .unwrap()
+        .lines()
+    {
+        text.extend(format!("{line}\n").as_bytes());
+    }
     let mut child = node
         .command(&["test", "baseline", "--replay", "-", "--json"])
         .stdin(Stdio::piped())
@@ -285,14 +294,139 @@ fn a_recording_is_decided_under_another_profile_and_says_what_it_lost() {
     let value: Value = serde_json::from_slice(&done.stdout).unwrap();
     let replay = &value["replay"];
     assert_eq!(replay["denied"][0]["was_refused"], true);
-    assert_eq!(replay["lost"]["missing"], 2);
-    assert_eq!(
-        (&replay["lost"]["suppressed"], &replay["lost"]["broken"]),
-        (&5.into(), &1.into())
-    );
+    let lost = json!({
+        "events": 4,
+        "causes": {
+            "holes in the journal's numbers": 3,
+            "lines of the journal that are no events": 1,
+        },
+        "cut_off": 0,
+        "suppressed": 5,
+    });
+    assert_eq!(replay["lost"], lost);
     let page = out(&node.run(&["test", "baseline", "--replay", &journal]));
     assert!(
         page.contains("NOT whole") && page.contains("denied, as it was: mount"),
         "{page}"
     );
+}
+
+fn end() -> What {
+    What::End {
+        tripwires: 0,
+        observed: None,
+    }
+}
+
+/// The first line of a container that was recorded.
+fn start(mounts: Vec<Mounted>) -> What {
+    What::Start {
+        process: Process::default(),
+        session: Session::Workload,
+        stricter: Vec::new(),
+        report: report(),
+        recording: Some(Box::new(Recording {
+            mode: "learn".into(),
+            mounts,
+            ..Recording::default()
+        })),
+    }
+}
+
+#[test]
+fn a_journal_that_is_cut_off_is_not_whole_to_a_replay_either() {
+    let node = node();
+    let mut recorded = vec![
+        event("cut", 1, start(Vec::new())),
+        event("cut", 2, call("openat")),
+    ];
+    for one in &mut recorded {
+        one.profiles = vec!["learn".into()];
+    }
+    let journal = node.journal("cut", &recorded).display().to_string();
+    let replay = ["test", "baseline", "--replay", &journal];
+    let done = node.run(&replay);
+    code(&done, 1);
+    for part in [
+        "nothing would be denied",
+        "NOT whole: a recording is cut off",
+    ] {
+        assert!(out(&done).contains(part), "{part:?} in\n{}", out(&done));
+    }
+    let done = node.run(&[&replay[..], &["--json", "--accept-loss"]].concat());
+    code(&done, 0);
+    let value: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(value["replay"]["lost"]["cut_off"], 1);
+    // To learn the same.
+    let done = node.run(&["learn", "--from", &journal, "--json"]);
+    code(&done, 1);
+    let value: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(value["runs"][0]["cut_off"], true);
+    // With its last line it is whole.
+    node.journal("cut", &[event("cut", 3, end())]);
+    let done = node.run(&replay);
+    code(&done, 0);
+    assert!(out(&done).contains("the journals are whole"));
+}
+
+#[test]
+fn a_replay_has_the_mounts_that_were_recorded() {
+    let node = node();
+    put(
+        &node,
+        "narrow",
+        "version: 1\nname: narrow\nfiles: {read_execute: [\"@image\"]}\n\
+         syscalls: {groups: \"2026.1\", allow: [\"@default\", \"@basic-io\", \"@file-system\"]}\n",
+    );
+    let mounted = |destination: &str, kind: &str, writable| Mounted {
+        destination: destination.into(),
+        kind: kind.into(),
+        writable,
+    };
+    let read = file("/config/app.conf", "read-file", "/config");
+    let replay = |id: &str, mounts| {
+        let events = [
+            event(id, 1, start(mounts)),
+            event(id, 2, read.clone()),
+            event(id, 3, end()),
+        ];
+        let journal = node.journal(id, &events).display().to_string();
+        node.run(&["test", "narrow", "--replay", &journal])
+    };
+    // Read-only, it is `@image`'s; a volume that can be written is not.
+    let done = replay("config", vec![mounted("/config", "volume", false)]);
+    code(&done, 0);
+    assert!(
+        out(&done).contains("the mounts that the journal tells: /config (volume, read-only)"),
+        "{}",
+        out(&done)
+    );
+    let done = replay("data", vec![mounted("/config", "volume", true)]);
+    code(&done, 1);
+    assert!(out(&done).contains("would be denied: read-file /config/app.conf"));
+    // Of one that is not told, the worst is assumed, and said.
+    let done = replay("older", vec![mounted("/cache", "tmpfs", true)]);
+    code(&done, 1);
+    for part in ["/cache (tmpfs)", "taken for writable volumes: /config"] {
+        assert!(out(&done).contains(part), "{part:?} in\n{}", out(&done));
+    }
+}
+
+#[test]
+fn a_whole_id_means_its_journal_and_a_beginning_the_only_one() {
+    let node = node();
+    for id in ["web", "web2"] {
+        node.journal(id, &[event(id, 1, call("openat")), event(id, 2, end())]);
+    }
+    for (id, wanted, said) in [
+        ("web", 0, ""),
+        ("web2", 0, ""),
+        ("we", 2, "several containers' ids; name one journal"),
+        ("b", 2, "no events of a container \"b\""),
+        ("", 2, "no events of a container \"\""),
+    ] {
+        let done = node.run(&["test", "baseline", "--replay", id]);
+        code(&done, wanted);
+        assert!(err(&done).contains(said), "{id}: {}", err(&done));
+    }
 }

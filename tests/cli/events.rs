@@ -176,7 +176,7 @@ fn a_gap_that_a_lost_event_explains_has_its_cause() {
     node.journal("c1", &[event("c1", 1, start()), event("c1", 4, lost)]);
     let events = node.run(&["events", "--type", "start"]);
     code(&events, 1);
-    let want = "events 2 to 3 are LOST, they could not be written: No space left on device; mend";
+    let want = "events 2 to 3 are LOST: No space left on device; mend";
     assert!(err(&events).contains(want), "{}", err(&events));
     assert_eq!(out(&events).lines().count(), 1);
 }
@@ -195,7 +195,7 @@ fn first_lines_that_are_gone_are_said_and_no_fault() {
     let path = mantlet::state::journal_path(&node.log(), &node.root(), "c1");
     let path = path.to_str().unwrap();
     let replayed = node.run(&["test", "baseline", "--replay", path]);
-    let want = "3 events at the beginning are not kept any more";
+    let want = "NOT whole: 3 events are lost: the beginning of the journal is gone";
     assert!(out(&replayed).contains(want), "{}", out(&replayed));
 }
 

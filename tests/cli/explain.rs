@@ -454,3 +454,25 @@ fn a_wrong_profile_is_shown_with_its_line_as_wide_and_coloured_as_standard_error
     let shown = node.on_terminal(60, &["explain", path, "2>&1 >/dev/null | cat"]);
     assert!(!shown.contains('\u{1b}'), "{shown:?}");
 }
+
+#[test]
+fn a_program_that_may_lie_on_an_unknown_volume_is_explained_with_its_noexec() {
+    let node = node();
+    let text = "version: 1\nname: plug\nextends: [restricted]\nfiles: {execute: [/plug]}\n";
+    fs::write(node.path.join("profiles/plug.yaml"), text).unwrap();
+    let note = "on a volume or tmpfs the mount would get `noexec`";
+    let ask = |words: &[&str]| {
+        let done = node.run(&[&["explain"], words].concat());
+        out(&done)
+    };
+    let said = ask(&["restricted", "exec", "/plug/libp.so"]);
+    assert!(said.contains(note), "{said}");
+    // Granted there by name, or no profile of files at all.
+    for profile in ["plug", "baseline"] {
+        let said = ask(&[profile, "exec", "/plug/libp.so"]);
+        assert!(!said.contains(note), "{profile}: {said}");
+    }
+    // Its mounts are known: /dev/shm is one.
+    let said = ask(&["restricted", "exec", "/dev/shm/x"]);
+    assert!(!said.contains(note), "{said}");
+}

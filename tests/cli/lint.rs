@@ -1,6 +1,7 @@
 //! `lint`: what it prints and how it ends.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
@@ -60,6 +61,50 @@ fn exit_codes_tell_errors_warnings_and_wrong_usage() {
         ]),
         0,
     );
+}
+
+#[test]
+fn the_sites_file_is_read_as_create_reads_it() {
+    let node = Node::new();
+    let folder = node.path.join("profiles");
+    fs::create_dir(&folder).unwrap();
+    node.configure(&format!("profiles_dir: {}\n", folder.display()));
+    let path = folder.join("web.yaml");
+    let text = format!("version: 1\nname: web\n{CALLS}{TESTS}");
+    fs::write(&path, &text).unwrap();
+    code(&node.run(&["lint", "web"]), 0);
+    // Too large, though all of it is right.
+    fs::write(&path, format!("{text}#{}\n", "x".repeat(1 << 20))).unwrap();
+    let ran = node.run(&["lint", "web"]);
+    code(&ran, 1);
+    assert!(out(&ran).contains("error[M001]") && out(&ran).contains("at most 1 MiB"));
+    // Whoever can write it decides what holds.
+    fs::write(&path, &text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    let ran = node.run(&["lint", "web"]);
+    code(&ran, 1);
+    let said = out(&ran);
+    assert!(
+        said.contains("error[M001]") && said.contains("writable by everyone"),
+        "{said}"
+    );
+    // A file that is named is the one that is meant, whoever may write it.
+    code(&node.run(&["lint", path.to_str().unwrap()]), 0);
+}
+
+#[test]
+fn a_kernel_may_be_asked_about_that_this_node_does_not_have() {
+    let node = Node::new();
+    let text = format!("{CALLS}requires: {{degrade: [network]}}\nnetwork: {{bind_tcp: [80]}}\n");
+    let path = web(&node, &text);
+    code(&node.run(&["lint", "--deny", "warnings", &path]), 0);
+    let old = node.run(&["lint", "--deny", "warnings", "--landlock-abi", "3", &path]);
+    code(&old, 1);
+    let told = "warning[M503]: on Landlock ABI 3 TCP is free";
+    assert!(out(&old).contains(told), "{}", out(&old));
+    let new = node.run(&["lint", "--landlock-abi", "4", &path]);
+    assert!(!out(&new).contains("M50"), "{}", out(&new));
+    code(&node.run(&["lint", "--landlock-abi", "four", &path]), 2);
 }
 
 #[test]

@@ -342,6 +342,21 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn a_reader_that_goes_away_leaves_doctor_its_verdict() {
+    let node = Node::new();
+    node.configure("handlers: {baseline: {runtime: /no/such/runtime}}\n");
+    for args in [&["doctor"][..], &["doctor", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut doctor = node.command(args);
+        doctor.stdout(writer).stderr(Stdio::piped());
+        let output = doctor.output().unwrap();
+        code(&output, 1);
+        assert!(err(&output).is_empty(), "{}", err(&output));
+    }
+}
+
+#[test]
 fn doctor_names_a_missing_runtime_and_its_remedy() {
     let node = Node::new();
     node.configure("handlers: {baseline: {runtime: /no/such/runtime}}\n");

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use mantlet::profile::BUILT_IN;
+
 use super::node::Node;
 use super::{code, err, out};
 
@@ -68,6 +70,21 @@ fn every_page_of_the_manual_is_read_without_a_warning_and_tells_every_flag() {
         for part in ["NAME", "SYNOPSIS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"] {
             assert!(text.contains(part), "{part} in {verb}:\n{text}");
         }
+        let own: &[&str] = match *verb == "explain" {
+            true => &[
+                "syscall NAME",
+                "path PATH",
+                "exec PATH",
+                "port N",
+                "capability NAME",
+                "@GROUP",
+            ],
+            false if *verb == "diff" => &["container:ID", "- LINE", "+ LINE"],
+            false => &[],
+        };
+        for word in own {
+            assert!(text.contains(word), "{word} in {verb}:\n{text}");
+        }
         let help = out(&node.run(&[&words[..], &["--help"]].concat()));
         for flag in flags(&help) {
             assert!(text.contains(&flag), "{flag} in {verb}:\n{text}");
@@ -123,7 +140,23 @@ fn a_shell_completes_verbs_flags_and_profiles() {
     };
     assert_eq!(complete(&["mantlet", "insp"]), "inspect\n");
     assert!(complete(&["mantlet", "try", "--net"]).contains("--network"));
-    assert!(complete(&["mantlet", "try", "restr"]).contains("restricted"));
+    for verb in ["try", "explain", "diff", "test", "export", "lint"] {
+        for name in BUILT_IN {
+            let offered = complete(&["mantlet", verb, &name[..3]]);
+            assert!(
+                offered.lines().any(|word| word == name),
+                "{verb} {name}: {offered}"
+            );
+        }
+        // Where no word fits, bash is told to take files.
+        assert_eq!(complete(&["mantlet", verb, "./we"]), "\n", "{verb}");
+    }
+    assert!(script.contains("-o bashdefault -o default mantlet"));
+    assert!(complete(&["mantlet", "explain", "web", "sysc"]).contains("syscall"));
+    for flag in [["explain", "--layer"], ["learn", "--extends"]] {
+        let offered = complete(&["mantlet", flag[0], flag[1], "postg"]);
+        assert_eq!(offered, "postgresql\n", "{flag:?}");
+    }
     assert_eq!(complete(&["mantlet", "try", "--network", "ho"]), "host\n");
     for shell in ["zsh", "fish", "elvish", "powershell"] {
         let script = out(&node.run(&["completions", shell]));
@@ -131,6 +164,29 @@ fn a_shell_completes_verbs_flags_and_profiles() {
             script.contains("inspect") && script.contains("rootfs"),
             "{shell}"
         );
+    }
+}
+
+/// clap's own scripts for these two offer the list and no file.
+#[test]
+fn zsh_and_fish_offer_files_beside_the_profiles() {
+    let node = Node::new();
+    let names = BUILT_IN.join(" ");
+    let zsh = out(&node.run(&["completions", "zsh"]));
+    // Twice in the functions of which one is an argument's: never an argument's own.
+    assert_eq!(zsh.matches(&format!(":({names})'")).count(), 2, "{zsh}");
+    assert!(!zsh.contains(&format!(":({names} syscall")), "{zsh}");
+    let alternatives = format!("_alternative 'profiles:profile:({names})' 'files:file:_files'");
+    assert!(zsh.contains(&alternatives), "{zsh}");
+    assert!(
+        zsh.contains(":_mantlet_profile' \\") && zsh.contains(":_mantlet_profile_or_question' \\")
+    );
+    let fish = out(&node.run(&["completions", "fish"]));
+    assert!(!fish.contains("-r -f -a \"baseline"), "{fish}");
+    assert!(fish.contains("-r -F -a \"baseline"), "{fish}");
+    for verb in ["try", "explain", "diff", "test", "export", "lint"] {
+        let line = format!("\"__fish_mantlet_using_subcommand {verb}\" -a \"{names}");
+        assert!(fish.contains(&line), "{verb}");
     }
 }
 

@@ -501,17 +501,20 @@ fn what_was_not_recorded_is_denied() {
     assert_ne!(under(&["harmless", "serve", "8080"]).code, 0);
 }
 
+/// Runs a command on the static image's files by `mantlet VERB`.
+fn on_image(world: &World, verb: &[&str], command: &[&str]) -> Finished {
+    let rootfs = image("static-rootfs");
+    let rootfs = rootfs.to_str().expect("UTF-8");
+    world.mantlet([verb, &["--rootfs", rootfs, "--"], command].concat())
+}
+
 #[test]
 fn a_command_is_recorded_and_tried_under_what_it_taught() {
     let world = World::runc();
     let folder = crate::try_programs::folder(world);
     let path = folder.join("app.yaml");
     let file = path.to_str().expect("UTF-8");
-    let rootfs = image("static-rootfs");
-    let rootfs = rootfs.to_str().expect("UTF-8");
-    let run = |verb: &[&str], command: &[&str]| {
-        world.mantlet([verb, &["--rootfs", rootfs, "--"], command].concat())
-    };
+    let run = |verb: &[&str], command: &[&str]| on_image(world, verb, command);
     let learned = run(&["learn", "-o", file], &["harmless", "work"]).ok();
     assert_eq!(learned.stdout, "work: ok\n");
     assert!(
@@ -531,6 +534,72 @@ fn a_command_is_recorded_and_tried_under_what_it_taught() {
     run(&["learn", "-o", file], &["harmless", "work"]).expect(1);
     assert_eq!(fs::read_to_string(&path).expect("it stays"), text);
     crate::try_programs::nothing_is_left(world);
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[test]
+fn a_recording_that_no_profile_came_of_is_kept_and_where_there_is_none_nothing_is_written() {
+    let world = World::runc();
+    let folder = crate::try_programs::folder(world);
+    let path = folder.join("app.yaml");
+    let file = path.to_str().expect("UTF-8");
+    let learn = |command: &[&str]| {
+        let volume = folder.to_str().expect("UTF-8");
+        on_image(world, &["learn", "-o", file, "--rw", volume], command).expect(1)
+    };
+    // 1. A program that is not there was not recorded.
+    let absent = learn(&["no-such-program"]);
+    assert!(
+        absent.stderr.contains("there is no such program"),
+        "{}",
+        absent.stderr
+    );
+    assert_eq!(fs::read_dir(&folder).expect("our own").count(), 0);
+    // 2. The profile's file is there by the time that the program has ended.
+    let script = format!("echo mine >{file}");
+    let late = learn(&["busybox", "sh", "-c", &script]);
+    assert!(late.stderr.contains("exists"), "{}", late.stderr);
+    assert_eq!(fs::read_to_string(&path).expect("it stays"), "mine\n");
+    let kept = folder.join("app.recording.json");
+    assert!(
+        late.stderr
+            .contains(&format!("is kept in {}", kept.display())),
+        "{}",
+        late.stderr
+    );
+    let again = ["learn", "--force", "-o", file, "--from"];
+    let again = again.into_iter().chain(kept.to_str());
+    world.mantlet(again).ok();
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[test]
+fn a_program_that_is_moved_to_where_it_is_executed_is_learned() {
+    let world = World::runc();
+    let folder = crate::try_programs::folder(world);
+    let path = folder.join("app.yaml");
+    let file = path.to_str().expect("UTF-8");
+    // Of one mount: between two of them nothing is moved.
+    let volume = folder.join("volume");
+    let [from, to] = ["in", "out"].map(|name| volume.join(name));
+    for place in [&from, &to] {
+        fs::create_dir_all(place).expect("a folder of our own");
+    }
+    let script = format!(
+        "cp /bin/busybox {0} && mv {0}/busybox {1} && {1}/busybox true && rm {1}/busybox",
+        from.display(),
+        to.display()
+    );
+    let run = |verb: &[&str]| {
+        let volume = volume.to_str().expect("UTF-8");
+        let verb = [verb, &["--rw", volume]].concat();
+        on_image(world, &verb, &["busybox", "sh", "-c", &script]).ok()
+    };
+    run(&["learn", "-o", file]);
+    let text = fs::read_to_string(&path).expect("it was written");
+    assert!(text.contains("# as free as "), "{text}");
+    let tried = run(&["try", file]);
+    assert!(!tried.stderr.contains("denied"), "{text}{}", tried.stderr);
     let _ = fs::remove_dir_all(folder);
 }
 

@@ -157,6 +157,73 @@ fn an_enforcing_layer_goes_on_enforcing_beside_a_recording() {
 }
 
 #[test]
+fn an_audit_beside_a_recording_takes_nothing_from_what_is_learned() {
+    let strict = "version: 1\nname: strict\nmode: audit\nextends: [restricted]\n";
+    for world in worlds() {
+        let bundle = recorded(world).ruled("{namespace: any, profile: strict}");
+        std::fs::write(bundle.path.join("profiles/strict.yaml"), strict).expect("our own folder");
+        let bundle = bundle.args(["sh", "-c", "mkdir /tmp/made; chroot / true; echo done"]);
+        let bundle = bundle.up();
+        let events = eventually("the container is gone", || ended(&bundle));
+        let (output, journal) = (bundle.output(), bundle.journal_path());
+        let lived = Lived { output, events };
+        lived.printed("done");
+        // Of these the audit told, of the others the recording.
+        let by = |name: &str| {
+            let mut all = seen(&lived, "syscall").into_iter();
+            let found = all.find(|event| event["access"]["name"] == name);
+            found.unwrap_or_else(|| panic!("{name}: {:#?}", lived.events))["profile"].clone()
+        };
+        assert_eq!((by("chroot"), by("wait4")), (json!("strict"), Value::Null));
+        let journal = journal.display().to_string();
+        let learned = world
+            .mantlet(["learn", "--name", "app", "--from", &journal])
+            .ok();
+        let text = &learned.stdout;
+        for line in ["    - chroot", "    - mkdir", "    - wait4", "    - /tmp"] {
+            assert!(
+                text.lines().any(|own| own.starts_with(line)),
+                "{line}\n{text}"
+            );
+        }
+        assert!(
+            !text.contains("\nextends:") && !text.contains("\nmode:"),
+            "{text}"
+        );
+        whole(&lived);
+    }
+}
+
+#[test]
+fn a_name_that_is_no_utf8_is_told_by_its_bytes_and_counted() {
+    let script = r#"f=$(printf '/tmp/caf\351'); echo x > "$f"; cat "$f"; mv "$f" /tmp/plain; cat /tmp/plain; echo done"#;
+    for world in worlds() {
+        let lived = to_the_end(recorded(world), script);
+        lived.printed("done").printed("x");
+        let all = seen(&lived, "file");
+        let of = |path: &str, right: &str| {
+            let mut all = all
+                .iter()
+                .map(|event| (&event["access"], &event["clipped"]));
+            let found = all.find(|(access, _)| access["path"] == path && access["right"] == right);
+            found
+                .unwrap_or_else(|| panic!("{path} {right}: {all:#?}"))
+                .1
+        };
+        for right in ["write-file", "read-file"] {
+            assert_eq!(of(r"/tmp/caf\xe9", right), true, "{right}");
+        }
+        assert_eq!(of("/tmp", "remove-file"), true);
+        assert_eq!(of("/tmp/plain", "read-file"), &Value::Null);
+        let cut = all.iter().filter(|event| event["clipped"] == true).count();
+        let lost = lived.of_type("lost").into_iter();
+        let lost: u64 = lost.filter_map(|event| event["count"].as_u64()).sum();
+        assert_eq!(lost, cut as u64, "{:#?}", lived.events);
+        assert_eq!(lived.of_type("end")[0]["observed"]["unseen"], lost);
+    }
+}
+
+#[test]
 fn what_is_listened_to_begins_the_serving_phase() {
     let script = "nc -l -p 8080 -e true & sleep 0.3; nc -w 1 127.0.0.1 8080 </dev/null; \
                   mkdir /tmp/late; wait; echo done";

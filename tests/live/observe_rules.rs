@@ -89,6 +89,37 @@ fn a_rule_that_looks_hears_of_tripwires_that_another_layer_refuses() {
     assert!(lived.of_type("response").is_empty());
 }
 
+#[test]
+fn each_rule_on_one_call_is_told_with_the_line_that_answers_it() {
+    let keys = "extends: [baseline]
+syscalls:
+  groups: 2026.1
+  tripwire:
+    - {name: fcntl, args: [{index: 1, op: eq, value: 1033}]}
+    - {name: fcntl, args: [{index: 1, op: eq, value: 1034}]}";
+    let program = "import ctypes\nfor command in [1033, 1034] * 3: ctypes.CDLL(None).syscall(72, 0, command, 0)";
+    let text = format!("version: 1\nname: site\nmode: audit\n{keys}\n");
+    let bundle = Bundle::of(World::runc(), "mantlet-baseline", "debian-rootfs")
+        .profile("site", &text)
+        .args(["python3", "-c", program])
+        .edit(|config| {
+            config["process"]["env"] = json!(["PATH=/usr/local/bin:/usr/bin:/bin"]);
+        })
+        .up();
+    let events = eventually("the container is gone", || ended(&bundle));
+    let fixes: Vec<&str> = events
+        .iter()
+        .filter(|event| event["access"]["name"] == "fcntl")
+        .filter_map(|event| event["fix"].as_str())
+        .collect();
+    let fix = |value| {
+        format!(
+            "syscalls: {{allow: [{{name: fcntl, args: [{{index: 1, op: eq, value: {value}}}]}}]}}"
+        )
+    };
+    assert_eq!(fixes, [fix("0x409"), fix("0x40a")], "{events:#?}");
+}
+
 /// The host holds the lease: whoever opens the file waits until it lets go of it.
 #[test]
 fn a_lease_on_a_program_s_file_does_not_hold_the_watcher() {

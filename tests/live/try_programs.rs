@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::harness::{Finished, World, eventually};
 
@@ -175,7 +176,8 @@ fn what_landlock_and_a_silent_filter_deny_is_told_as_it_happens() {
         }
         // For programs: events of the profile that was named, and that it was denied.
         let events = folder.join("events.jsonl");
-        let words = [&["--json", events.to_str().unwrap()][..], &words].concat();
+        let json = ["--force", "--json", events.to_str().unwrap()];
+        let words = [&json[..], &words].concat();
         attempt(world, &words).expect(7);
         let text = fs::read_to_string(&events).expect("the file of events");
         assert!(!text.contains("told-1"), "{text}");
@@ -495,6 +497,39 @@ fn events_for_programs_go_to_a_file_and_nothing_is_said_about_them() {
     assert_eq!(types.first().map(String::as_str), Some("start"));
     assert!(types.contains(&"tripwire".to_owned()), "{types:?}");
     assert_eq!(types.last().map(String::as_str), Some("end"));
+    // Not over a file that is there, unless that is said.
+    let done = attempt(world, &words).expect(125);
+    assert!(
+        done.stderr.contains("exists; name another file"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(fs::read_to_string(&file).expect("the file of events"), text);
+    let force = [&["--force"][..], &words].concat();
+    attempt(world, &force).expect(1);
+    let again = fs::read_to_string(&file).expect("the file of events");
+    assert_eq!(
+        again
+            .lines()
+            .filter(|line| line.contains("\"type\":\"end\""))
+            .count(),
+        1
+    );
+    // A pipe is written to as it is, and a reader that goes away has not had what it wanted.
+    let fifo = folder.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let reader = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || drop(fs::File::open(fifo).expect("the pipe"))
+    });
+    let fifo = fifo.to_str().unwrap();
+    let done = attempt(world, &["restricted", "--json", fifo, "--", "true"]).expect(125);
+    assert!(
+        done.stderr.contains("cannot write events to"),
+        "{}",
+        done.stderr
+    );
+    reader.join().expect("a thread");
     let done = attempt(
         world,
         &["restricted", "--json", "/no/such/file", "--", "true"],
@@ -505,5 +540,103 @@ fn events_for_programs_go_to_a_file_and_nothing_is_said_about_them() {
         "{}",
         done.stderr
     );
+    fs::remove_dir_all(folder).expect("our own folder");
+}
+
+/// A library in a folder of the test's own, which is mounted as a volume, and a program that loads it and maps
+/// a file that it makes in /tmp, as JITs do.
+fn plugin(folder: &Path) -> (String, String) {
+    let (plug, text) = (folder.join("plug"), folder.join("p.c"));
+    fs::create_dir(&plug).expect("our own folder");
+    fs::write(&text, "int f(void){return 42;}\n").expect("our own folder");
+    let made = Command::new("gcc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(plug.join("libp.so"))
+        .arg(&text)
+        .status();
+    assert!(made.expect("gcc is here").success());
+    let script = "import ctypes, mmap, tempfile\n\
+                  print(ctypes.CDLL('/plug/libp.so').f())\n\
+                  f = tempfile.TemporaryFile(dir='/tmp'); f.truncate(4096)\n\
+                  mmap.mmap(f.fileno(), 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_EXEC)\n\
+                  print('mapped')\n";
+    (format!("{}:/plug:ro", plug.display()), script.into())
+}
+
+#[test]
+fn what_noexec_denies_is_told_with_a_fix_that_repairs_it() {
+    let world = World::runc();
+    let folder = folder(world);
+    let (volume, script) = plugin(&folder);
+    let command = ["-v", &*volume, "--", "/usr/bin/python3", "-c", &*script];
+    let site = profile(&folder, "site", "extends: [restricted]\n");
+    let lines = [
+        "map-execute /plug/libp.so  by ",
+        "    fix: files: {execute: [/plug/libp.so]}\n",
+    ];
+    // Denied by the kernel, and told.
+    let denied = attempt(world, &[&[&*site][..], &command].concat()).expect(1);
+    for said in lines
+        .iter()
+        .chain(&["failed to map segment", "mantlet: denied map-execute"])
+    {
+        assert!(denied.stderr.contains(said), "{said} in {}", denied.stderr);
+    }
+    // Performed and told: of the file in /tmp, which has no name, by its folder.
+    let audited = attempt(world, &[&[&*site, "--audit"][..], &command].concat()).expect(0);
+    assert_eq!(audited.stdout, "42\nmapped\n");
+    let more = [
+        "would deny map-execute /plug/libp.so",
+        "    fix: files: {execute: [/tmp]}\n",
+    ];
+    for said in lines.iter().chain(&more) {
+        assert!(
+            audited.stderr.contains(said),
+            "{said} in {}",
+            audited.stderr
+        );
+    }
+    // Nothing is told of the image's own libraries.
+    assert_eq!(
+        audited.stderr.matches("would deny map-execute").count(),
+        2,
+        "{}",
+        audited.stderr
+    );
+    let fixed = format!("extends: [restricted]\n{}", snippet(&audited));
+    let fixed = profile(&folder, "fixed", &fixed);
+    let done = attempt(world, &[&[&*fixed][..], &command].concat()).expect(0);
+    assert_eq!(done.stdout, "42\nmapped\n");
+    assert!(!done.stderr.contains("map-execute"), "{}", done.stderr);
+    fs::remove_dir_all(folder).expect("our own folder");
+}
+
+#[test]
+fn what_is_mapped_to_be_executed_is_learned_and_enforced() {
+    let world = World::runc();
+    let folder = folder(world);
+    let (volume, script) = plugin(&folder);
+    let command = ["-v", &*volume, "--", "/usr/bin/python3", "-c", &*script];
+    let learned = folder.join("plug.yaml");
+    let file = learned.to_str().expect("UTF-8");
+    let done = world.mantlet([&["learn", "-o", file][..], &command].concat());
+    assert!(
+        done.stderr.contains("replayed: nothing denied"),
+        "{}",
+        done.stderr
+    );
+    let text = fs::read_to_string(&learned).expect("it was written");
+    assert!(
+        text.contains("{path: /plug/libp.so, optional: true}"),
+        "{text}"
+    );
+    // Under it the program does what it did, and nothing is denied.
+    let tried = attempt(world, &[&[file][..], &command].concat()).expect(0);
+    assert_eq!(tried.stdout, "42\nmapped\n");
+    assert!(!tried.stderr.contains("denied"), "{}", tried.stderr);
+    // No more than that is executed: a library of the image needs no right to be mapped.
+    let execute = text.split("  read_execute:\n").nth(1).expect("a list");
+    let execute = execute.split("\n\n").next().expect("its lines");
+    assert!(!execute.contains("libc.so"), "{text}");
     fs::remove_dir_all(folder).expect("our own folder");
 }

@@ -363,34 +363,6 @@ fn flags_and_types_in_registers_choose_the_right() {
 }
 
 #[test]
-fn a_program_names_what_is_executed_with_it() {
-    assert_eq!(
-        script_interpreter(b"#! /bin/sh -e\nexit"),
-        Some(&b"/bin/sh"[..])
-    );
-    assert_eq!(
-        script_interpreter(b"#!/usr/bin/env"),
-        Some(&b"/usr/bin/env"[..])
-    );
-    assert_eq!(script_interpreter(b"#!\n/bin/sh"), None);
-    assert_eq!(script_interpreter(b"exit"), None);
-    let own = std::fs::read("/bin/sh").unwrap();
-    let (table, size, count) = program_headers(&own).unwrap();
-    let found = (0..u64::from(count)).find_map(|number| {
-        let from = (table + number * u64::from(size)) as usize;
-        loader_in(&own[from..from + usize::from(size)])
-    });
-    let (from, length) = found.unwrap();
-    let name = &own[from as usize..(from + length) as usize];
-    assert!(
-        name.starts_with(b"/lib") && name.ends_with(b"\0"),
-        "{name:?}"
-    );
-    assert_eq!(program_headers(b"\x7fELF\x01\x01"), None);
-    assert_eq!(program_headers(&[]), None);
-}
-
-#[test]
 fn addresses_are_ports_and_paths() {
     let family = |number: i32| (number as u16).to_ne_bytes().to_vec();
     let inet = [family(libc::AF_INET), vec![0x1f, 0x90, 127, 0, 0, 1]].concat();
@@ -428,4 +400,23 @@ fn addresses_are_ports_and_paths() {
     let sends = socket("sendto", &args).unwrap();
     assert_eq!((sends.address, sends.fast_open), (20, Some(false)));
     assert_eq!(socket("sendto", &[3, 10, 16, 0, 0, 0]), None);
+}
+
+#[test]
+fn a_mapping_is_a_call_on_a_file_where_it_is_one_of_a_file_to_be_executed() {
+    use libc::*;
+    let call =
+        |prot: i32, flags: i32, fd: u64| of("mmap", &[0, 4096, prot as u64, flags as u64, fd, 0]);
+    let executed = PROT_READ | PROT_EXEC;
+    let high = 0xffff_0000_0000;
+    assert_eq!(
+        call(executed, MAP_PRIVATE, high | 3),
+        Some(FileCall::Map { fd: 3 })
+    );
+    assert_eq!(call(PROT_READ, MAP_PRIVATE, 3), None);
+    assert_eq!(call(executed, MAP_PRIVATE | MAP_ANONYMOUS, 3), None);
+    assert!(
+        crate::seal::rights::file(MAP_EXECUTE).is_none(),
+        "no right of Landlock's"
+    );
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::json;
 
+use super::completions::PROFILE;
 use super::subject::{Over, Subject};
 use super::text::{self, Ink, escape, ink};
 use super::{CliError, print_json, warn};
@@ -17,18 +18,12 @@ use crate::config::Config;
 
 /// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-`-` lines are A's alone, `+` lines are B's alone.
-A and B are profiles' names or files, A+B for layers, or container:ID for what is in force on a container that runs; \
-both are then looked at over that container.
-
-Exit codes, as of diff(1): 0 they come to the same, 1 they differ, 2 trouble.")]
 pub struct Args {
     /// What is compared
-    #[arg(value_name = "A")]
+    #[arg(value_name = "A", value_parser = PROFILE, hide_possible_values = true)]
     a: String,
     /// With what
-    #[arg(value_name = "B")]
+    #[arg(value_name = "B", value_parser = PROFILE, hide_possible_values = true)]
     b: String,
     #[command(flatten)]
     over: Over,

@@ -2,14 +2,14 @@
 //!
 //! Asks the kernel, the runtimes and the files; changes nothing.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::json;
 
 use super::text::{Ink, escape, ink};
-use super::{CliError, print_json};
+use super::{CliError, output, print_json};
 use crate::config::Config;
 
 mod containerd;
@@ -81,8 +81,8 @@ impl Check {
 pub fn doctor(args: &Args) -> Result<ExitCode, CliError> {
     let checks = examine();
     let enforceable = checks.iter().all(|check| check.level != Level::Fail);
-    if args.json {
-        print_json(&json!({ "enforceable": enforceable, "checks": checks }))?;
+    let told = if args.json {
+        print_json(&json!({ "enforceable": enforceable, "checks": checks }))
     } else {
         let text: String = checks.iter().map(line).collect();
         let verdict = if enforceable {
@@ -90,9 +90,12 @@ pub fn doctor(args: &Args) -> Result<ExitCode, CliError> {
         } else {
             "This node CANNOT enforce as promised: mend what says `fail`.\n"
         };
-        io::stdout()
-            .lock()
-            .write_all(format!("{text}{verdict}").as_bytes())?;
+        output::print(&format!("{text}{verdict}"))
+    };
+    // The exit code is the verdict too, and a reader that went away takes nothing from it.
+    match told {
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        told => told?,
     }
     Ok(if enforceable {
         ExitCode::SUCCESS

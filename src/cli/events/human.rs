@@ -52,7 +52,7 @@ fn told(event: &Event) -> (String, Vec<String>) {
             ))
         )),
         What::Lost { count, cause } => plain(format!(
-            "{} {count} events that could not be written: {}",
+            "{} {count} events: {}",
             ink("LOST", Ink::Bad),
             escape(cause)
         )),

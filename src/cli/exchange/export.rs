@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use oci_spec::runtime::Spec;
 
+use super::super::completions::PROFILE;
 use super::super::{CliError, output, profiles};
 use super::{ExchangeError, Target, give};
 use crate::config::Config;
@@ -18,7 +19,7 @@ use crate::profile::Profile;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The profile: a name, or a file
-    #[arg(value_name = "PROFILE")]
+    #[arg(value_name = "PROFILE", value_parser = PROFILE, hide_possible_values = true)]
     profile: String,
     /// What to make of it
     #[arg(long, value_name = "FORM", value_enum)]

@@ -1,13 +1,12 @@
 //! Questions about paths and programs: the accesses that they come to, and what else refuses them.
 
-use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 
 use super::question;
-use crate::access::{self, Access};
+use crate::access::Access;
+use crate::access::starter::{self, MOST_PROGRAMS, Starter};
 use crate::cli::subject::Subject;
-use crate::oci::patch::Edit;
 use crate::policy::decide::Decider;
-use crate::policy::landlock::runnable;
 use crate::policy::mounts::beneath;
 use crate::policy::noexec;
 use crate::seal::aliased;
@@ -138,27 +137,37 @@ pub(super) const NOEXEC: &str = "noexec: ";
 pub(super) fn program(subject: &Subject, decider: &Decider, path: &str) -> Asking {
     let mut notes = Vec::new();
     let mut accesses = vec![question::call("execve", &[])];
-    let mut next = Some(real(subject, path, &mut notes));
-    let mut files = Vec::new();
-    while let Some(file) = next.take().filter(|_| files.len() < 5) {
+    let (mut next, mut is_loader) = (Some(real(subject, path, &mut notes)), false);
+    for number in 1..=MOST_PROGRAMS {
+        let Some(file) = next.take() else { break };
         accesses.extend(question::accesses(decider, &file, "execute", false));
         notes.extend(noexec_at(subject, &file));
-        let started = subject.rootfs.as_ref().and_then(|rootfs| {
-            let mut head = Vec::new();
+        // A loader is mapped; what it says that it needs is nobody's business.
+        let started = subject.rootfs.as_ref().filter(|_| !is_loader);
+        let started = started.and_then(|rootfs| {
             let opened = rootfs.read(&file).ok()?;
-            opened.take(64 * 1024).read_to_end(&mut head).ok()?;
-            access::program::started_by(&head)
+            starter::of(|from, into| opened.read_at(into, from))
         });
-        files.push(file);
-        next = started.map(|by| {
-            notes.push(format!(
-                "{} is started by {}: {}",
-                files[files.len() - 1],
-                by.path,
-                by.what
-            ));
-            real(subject, &by.path, &mut notes)
-        });
+        if let Some(by) = started {
+            let path = String::from_utf8_lossy(by.path()).into_owned();
+            is_loader = matches!(by, Starter::Loader(_));
+            let what = match is_loader {
+                true => "its dynamic loader",
+                false => "the interpreter that its first line names",
+            };
+            notes.push(format!("{file} is started by {path}: {what}"));
+            if number + 1 == MOST_PROGRAMS && !is_loader {
+                notes.push("that is one interpreter more than the kernel takes: ELOOP".into());
+            }
+            if path.starts_with('/') {
+                next = Some(real(subject, &path, &mut notes));
+            } else {
+                notes.push(format!(
+                    "{path} is looked for in the working directory of whoever executes it, which is not known here; \
+                     ask for it there"
+                ));
+            }
+        }
     }
     if subject.rootfs.is_none() {
         notes.push(
@@ -168,39 +177,30 @@ pub(super) fn program(subject: &Subject, decider: &Decider, path: &str) -> Askin
         );
     }
     notes.push(
-        "libraries are mapped, which is reading to Landlock; execveat(2) is a call of its own"
+        "libraries are mapped, which is reading to Landlock, but not possible on a `noexec` mount; execveat(2) is a \
+         call of its own"
             .into(),
     );
     (format!("execute {path}"), accesses, notes)
 }
 
-/// Whether the mount that a file lies on loses execution.
+/// Whether the mount that a file lies on loses execution; or would, where the file may lie on a volume that is
+/// not known here.
 fn noexec_at(subject: &Subject, file: &str) -> Option<String> {
-    let rules: Vec<_> = subject
-        .profiles
-        .iter()
-        .filter_map(|profile| runnable(profile, &subject.spec, &subject.mounts))
-        .collect();
-    let edits = noexec::edits(&subject.spec, &subject.host, &subject.mounts, &rules);
-    let made: Vec<&str> = edits
-        .iter()
-        .filter_map(|edit| {
-            let Edit::Set { pointer, .. } = edit else {
-                return None;
-            };
-            let pointer = pointer.strip_prefix("/mounts/")?;
-            let at: usize = pointer.split('/').next()?.parse().ok()?;
-            Some(subject.mounts.get(at)?.destination.as_str())
-        })
-        .collect();
-    let mut mounts: Vec<_> = subject
-        .mounts
-        .iter()
-        .filter(|m| beneath(file, &m.destination))
-        .collect();
-    mounts.sort_by_key(|mount| mount.destination.len());
-    let on = mounts.last()?;
-    let made = made.contains(&on.destination.as_str());
+    let (spec, mounts) = (&subject.spec, &subject.mounts);
+    let on = mounts.iter().filter(|m| beneath(file, &m.destination));
+    let on = on.max_by_key(|mount| mount.destination.len());
+    let mut profiles = subject.profiles.iter();
+    let Some(on) = on else {
+        let open = |profile| noexec::leaves_open(profile, spec, mounts, file);
+        let closed = subject.is_reference() && !profiles.all(open);
+        return closed.then(|| {
+            "on a volume or tmpfs the mount would get `noexec`, unless a list of `files` grants execution by path \
+             on, in or around it: without that no program there is executed, and no library mapped"
+                .into()
+        });
+    };
+    let made = profiles.any(|own| noexec::closed_by(own, spec, mounts).contains(&on.destination));
     made.then(|| {
         format!(
             "{NOEXEC}the mount at {} gets it, because no list of `files` grants execution there",

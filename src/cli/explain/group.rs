@@ -11,7 +11,7 @@ use crate::profile::{groups, host_paths, programs};
 use std::io::Write as _;
 
 /// Groups of calls in one line each; in the order of their names.
-const CALLS: [(&str, &str); 36] = [
+const CALLS: [(&str, &str); 37] = [
     ("aio", "asynchronous I/O of before io_uring"),
     ("basic-io", "reading, writing and closing descriptors"),
     ("bpf", "loading programs into the kernel"),
@@ -75,6 +75,10 @@ const CALLS: [(&str, &str); 36] = [
     ("signal", "handling signals; sending them is in @process"),
     ("swap", "turning swap on and off"),
     ("sync", "having the disk follow"),
+    (
+        "system-service",
+        "what services usually call, as in systemd.exec(5), less what reaches other processes, keys or namespaces",
+    ),
     ("timer", "timers"),
     (
         "userfault",

@@ -10,35 +10,28 @@ mod sections;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::completions::{PROFILE, PROFILE_OR_QUESTION};
 use super::subject::{Over, Subject};
 use super::{CliError, print_json, warn};
 use crate::config::Config;
 use crate::policy::decide::Answer;
 
 pub use answer::{Fix, Whole, answer, ask, in_words, plain};
-pub use question::Question;
+pub use question::{Question, WORDS as QUESTIONS};
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Questions, behind PROFILE:
-  syscall NAME [ARG...]      a call; arguments as numbers, _ for one that is not known
-  path PATH [ACCESS...]      read, write, execute, create, delete, or a right of Landlock's
-  exec PATH                  a program, with the calls and files that its start needs
-  port N [bind|connect]      a TCP port
-  capability NAME
-and @GROUP in the place of PROFILE shows a group's members.
-
-Exit code 0 whatever the answer; with --exit-code 1 where it is not `allowed`, 2 for trouble.")]
 pub struct Args {
     /// A profile's name, or a file; A+B for layers, outermost first; then a question
     #[arg(
         value_name = "PROFILE|@GROUP [QUESTION]",
+        value_parser = PROFILE_OR_QUESTION,
+        hide_possible_values = true,
         required_unless_present = "container"
     )]
     words: Vec<String>,
     /// One layer more, inside of PROFILE; may be repeated
-    #[arg(long, value_name = "PROFILE")]
+    #[arg(long, value_name = "PROFILE", value_parser = PROFILE, hide_possible_values = true)]
     layer: Vec<String>,
     #[command(flatten)]
     over: Over,

@@ -9,10 +9,10 @@ use super::files::{self, Grant, Need, Options as FileOptions};
 use super::head;
 use super::run::Run;
 use super::union::{Coverage, Union};
-use super::write::scalar;
 use crate::access::{Access, Argument};
 use crate::policy::mounts::Place;
 use crate::profile::capability;
+use crate::yaml::scalar;
 
 /// What a person chose.
 #[derive(Debug, Clone)]
@@ -41,12 +41,28 @@ const MOST_NAMED: usize = 3;
 /// (3) and TCP ports (4).
 const ABI: u32 = 4;
 
-/// Makes a draft. `extends` is the profile to which the draft then adds; `runs` hold what that one lacks.
+/// What a draft is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// The runs, with what the profile lacks that the draft is to extend.
+    pub runs: &'a [Run],
+    /// All that was seen: what was made at run time is made whoever permits it.
+    pub union: &'a Union,
+    /// The profile that the draft adds to.
+    pub extends: Option<&'a str>,
+}
+
+/// Makes a draft.
 #[must_use]
-pub fn draft(runs: &[Run], extends: Option<&str>, choice: &Choice) -> Draft {
+pub fn draft(parts: &Parts<'_>, choice: &Choice) -> Draft {
+    let Parts {
+        runs,
+        union: whole,
+        extends,
+    } = *parts;
     let union = Union::of(runs, choice.exec_sessions);
     let calls = calls::lines(&union, choice.fold);
-    let grants = files::places(&union, &common_mounts(runs), &choice.files);
+    let grants = files::places(&union, whole, &common_mounts(runs), &choice.files);
     let mut draft = Draft {
         head: head::lines(runs, &union, extends, choice),
         name: choice.name.clone(),
@@ -204,6 +220,24 @@ fn from(grant: &Grant) -> Vec<String> {
     let mut lines = Vec::new();
     if grant.place == "/" {
         lines.push("WIDE: / itself was listed, and Landlock has no right for that alone.".into());
+    }
+    if !grant.moved_to.is_empty() {
+        let to: Vec<&str> = grant
+            .moved_to
+            .iter()
+            .take(MOST_NAMED)
+            .map(String::as_str)
+            .collect();
+        let more = if grant.moved_to.len() > MOST_NAMED {
+            " and others"
+        } else {
+            ""
+        };
+        lines.push(format!(
+            "as free as {}{more}, where something is moved or linked to from here: Landlock lets nothing gain \
+             rights by that",
+            to.join(", ")
+        ));
     }
     let others: Vec<&String> = grant
         .from

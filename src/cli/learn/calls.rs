@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::spelt;
 use super::union::{Coverage, Union};
+use crate::access::calls::{NAMESPACES, deciding};
 use crate::access::{Access, Argument};
 use crate::profile::groups;
 use crate::profile::table::{self, Lookup};
@@ -32,23 +33,6 @@ pub struct Calls {
     /// Seen, and not to be had by any profile, with the reason.
     pub never: Vec<(String, &'static str)>,
 }
-
-/// Calls that one argument decides about, and which. None that a busy program makes all the time: a
-/// condition takes a call out of the kernel's cache of answers.
-const DECIDING: [(&str, u8); 12] = [
-    ("bpf", 0),
-    ("clone", 0),
-    ("ioctl", 1),
-    ("keyctl", 0),
-    ("memfd_create", 1),
-    ("personality", 0),
-    ("prctl", 0),
-    ("ptrace", 0),
-    ("seccomp", 0),
-    ("socket", 0),
-    ("socketpair", 0),
-    ("unshare", 0),
-];
 
 /// Values of one argument that are written one by one; more say that the call is used at large.
 const MOST_VALUES: usize = 16;
@@ -80,14 +64,11 @@ const IMPLIED: [(&str, &str); 10] = [
 /// Calls that the exact filter lets through whatever a profile says; no line is lost on them.
 const ALWAYS: [&str; 3] = ["exit_group", "read", "write"];
 
-/// Bits of clone(2) that make namespaces: CLONE_NEWTIME is not among clone's.
-pub const NEW_NAMESPACES: u64 = 0x7e02_0000;
-
-/// clone(2) without any of them.
+/// clone(2) that makes no namespace.
 const NO_NAMESPACES: Argument = Argument {
     index: 0,
     value: 0,
-    mask: Some(NEW_NAMESPACES),
+    mask: Some(NAMESPACES),
 };
 
 /// What a C library does where clone3 answers ENOSYS.
@@ -100,7 +81,7 @@ pub fn plain_clone() -> Access {
 }
 
 /// Groups that are not written for their members: each member is a decision of its own.
-const NOT_FOLDED: [&str; 15] = [
+const NOT_FOLDED: [&str; 16] = [
     "bpf",
     "clock",
     "cpu-emulation",
@@ -115,6 +96,7 @@ const NOT_FOLDED: [&str; 15] = [
     "obsolete",
     "privileged",
     "raw-io",
+    "system-service",
     "userfault",
 ];
 
@@ -187,12 +169,12 @@ fn narrowed(name: &str, seen: &[(&[Argument], &Coverage)]) -> Vec<Line> {
             note,
         }]
     };
-    let Some((_, index)) = DECIDING.iter().find(|(call, _)| *call == name) else {
+    let Some(index) = deciding(name) else {
         return bare(String::new());
     };
     let mut values: BTreeMap<Argument, Coverage> = BTreeMap::new();
     for (args, coverage) in seen {
-        let Some(argument) = args.iter().find(|argument| argument.index == *index) else {
+        let Some(argument) = args.iter().find(|argument| argument.index == index) else {
             return bare(String::new());
         };
         values.entry(*argument).or_default().join(coverage);
@@ -300,13 +282,29 @@ fn natives(group: &str) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access;
+    use crate::access::calls::{Bits, CLASSES};
+    use crate::access::{self, calls};
 
     #[test]
     fn what_no_recording_looks_at_is_always_allowed() {
         for name in access::UNSEEN {
             let implied = IMPLIED.iter().any(|(implied, _)| *implied == name);
             assert!(implied || ALWAYS.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_of_a_call_is_what_is_written_of_it_and_what_filters_compare() {
+        for (name, index, bits) in CLASSES {
+            let access = calls::access(name, &[1; 6]);
+            let Access::Syscall { args, .. } = &access else {
+                panic!("{access:?}");
+            };
+            let lines = narrowed(name, &[(args.as_slice(), &Coverage::default())]);
+            let only = lines[0].only.map(|only| only.index);
+            assert_eq!((lines.len(), only), (1, Some(index)), "{name}");
+            let is_int = table::is_int(name, index.into());
+            assert_eq!(is_int, bits != Bits::Long, "{name}");
         }
     }
 }

@@ -1,13 +1,12 @@
 //! The proof of a draft: what was recorded is replayed under the profile as it will be read, and again
 //! without each of its allowances.
 
-use std::fmt::Write;
-
 use super::draft::{Draft, Section};
 use super::run::Run;
 use super::union::Union;
 use super::{calls, files, write};
 use crate::access::Access;
+use crate::cli::explain::in_words;
 use crate::host::{Family, Host, Runtime};
 use crate::oci::reference;
 use crate::policy::decide::{Answer, AsWritten, Known, Layer};
@@ -32,17 +31,18 @@ pub struct Proof {
 pub enum Error {
     /// It is no profile.
     #[error(
-        "the profile made is none: {0}; this is a bug of mantlet's, please report it with the recording (--save)"
+        "the profile made is none: {0}; this is a bug of mantlet's, please report it with the recording (--save keeps it)"
     )]
     Profile(#[source] Box<profile::Error>),
     /// No container would be created with it.
     #[error(
-        "the profile made refuses every container: {0}; this is a bug of mantlet's, please report it with the recording (--save)"
+        "the profile made refuses every container: {0}; this is a bug of mantlet's, please report it with the recording (--save keeps it)"
     )]
     Refused(#[from] Refusal),
     /// The profile that is to be extended.
     #[error(
-        "cannot read the profile {name}, which this one is to extend: {cause}; put {name}.yaml into profiles_dir"
+        "the profile made cannot extend {name}: {cause}; put {name}.yaml into profiles_dir and see what \
+         `mantlet lint {name}` says"
     )]
     Parent {
         /// Its name.
@@ -81,7 +81,7 @@ pub fn prove(
         .filter(|access| is_denied(&whole, access))
         .collect();
     let mut proof = Proof {
-        denied: denied.iter().map(|access| words(access)).collect(),
+        denied: denied.iter().map(|access| in_words(access)).collect(),
         unproven: Vec::new(),
     };
     for (number, one) in draft.allowances.iter().enumerate() {
@@ -99,6 +99,80 @@ pub fn prove(
         }
     }
     Ok(proof)
+}
+
+/// Whether a profile called `name`, or anything where it has no name yet, can extend `parent`.
+///
+/// # Errors
+///
+/// [`super::Error::OwnParent`], and [`Error::Parent`]: it is missing or wrong, nobody's parent, or extends what is to
+/// be made.
+pub fn parent(name: Option<&str>, parent: &str, load: Load<'_>) -> Result<(), super::Error> {
+    if name == Some(parent) {
+        return Err(super::Error::OwnParent {
+            name: parent.to_owned(),
+        });
+    }
+    let name = name.map_or_else(|| format!("{parent}-more"), str::to_owned);
+    let draft = Draft {
+        name,
+        extends: Some(parent.to_owned()),
+        ..Draft::default()
+    };
+    match read(&draft, None, load) {
+        Ok(_) => Ok(()),
+        Err(Error::Profile(cause)) => Err(Error::Parent {
+            name: parent.to_owned(),
+            cause: cause.to_string(),
+        })?,
+        Err(other) => Err(other)?,
+    }
+}
+
+/// A move or link by which something would gain rights under a profile, and which: Landlock refuses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gain<'a> {
+    /// It.
+    pub access: &'a Access,
+    /// Landlock's words for what the new directory grants and the old place does not.
+    pub rights: Vec<&'static str>,
+}
+
+/// All of `union` that would gain something under `draft`.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn gains<'a>(
+    draft: &Draft,
+    union: &'a Union,
+    runs: &[Run],
+    load: Load<'_>,
+) -> Result<Vec<Gain<'a>>, Error> {
+    let moves = |access: &&Access| matches!(access, Access::File { moved: Some(_), .. });
+    let mut moves = union.seen.keys().filter(moves).peekable();
+    if moves.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let layer = layer(draft, runs, load)?;
+    let all = moves.map(|access| Gain {
+        access,
+        rights: layer
+            .domain
+            .as_ref()
+            .map(|domain| domain.gains(access))
+            .unwrap_or_default(),
+    });
+    Ok(all.filter(|gain| !gain.rights.is_empty()).collect())
+}
+
+/// A profile as a layer over the recorded mounts.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn layer(draft: &Draft, runs: &[Run], load: Load<'_>) -> Result<Layer, Error> {
+    Ok(Stage::of(runs).layer(&read(draft, None, load)?)?)
 }
 
 /// What of `runs` the profile `parent` does not grant for certain, as if it had audited them.
@@ -122,10 +196,23 @@ pub fn lacking(parent: &str, runs: &[Run], load: Load<'_>) -> Result<Vec<Run>, E
             Access::Syscall { name, .. } if name == "clone3" => {
                 said(&layer, &calls::plain_clone()) != Some(Answer::Allowed)
             }
+            // Whether it may go there; what it would gain is asked of the profile that is made.
+            Access::File { moved: Some(_), .. } => {
+                said(&layer, &unmoved(&seen.access)) != Some(Answer::Allowed)
+            }
             access => said(&layer, access) != Some(Answer::Allowed),
         });
     }
     Ok(left)
+}
+
+/// The same, whatever comes there.
+fn unmoved(access: &Access) -> Access {
+    let mut access = access.clone();
+    if let Access::File { moved, .. } = &mut access {
+        *moved = None;
+    }
+    access
 }
 
 fn read(draft: &Draft, without: Option<usize>, load: Load<'_>) -> Result<Profile, Error> {
@@ -250,26 +337,4 @@ fn said(layer: &Layer, access: &Access) -> Option<Answer> {
         Access::Container { .. } => return None,
     };
     Some(said.answer)
-}
-
-/// One access for people.
-fn words(access: &Access) -> String {
-    match access {
-        Access::Syscall { name, args } => {
-            let mut text = name.clone();
-            for argument in args {
-                let _ = write!(text, " argument {} = {:#x}", argument.index, argument.value);
-            }
-            text
-        }
-        Access::File {
-            path, right, entry, ..
-        } => match entry {
-            Some(entry) => format!("{right} {path}/{entry}"),
-            None => format!("{right} {path}"),
-        },
-        Access::Tcp { right, port } => format!("{right} TCP port {port}"),
-        Access::Capability { name } => name.clone(),
-        Access::Container { what } => what.clone(),
-    }
 }

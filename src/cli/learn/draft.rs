@@ -111,6 +111,8 @@ pub struct Draft {
     pub free: BTreeMap<Section, String>,
     /// Items of `tests`.
     pub tests: Vec<String>,
+    /// Comments at its end.
+    pub foot: Vec<String>,
 }
 
 impl Draft {

@@ -4,9 +4,9 @@
 use super::draft::{Draft, Section};
 use super::files::{Grant, Need};
 use super::union::Union;
-use super::write::scalar;
 use crate::access::Access;
 use crate::policy::mounts::beneath;
+use crate::yaml::scalar;
 
 /// Of each kind of thing that was seen.
 const MOST: usize = 2;

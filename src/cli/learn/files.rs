@@ -12,6 +12,7 @@ use std::ops::{BitOr, BitOrAssign};
 use super::names;
 use super::union::{Coverage, Union};
 use crate::access::Access;
+use crate::access::files::MAP_EXECUTE;
 use crate::policy::mounts::{Kind, Place, beneath};
 use crate::profile::glob;
 
@@ -35,6 +36,8 @@ pub struct Options {
     pub exact: Vec<String>,
     /// Patterns, each with the directory that stands for what it covers.
     pub into: Vec<(String, String)>,
+    /// Moves and links that would gain rights, each with what the place needs that it comes from.
+    pub moves: BTreeMap<Access, Grant>,
 }
 
 /// What is done with a place, in the words of the profile's lists.
@@ -57,7 +60,8 @@ impl Need {
     fn of(right: &str) -> Need {
         match right {
             "read-file" | "read-dir" | "resolve-unix" => Need::READ,
-            "execute" => Need::EXECUTE | Need::READ,
+            // Only a grant of execution leaves its mount executable, where it is mapped rather than executed.
+            "execute" | MAP_EXECUTE => Need::EXECUTE | Need::READ,
             "ioctl-dev" => Need::IOCTL,
             "make-char" | "make-block" => Need::DEVICE,
             _ => Need::WRITE,
@@ -155,6 +159,8 @@ pub struct Grant {
     pub why: BTreeSet<Why>,
     /// It may be missing when the workload starts.
     pub optional: bool,
+    /// Directories that something is moved or linked to from here, and that it has to be as free as.
+    pub moved_to: BTreeSet<String>,
     /// Where its mount begins.
     mount: String,
 }
@@ -188,16 +194,18 @@ const ENGINE_FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.con
 /// Written directories of one volume beside files that are only read; more stand for all of it.
 const MOST_WRITTEN: usize = 4;
 
-/// Makes places of what `union` says of files. `mounts` are those that every run had.
+/// Makes places of what `union` says of files. `whole` is all that was seen, `union` what of it is to be granted;
+/// `mounts` are those that every run had.
 #[must_use]
-pub fn places(union: &Union, mounts: &[Place], options: &Options) -> Vec<Grant> {
-    let made = Made::of(union);
+pub fn places(union: &Union, whole: &Union, mounts: &[Place], options: &Options) -> Vec<Grant> {
+    let made = Made::of(whole);
     // 1. Where each file can be granted at all.
     let mut grants: Vec<Grant> = union
         .seen
         .iter()
         .filter_map(|(access, coverage)| placed(access, coverage, &made, options))
         .collect();
+    grants.extend(options.moves.values().cloned());
     grants = joined(grants);
     if options.level > Level::None {
         // 2. Volumes, then directories of which much is used.
@@ -226,8 +234,9 @@ impl Made {
                 path,
                 right,
                 entry: Some(entry),
+                moved,
                 ..
-            } if right.starts_with("make-") || right == "refer" => Some(child(path, entry)),
+            } if right.starts_with("make-") || moved.is_some() => Some(child(path, entry)),
             _ => None,
         });
         Made(made.collect())
@@ -299,8 +308,52 @@ fn placed(access: &Access, coverage: &Coverage, made: &Made, options: &Options) 
         coverage: coverage.clone(),
         from: [whole].into(),
         why: why.into_iter().collect(),
+        moved_to: BTreeSet::new(),
         mount: mount.clone(),
     })
+}
+
+/// Where something is moved or linked from, with `rights` that it has to have there already; none for what is no
+/// such access.
+#[must_use]
+pub fn origin(
+    access: &Access,
+    rights: &[&'static str],
+    union: &Union,
+    options: &Options,
+) -> Option<Grant> {
+    let Access::File {
+        path,
+        mount,
+        moved: Some(moved),
+        ..
+    } = access
+    else {
+        return None;
+    };
+    let made = Made::of(union);
+    let there = |right: &str| Access::File {
+        path: moved.path.clone(),
+        right: right.to_owned(),
+        entry: None,
+        mount: mount.clone(),
+        directory: moved.directory,
+        moved: None,
+    };
+    let coverage = union.seen.get(access).cloned().unwrap_or_default();
+    let grants = rights
+        .iter()
+        .filter_map(|right| placed(&there(right), &coverage, &made, options));
+    let mut grant = grants.reduce(|mut known, other| {
+        // Places differ where one right is to write; the wider one holds for both.
+        if beneath(&known.place, &other.place) {
+            known.place.clone_from(&other.place);
+        }
+        absorb(&mut known, other);
+        known
+    })?;
+    grant.moved_to.insert(path.clone());
+    Some(grant)
 }
 
 /// The place of one file, and why it is another than the file.
@@ -335,7 +388,12 @@ fn place(
         return (parent(&path[..at]).into(), Some(Why::Unwritable));
     }
     if is_exact(path, options) {
-        return (path.into(), None);
+        // What is not there when the workload starts cannot have a rule, whoever wants one.
+        return match made.before(path) {
+            Some(folder) => (folder.into(), Some(Why::Made)),
+            None if gone => (parent(path).into(), Some(Why::Made)),
+            None => (path.into(), None),
+        };
     }
     if options.level > Level::None && need.has(Need::WRITE) && names::is_passing(path) {
         let top = ["/var/tmp", "/dev/shm", "/tmp"]
@@ -389,6 +447,7 @@ fn absorb(known: &mut Grant, other: Grant) {
     known.from.extend(other.from);
     known.why.extend(other.why);
     known.optional &= other.optional;
+    known.moved_to.extend(other.moved_to);
 }
 
 /// Takes a volume's contents together: where all of it is written to, the whole of it; else what is
@@ -423,7 +482,13 @@ fn volumes(grants: Vec<Grant>, options: &Options) -> Vec<Grant> {
         };
         // A program of the volume stays what it is; no other file there becomes one.
         match grant.need.without(Need::EXECUTE) {
-            rest if grant.need.has(Need::EXECUTE) => vec![up(rest), grant],
+            rest if grant.need.has(Need::EXECUTE) => {
+                let rest = Grant {
+                    moved_to: BTreeSet::new(),
+                    ..up(rest)
+                };
+                vec![rest, grant]
+            }
             rest if whole || !writes => vec![up(rest)],
             _ => vec![grant],
         }
@@ -485,8 +550,8 @@ fn may_stand_for_many(folder: &str) -> bool {
     deep && !secret && !NEVER.contains(&folder)
 }
 
-/// Where every volume, or every tmpfs, is written to as a whole, their symbol says the same and holds
-/// for pods that mount them elsewhere.
+/// Where every volume, or every tmpfs, is written to as a whole, and all of them need the same, their symbol says
+/// that and holds for pods that mount them elsewhere. One that is executed from makes no other a place for programs.
 fn symbols(grants: &mut [Grant], mounts: &[Place]) {
     for (kind, symbol) in [(Kind::Volume, "@volumes"), (Kind::Tmpfs, "@tmpfs")] {
         let all: BTreeSet<&str> = mounts
@@ -496,8 +561,13 @@ fn symbols(grants: &mut [Grant], mounts: &[Place]) {
             .collect();
         let whole =
             |grant: &Grant| all.contains(grant.place.as_str()) && grant.need.has(Need::WRITE);
-        let count = grants.iter().filter(|grant| whole(grant)).count();
-        if all.is_empty() || count < all.len() {
+        let mut needs = grants
+            .iter()
+            .filter(|grant| whole(grant))
+            .map(|grant| grant.need);
+        let Some(first) = needs.next() else { continue };
+        let rest: Vec<Need> = needs.collect();
+        if rest.len() + 1 < all.len() || rest.iter().any(|need| reaches(*need) != reaches(first)) {
             continue;
         }
         for grant in grants.iter_mut().filter(|grant| whole(grant)) {
@@ -519,6 +589,7 @@ fn pruned(grants: Vec<Grant>) -> Vec<Grant> {
             if covers && reaches(above.need).holds(grant.need) {
                 above.coverage.join(&grant.coverage);
                 above.from.append(&mut grant.from);
+                above.moved_to.append(&mut grant.moved_to);
                 grant.need = Need::default();
                 break;
             }

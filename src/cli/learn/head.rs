@@ -7,6 +7,10 @@ use super::build::{Choice, count};
 use super::run::Run;
 use super::union::Union;
 use crate::access::Access;
+use crate::cli::explain::in_words;
+
+/// Things of one kind that are named; of more it is said how many there are.
+const MOST_NAMED: usize = 16;
 
 /// The profile's description: of what program it was learned.
 #[must_use]
@@ -35,6 +39,9 @@ pub fn lost(runs: &[Run]) -> BTreeMap<&str, u64> {
 /// Why the profile must not deny anything yet; none: it may.
 #[must_use]
 pub fn reason_to_audit(runs: &[Run], union: &Union, choice: &Choice) -> Option<String> {
+    if choice.accept_loss {
+        return None;
+    }
     let lost: u64 = lost(runs).values().sum();
     let what = match lost {
         0 if cut_off(runs) > 0 => {
@@ -43,14 +50,30 @@ pub fn reason_to_audit(runs: &[Run], union: &Union, choice: &Choice) -> Option<S
                 .to_owned()
         }
         0 if unseen(union) => "What io_uring did is not in the recording".to_owned(),
-        0 => return None,
+        0 => return denied_whatever_is_written(union),
         1 => "1 event of the recording is lost".to_owned(),
         _ => format!("{lost} events of the recording are lost"),
     };
-    (!choice.accept_loss).then(|| {
+    Some(format!(
+        "{what}, so something that the program needs may be missing: this profile only reports what it \
+         would deny. Record again, or write it with --accept-loss."
+    ))
+}
+
+/// What was seen that no line of a profile allows, so that a profile which denies does not let the program do again
+/// what it did.
+fn denied_whatever_is_written(union: &Union) -> Option<String> {
+    let all = union.seen.keys().filter_map(|access| match access {
+        Access::Container { what } => Some(what.as_str()),
+        _ => None,
+    });
+    let all: Vec<&str> = all.collect();
+    (!all.is_empty()).then(|| {
         format!(
-            "{what}, so something that the program needs may be missing: this profile only reports what it \
-             would deny. Record again, or write it with --accept-loss."
+            "No profile allows what was seen beside calls and files: {}. The program did it and could not do it \
+             under a profile that denies, so this one only reports. Record it without that, or write the profile \
+             with --accept-loss.",
+            all.join("; ")
         )
     })
 }
@@ -69,7 +92,6 @@ fn unseen(union: &Union) -> bool {
 /// The comments.
 #[must_use]
 pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice) -> Vec<String> {
-    let row = |key: &str, value: &str| format!(" {key:<12} {value}");
     let list = |all: BTreeSet<String>| all.into_iter().collect::<Vec<_>>().join(", ");
     let mut lines = vec![match extends {
         None => format!(
@@ -132,6 +154,13 @@ pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice
     for (cause, count) in lost {
         lines.push(row("", &format!("{count}: {cause}")));
     }
+    let unsaid: BTreeSet<&String> = runs.iter().flat_map(|run| &run.unsaid).collect();
+    let unsaid = unsaid.into_iter().cloned().collect();
+    let why = "no profile can say: a name is no UTF-8, or too long";
+    lines.extend(named("not written", unsaid, why));
+    let refused = union.refused.iter().map(in_words).collect();
+    let why = "was tried, and denied by a layer that enforces: not allowed here";
+    lines.extend(named("refused", refused, why));
     let sessions: u64 = runs.iter().map(|run| run.sessions).sum();
     if sessions > 0 {
         let what = match choice.exec_sessions {
@@ -149,6 +178,26 @@ pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice
         }
     }
     lines.push(String::new());
+    lines
+}
+
+fn row(key: &str, value: &str) -> String {
+    format!(" {key:<12} {value}")
+}
+
+/// How many there are of what is not in the profile, with the reason, and which.
+fn named(key: &str, all: Vec<String>, why: &str) -> Vec<String> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![row(
+        key,
+        &format!("{} that {why}", count(all.len(), "thing")),
+    )];
+    lines.extend(all.iter().take(MOST_NAMED).map(|text| row("", text)));
+    if let Some(more) = all.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+        lines.push(row("", &format!("and {more} more")));
+    }
     lines
 }
 

@@ -8,11 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, Phase};
+use crate::cli::explain::in_words;
+use crate::cli::lives::Lives;
 use crate::event::{self, Event, Identity, Process, Report, Session, What};
 use crate::policy::mounts::{Kind, Place};
 
 /// Names of programs that are kept for one observation; more say nothing to a person.
 const MOST_PROGRAMS: usize = 4;
+
+/// Things that no profile can say, as many of a run as are named.
+const MOST_UNSAID: usize = 16;
+
+/// Letters of one.
+const LONGEST_UNSAID: usize = 200;
 
 /// A container's life, from the first line of it that there is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -48,6 +56,9 @@ pub struct Run {
     /// Events that are missing, by cause.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, u64>,
+    /// What was done to names that no profile can hold, the first few, in words; a lost event stands for each.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unsaid: BTreeSet<String>,
     /// What was seen.
     pub seen: Vec<Seen>,
 }
@@ -68,9 +79,12 @@ pub struct Seen {
     /// The file has several names.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub linked: bool,
-    /// The profile that would have denied it; empty in a recording.
+    /// The profile that would have denied it; empty where it was recorded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub profile: String,
+    /// A layer that enforces denied it: it was tried and never done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub denied: bool,
 }
 
 impl Run {
@@ -117,15 +131,38 @@ impl Run {
             .unwrap_or(0)
     }
 
+    /// Whether anything was seen of the workload, or, with `sessions`, of an exec session.
+    #[must_use]
+    pub fn was_seen(&self, sessions: bool) -> bool {
+        let mut all = self.seen.iter();
+        all.any(|seen| sessions || seen.session == Session::Workload)
+    }
+
+    /// Takes what was recorded for that alone. Where a layer audits beside the one that records, each access is
+    /// told once all the same, with that layer's name where it would have denied it. Of whom nothing is told
+    /// without a name, not even the execution that every profile allows, no layer recorded.
+    pub fn forget_who_audits_what_is_recorded(&mut self) {
+        for session in [Session::Workload, Session::Exec] {
+            let own = |seen: &&mut Seen| seen.session == session;
+            let mut all = self.seen.iter().filter(|seen| seen.session == session);
+            if all.any(|seen| seen.profile.is_empty()) {
+                let all = self.seen.iter_mut().filter(own);
+                all.for_each(|seen| seen.profile.clear());
+            }
+        }
+    }
+
     /// Whether the workload ever listened.
     #[must_use]
     pub fn served(&self) -> bool {
         self.seen.iter().any(|seen| seen.phase == Phase::Serving)
     }
 
-    fn lose(&mut self, count: u64, cause: &str) {
-        if count > 0 {
-            *self.lost.entry(cause.to_owned()).or_default() += count;
+    fn leave_unsaid(&mut self, access: &Access) {
+        if self.unsaid.len() < MOST_UNSAID {
+            let words = in_words(access);
+            let some = words.chars().take(LONGEST_UNSAID).collect();
+            self.unsaid.insert(some);
         }
     }
 }
@@ -157,67 +194,67 @@ pub enum Line<'a> {
 pub fn runs<'a>(lines: impl IntoIterator<Item = Line<'a>>, goes_on: bool) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut seen = Observations::new();
-    let mut holes = Holes::default();
-    let mut last = 0;
-    let mut broken = 0;
+    let mut lives = Lives::default();
     for line in lines {
         let Line::Event(event) = line else {
-            broken += 1;
+            lives.broken();
             continue;
         };
-        let ended = runs.last().is_some_and(|run| run.complete);
-        // Smaller than the last: another life, whose first lines are gone.
-        if runs.is_empty() || ended || event.seq == 1 || event.seq < last {
-            finish(&mut runs, &mut seen, &mut holes);
+        if lives.take(event) {
+            finish(&mut runs, &mut seen);
             runs.push(begin(event));
-            last = 0;
         }
-        let run = runs.last_mut().expect("one was begun");
-        // A broken line had a number; only what is missing beyond those is a hole.
-        let missing = (event.seq.saturating_sub(last + 1)).saturating_sub(broken);
-        run.lose(broken, "lines of the journal that are no events");
-        broken = 0;
-        holes.take(run, event, last, missing);
-        last = event.seq;
-        take(run, &mut seen, event);
+        take(runs.last_mut().expect("one was begun"), &mut seen, event);
     }
-    finish(&mut runs, &mut seen, &mut holes);
-    if let Some(run) = runs.last_mut() {
-        run.lose(broken, "lines of the journal that are no events");
-    }
-    let all = runs.len();
-    for (at, run) in runs.iter_mut().enumerate() {
-        run.cut_off = !(run.complete || goes_on && at + 1 == all);
+    finish(&mut runs, &mut seen);
+    for (run, life) in runs.iter_mut().zip(lives.finish(goes_on)) {
+        (run.complete, run.cut_off, run.lost) = (life.complete, life.cut_off, life.lost);
     }
     runs
 }
 
+/// One run for each life of a container, in the order of time whatever that of the sources was. A journal and
+/// what was kept of it before (`--save`) tell of one life: what was read last holds all of the other.
+#[must_use]
+pub fn each_once(mut runs: Vec<Run>) -> Vec<Run> {
+    let last = |run: &Run| (run.ended.clone(), run.complete, run.cut_off, run.seen.len());
+    runs.sort_by(|a, b| {
+        let life = (&a.began, &a.container.id).cmp(&(&b.began, &b.container.id));
+        life.then_with(|| last(b).cmp(&last(a)))
+    });
+    runs.dedup_by(|a, b| (&a.began, &a.container.id) == (&b.began, &b.container.id));
+    runs
+}
+
 /// What was seen so far, each once, with the programs that did it.
-type Observations = BTreeMap<(Access, Phase, bool, String), Sight>;
+type Observations = BTreeMap<Told, Sight>;
+
+/// What, when, whether by an exec session, who would have denied it, and whether somebody did.
+type Told = (Access, Phase, bool, String, bool);
 
 /// Whether the file has several names, and programs that did it.
 type Sight = (bool, BTreeSet<String>);
 
-/// Gives what was seen, and what was not, to the run that it belongs to.
-fn finish(runs: &mut [Run], seen: &mut Observations, holes: &mut Holes) {
+/// Gives what was seen to the run that it belongs to.
+fn finish(runs: &mut [Run], seen: &mut Observations) {
     let Some(run) = runs.last_mut() else { return };
-    let Holes { beginning, between } = std::mem::take(holes);
-    run.lose(beginning, "the beginning of the journal is gone");
-    run.lose(between, "holes in the journal's numbers");
     let all = std::mem::take(seen).into_iter();
     run.seen = all
-        .map(|((access, phase, exec, profile), (linked, by))| Seen {
-            access,
-            phase,
-            session: if exec {
-                Session::Exec
-            } else {
-                Session::Workload
+        .map(
+            |((access, phase, exec, profile, denied), (linked, by))| Seen {
+                access,
+                phase,
+                session: if exec {
+                    Session::Exec
+                } else {
+                    Session::Workload
+                },
+                by,
+                linked,
+                profile,
+                denied,
             },
-            by,
-            linked,
-            profile,
-        })
+        )
         .collect();
 }
 
@@ -228,33 +265,6 @@ fn begin(event: &Event) -> Run {
         profiles: event.profiles.clone(),
         began: event.time.clone(),
         ..Run::default()
-    }
-}
-
-/// Numbers that are not there, and that no line has explained yet.
-#[derive(Default)]
-struct Holes {
-    beginning: u64,
-    between: u64,
-}
-
-impl Holes {
-    /// A `lost` line is about the hole before it, or, where lines could not be written, about those before the one
-    /// that could again: that comes first.
-    fn take(&mut self, run: &mut Run, event: &Event, last: u64, missing: u64) {
-        match &event.what {
-            What::Lost { count, cause } => {
-                run.lose(missing.max(*count), cause);
-                let mut explains = count.saturating_sub(missing);
-                for hole in [&mut self.between, &mut self.beginning] {
-                    let explained = explains.min(*hole);
-                    *hole -= explained;
-                    explains -= explained;
-                }
-            }
-            _ if last == 0 => self.beginning += missing,
-            _ => self.between += missing,
-        }
     }
 }
 
@@ -277,7 +287,13 @@ fn take(run: &mut Run, seen: &mut Observations, event: &Event) {
         }
         What::Start { .. } => run.sessions += 1,
         // Not what was seen; a `lost` line counts it.
-        What::Observed { clipped: true, .. } => {}
+        What::Observed {
+            clipped: true,
+            access,
+            ..
+        } => {
+            run.leave_unsaid(access);
+        }
         What::Observed {
             process,
             session,
@@ -285,10 +301,11 @@ fn take(run: &mut Run, seen: &mut Observations, event: &Event) {
             access,
             linked,
             profile,
+            denied,
             ..
         } => {
             let exec = *session == Session::Exec;
-            let key = (access.clone(), *phase, exec, profile.clone());
+            let key = (access.clone(), *phase, exec, profile.clone(), *denied);
             let (several, by) = seen.entry(key).or_default();
             *several |= linked;
             let name = program(process);
@@ -296,11 +313,6 @@ fn take(run: &mut Run, seen: &mut Observations, event: &Event) {
                 by.insert(name);
             }
         }
-        What::Suppressed { count, of } if of.starts_with("observed") => {
-            run.lose(*count, "faster than the journal takes them");
-        }
-        What::Overflow { count } => run.lose(*count, "the kernel's queue was full"),
-        What::End { .. } => run.complete = true,
         _ => {}
     }
 }

@@ -1,6 +1,7 @@
 //! Journals → runs: where one ends, and what is missing from it.
 
-use super::run::{Line, Run, runs};
+use super::run::{Line, Run, each_once, runs};
+use super::union::Union;
 use crate::access::{Access, Phase};
 use crate::event::{self, Event, Identity, Process, Report, Session, What};
 
@@ -106,6 +107,84 @@ fn what_was_cut_is_not_learned() {
     }
     let all = of(&[event(1, start()), event(2, cut), event(3, end())]);
     assert_eq!(all[0].seen, []);
+    assert_eq!(all[0].unsaid, ["brk".to_owned()].into(), "and that is said");
+}
+
+#[test]
+fn what_was_denied_is_told_apart_from_what_was_done() {
+    let mut refused = call("ptrace");
+    if let What::Observed { denied, .. } = &mut refused {
+        *denied = true;
+    }
+    let all = of(&[event(1, start()), event(2, refused.clone())]);
+    assert!(all[0].seen.len() == 1 && all[0].seen[0].denied);
+    let union = Union::of(&all, false);
+    assert!(union.seen.is_empty() && union.refused.len() == 1);
+    // Another time it was done.
+    let all = of(&[
+        event(1, start()),
+        event(2, refused),
+        event(3, call("ptrace")),
+    ]);
+    let union = Union::of(&all, false);
+    assert!(union.seen.len() == 1 && union.refused.is_empty());
+}
+
+/// As `profile` would deny it.
+fn audited(mut what: What, by: &str, of: Session) -> What {
+    if let What::Observed {
+        profile, session, ..
+    } = &mut what
+    {
+        (*profile, *session) = (by.into(), of);
+    }
+    what
+}
+
+#[test]
+fn what_an_audit_beside_a_recording_denies_was_recorded() {
+    let (workload, exec) = (Session::Workload, Session::Exec);
+    let by = |run: &Run| -> Vec<String> {
+        let all = run.seen.iter().map(|seen| seen.profile.clone());
+        all.collect()
+    };
+    let mut all = of(&[
+        event(1, start()),
+        event(2, call("brk")),
+        event(3, audited(call("mkdir"), "site", workload)),
+    ]);
+    all[0].forget_who_audits_what_is_recorded();
+    assert_eq!(by(&all[0]), ["", ""]);
+    // A session that records says nothing of a workload that is audited.
+    let mut all = of(&[
+        event(1, start()),
+        event(2, audited(call("mkdir"), "site", workload)),
+        event(3, audited(call("brk"), "", exec)),
+    ]);
+    all[0].forget_who_audits_what_is_recorded();
+    assert_eq!(by(&all[0]), ["", "site"]);
+}
+
+#[test]
+fn a_life_that_is_read_twice_is_one_run_and_the_later_reading_counts() {
+    let events = [
+        event(1, start()),
+        event(4, call("brk")),
+        event(5, call("mmap")),
+        event(6, end()),
+    ];
+    let (whole, early) = (of(&events), of(&events[..2]));
+    for mixed in [[&early[..], &whole], [&whole[..], &early]] {
+        let all = each_once(mixed.concat());
+        assert_eq!(all, whole);
+        assert_eq!(all[0].events_lost(), 2);
+    }
+    // Neither another container's nor another life's.
+    let mut other = early.clone();
+    other[0].container.id = "c2".into();
+    let mut again = early.clone();
+    again[0].began = "2026-11-26T00:00:00Z".into();
+    assert_eq!(each_once([whole, other, again].concat()).len(), 3);
 }
 
 #[test]

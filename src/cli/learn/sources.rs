@@ -3,17 +3,15 @@
 
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use super::Error;
 use super::recording::{Read, Recording};
 use super::run::{Line, Run, runs};
-use crate::cli::events::journals_in;
 use crate::cli::journal::Journal;
-use crate::cli::local::{self, How, Layer};
-use crate::cli::select::{self, Watch};
-use crate::cli::{CliError, warn};
+use crate::cli::local::{self, Ending, How, Layer};
+use crate::cli::{CliError, journals, warn};
 use crate::config::Config;
 
 /// The runs that `source` names: a file where it is one, else a container's id or the beginning of one.
@@ -22,53 +20,15 @@ use crate::config::Config;
 ///
 /// [`Error`], and a journal that cannot be read.
 pub fn read(source: &str, config: &Config) -> Result<Vec<Run>, CliError> {
-    let (path, log_dir) = (Path::new(source), &config.log_dir);
-    let goes_on = |path: &Path| is_written(path, &config.state_dir);
-    if source.contains('/') || source.ends_with(".jsonl") || path.is_file() {
-        return file(path, goes_on);
-    }
-    if source.is_empty() {
-        return Err(CliError::NoEvents {
-            id: String::new(),
-            folder: log_dir.to_owned(),
-        });
-    }
-    let mut found: Vec<(String, PathBuf, Vec<Run>)> = Vec::new();
-    for path in journals_in(log_dir)? {
-        let runs = journal(&path, goes_on)?;
-        let id = runs.first().map(|run| run.container.id.clone());
-        if let Some(id) = id.filter(|id| id.starts_with(source)) {
-            found.push((id, path, runs));
-        }
-    }
-    // A whole id wins over ids that merely begin with it.
-    if found.iter().any(|(id, ..)| id == source) {
-        found.retain(|(id, ..)| id == source);
-    }
-    let candidates = found.iter().map(|(_, path, _)| path.display().to_string());
-    let candidates: Vec<String> = candidates.collect();
-    match found.pop() {
-        Some((_, _, runs)) if found.is_empty() => Ok(runs),
-        Some(_) => Err(Error::Several {
-            id: source.into(),
-            candidates,
-        })?,
-        None => Err(CliError::NoEvents {
-            id: source.into(),
-            folder: log_dir.to_owned(),
-        }),
-    }
+    file(&journals::find(source, config)?, &config.state_dir)
 }
 
-fn file(path: &Path, goes_on: impl Fn(&Path) -> bool) -> Result<Vec<Run>, CliError> {
+fn file(path: &Path, state_dir: &Path) -> Result<Vec<Run>, CliError> {
+    journals::check(path)?;
     let unreadable = |cause: io::Error| CliError::Source {
         path: path.to_owned(),
         cause,
     };
-    // Before it is read: a device has no end.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("it is no plain file")));
-    }
     if path.extension().is_none_or(|ending| ending != "jsonl") {
         match Recording::read(&fs::read(path).map_err(unreadable)?) {
             Read::Recording(recording) => return Ok(recording.runs),
@@ -79,6 +39,8 @@ fn file(path: &Path, goes_on: impl Fn(&Path) -> bool) -> Result<Vec<Run>, CliErr
             Read::Other => {}
         }
     }
+    // Asked before: an end that is written meanwhile is read.
+    let goes_on = journals::is_written(path, state_dir);
     let runs = journal(path, goes_on)?;
     match runs.is_empty() {
         true => Err(Error::NoJournal {
@@ -92,7 +54,7 @@ fn file(path: &Path, goes_on: impl Fn(&Path) -> bool) -> Result<Vec<Run>, CliErr
 ///
 /// # Errors
 ///
-/// [`CliError::Local`]: it did not run.
+/// [`CliError::Local`], [`Error::NotStarted`]: it did not run.
 pub fn run(how: &How, config: &Config) -> Result<Vec<Run>, CliError> {
     let job = how.job(vec![Layer::Named("learn".into())])?;
     if io::stderr().is_terminal() {
@@ -104,6 +66,12 @@ pub fn run(how: &How, config: &Config) -> Result<Vec<Run>, CliError> {
         events += 1;
         None
     })?;
+    if let Ending::NotStarted(_) = outcome.ending {
+        // Nothing of it is the program's own, even where there is a journal.
+        Err(Error::NotStarted {
+            code: outcome.ending.code(),
+        })?;
+    }
     let seconds = begun.elapsed().as_secs();
     warn(&format!("recorded {events} events in {seconds} s"));
     let code = outcome.ending.code();
@@ -113,27 +81,11 @@ pub fn run(how: &How, config: &Config) -> Result<Vec<Run>, CliError> {
         ));
     }
     // Before its place goes.
-    journal(&outcome.journal, |_| false)
+    journal(&outcome.journal, false)
 }
 
-/// Whether a supervisor of this node lives that writes this journal.
-fn is_written(path: &Path, state_dir: &Path) -> bool {
-    let same = |own: &Path| match (own.canonicalize(), path.canonicalize()) {
-        (Ok(own), Ok(path)) => own == path,
-        _ => false,
-    };
-    // Where that cannot be told, nobody is known to write it.
-    let all = select::all(state_dir).unwrap_or_else(|_| Vec::new());
-    all.iter().any(|known| {
-        let record = known.record.as_ref();
-        record.is_ok_and(|record| same(&record.journal)) && known.watch() == Watch::Running
-    })
-}
-
-/// A journal with what was put aside of it. `goes_on` says whether somebody still writes it.
-fn journal(path: &Path, goes_on: impl Fn(&Path) -> bool) -> Result<Vec<Run>, CliError> {
-    // Asked before: an end that is written meanwhile is read.
-    let goes_on = goes_on(path);
+/// A journal with what was put aside of it. `goes_on`: somebody still writes it.
+fn journal(path: &Path, goes_on: bool) -> Result<Vec<Run>, CliError> {
     let lines = Journal::new(path.to_owned()).read_on();
     let lines = lines.map_err(|source| CliError::Journal {
         operation: "read",

@@ -60,6 +60,57 @@ const OPTIONS: [(u64, &str); 16] = [
     (0x5356_4d41, "PR_SET_VMA"),
 ];
 
+/// ptrace(2), argument 0.
+const REQUESTS: [(u64, &str); 14] = [
+    (0, "PTRACE_TRACEME"),
+    (1, "PTRACE_PEEKTEXT"),
+    (2, "PTRACE_PEEKDATA"),
+    (4, "PTRACE_POKETEXT"),
+    (5, "PTRACE_POKEDATA"),
+    (7, "PTRACE_CONT"),
+    (16, "PTRACE_ATTACH"),
+    (17, "PTRACE_DETACH"),
+    (24, "PTRACE_SYSCALL"),
+    (0x4200, "PTRACE_SETOPTIONS"),
+    (0x4201, "PTRACE_GETEVENTMSG"),
+    (0x4204, "PTRACE_GETREGSET"),
+    (0x4205, "PTRACE_SETREGSET"),
+    (0x4206, "PTRACE_SEIZE"),
+];
+
+/// bpf(2), argument 0.
+const BPF_COMMANDS: [(u64, &str); 8] = [
+    (0, "BPF_MAP_CREATE"),
+    (1, "BPF_MAP_LOOKUP_ELEM"),
+    (2, "BPF_MAP_UPDATE_ELEM"),
+    (3, "BPF_MAP_DELETE_ELEM"),
+    (4, "BPF_MAP_GET_NEXT_KEY"),
+    (5, "BPF_PROG_LOAD"),
+    (8, "BPF_PROG_ATTACH"),
+    (28, "BPF_LINK_CREATE"),
+];
+
+/// seccomp(2), argument 0.
+const OPERATIONS: [(u64, &str); 4] = [
+    (0, "SECCOMP_SET_MODE_STRICT"),
+    (1, "SECCOMP_SET_MODE_FILTER"),
+    (2, "SECCOMP_GET_ACTION_AVAIL"),
+    (3, "SECCOMP_GET_NOTIF_SIZES"),
+];
+
+/// setns(2), argument 1.
+const KINDS: [(u64, &str); 9] = [
+    (0, "any kind of namespace"),
+    (0x80, "CLONE_NEWTIME"),
+    (0x0002_0000, "CLONE_NEWNS"),
+    (0x0200_0000, "CLONE_NEWCGROUP"),
+    (0x0400_0000, "CLONE_NEWUTS"),
+    (0x0800_0000, "CLONE_NEWIPC"),
+    (0x1000_0000, "CLONE_NEWUSER"),
+    (0x2000_0000, "CLONE_NEWPID"),
+    (0x4000_0000, "CLONE_NEWNET"),
+];
+
 /// What `argument` of the call `name` means; empty where that is not known here.
 #[must_use]
 pub fn argument(name: &str, argument: &Argument) -> String {
@@ -72,6 +123,10 @@ pub fn argument(name: &str, argument: &Argument) -> String {
         "socket" | "socketpair" => named(&FAMILIES),
         "ioctl" => named(&COMMANDS),
         "prctl" => named(&OPTIONS),
+        "ptrace" => named(&REQUESTS),
+        "bpf" => named(&BPF_COMMANDS),
+        "seccomp" => named(&OPERATIONS),
+        "setns" => named(&KINDS),
         "clone" | "unshare" if value == 0 => "no new namespaces".into(),
         "clone" | "unshare" => "new namespaces".into(),
         "personality" if value == 0 => "PER_LINUX".into(),

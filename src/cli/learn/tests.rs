@@ -1,10 +1,11 @@
 //! Files and calls, case by case: what is taken together, what is not, and what stays visible.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::calls;
-use super::files::{Grant, Level, Need, Options, Why, places};
+use super::files::{self, Grant, Level, Need, Options, Why};
 use super::union::{Coverage, Union};
+use crate::access::calls::NAMESPACES;
 use crate::access::{Access, Argument};
 use crate::policy::mounts::{Kind, Place};
 
@@ -13,7 +14,12 @@ fn options(level: Level) -> Options {
         level,
         exact: Vec::new(),
         into: Vec::new(),
+        moves: BTreeMap::new(),
     }
+}
+
+fn places(union: &Union, mounts: &[Place], options: &Options) -> Vec<Grant> {
+    files::places(union, union, mounts, options)
 }
 
 fn file(right: &str, mount: &str, path: &str) -> Access {
@@ -157,6 +163,34 @@ fn a_volume_gives_no_other_program_than_the_one_that_ran() {
 }
 
 #[test]
+fn what_is_mapped_to_be_executed_is_granted_execution_as_tightly_as_what_is_executed() {
+    let seen = [
+        file("read-file", "/plugins", "/plugins/one.so"),
+        file("map-execute", "/plugins", "/plugins/one.so"),
+        file("read-file", "/plugins", "/plugins/list"),
+    ];
+    for level in [Level::None, Level::Careful, Level::Wide] {
+        let grants = learned(level, seen.clone());
+        let runs = |grant: &&Grant| grant.need.has(Need::EXECUTE);
+        let runs: Vec<&Grant> = grants.iter().filter(runs).collect();
+        let [one] = &runs[..] else {
+            panic!("{level:?}: {grants:?}");
+        };
+        assert_eq!(one.place, "/plugins/one.so", "{level:?}");
+        assert!(one.optional && !one.need.has(Need::WRITE), "{level:?}");
+    }
+    // What the program made is another file each time.
+    let made = [
+        entry("make-reg", "/tmp", "/tmp", "jit-x7Qa2"),
+        file("write-file", "/tmp", "/tmp/jit-x7Qa2"),
+        file("map-execute", "/tmp", "/tmp/jit-x7Qa2"),
+    ];
+    let grants = learned(Level::Careful, made);
+    assert_eq!(names(&grants), ["/tmp"]);
+    assert!(grants[0].need.holds(Need::EXECUTE | Need::WRITE));
+}
+
+#[test]
 fn all_volumes_are_a_symbol_where_all_are_written_to() {
     let mount = |path: &str, kind| Place {
         destination: path.into(),
@@ -170,6 +204,16 @@ fn all_volumes_are_a_symbol_where_all_are_written_to() {
     ];
     let data = entry("make-reg", "/data", "/data", "a");
     let logs = entry("make-reg", "/logs", "/logs", "b");
+    // One of which programs are executed makes no place for programs of the others.
+    let asked = Options {
+        into: vec![("/data/**".into(), "/data".into())],
+        ..options(Level::Careful)
+    };
+    let program = file("execute", "/data", "/data/one");
+    let mixed = union([program.clone(), data.clone(), logs.clone()]);
+    let mixed = places(&mixed, &mounts, &asked);
+    assert_eq!(names(&mixed), ["/data", "/logs"]);
+    assert!(mixed[0].need.has(Need::EXECUTE) && !mixed[1].need.has(Need::EXECUTE));
     let one = places(&union([data.clone()]), &mounts, &options(Level::Careful));
     assert_eq!(names(&one), ["/data"]);
     let both = places(&union([data, logs]), &mounts, &options(Level::Careful));
@@ -240,10 +284,27 @@ fn a_person_may_keep_paths_and_choose_places() {
         level: Level::Careful,
         exact: vec!["/data/base".into()],
         into: vec![("/opt/app/**".into(), "/opt/app".into())],
+        ..options(Level::Careful)
     };
     let grants = places(&union(seen), &[], &chosen);
     assert_eq!(names(&grants), ["/data/base/16384/2619", "/opt/app"]);
     assert!(grants[1].why.contains(&Why::Asked));
+}
+
+#[test]
+fn what_was_made_has_no_rule_of_its_own_whoever_wants_one() {
+    let seen = [
+        entry("make-reg", "/", "/tmp/work", "a"),
+        file("write-file", "/", "/tmp/work/a"),
+        file("read-file", "/", "/tmp/work/gone (deleted)"),
+        file("read-file", "/", "/tmp/work/there"),
+    ];
+    let exact = Options {
+        exact: vec!["/tmp/work".into()],
+        ..options(Level::Careful)
+    };
+    let grants = places(&union(seen), &[], &exact);
+    assert_eq!(names(&grants), ["/tmp/work"]);
 }
 
 #[test]
@@ -304,10 +365,7 @@ fn a_deciding_argument_narrows_a_call_unless_it_is_used_at_large() {
 fn clone3_is_written_as_the_clone_that_libraries_take_instead() {
     let lines = calls::lines(&union([call("clone3", &[])]), false);
     assert!(of(&lines, "clone3").is_empty());
-    assert_eq!(
-        of(&lines, "clone")[0].only.unwrap().mask,
-        Some(calls::NEW_NAMESPACES)
-    );
+    assert_eq!(of(&lines, "clone")[0].only.unwrap().mask, Some(NAMESPACES));
     let both = [call("clone3", &[]), call("clone", &[])];
     let lines = calls::lines(&union(both), false);
     assert_eq!(

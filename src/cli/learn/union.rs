@@ -46,6 +46,8 @@ pub struct Union {
     pub served: bool,
     /// What exec sessions alone did, and so is left out.
     pub left_out: usize,
+    /// What was tried, denied by a layer that enforces, and never done.
+    pub refused: BTreeSet<Access>,
 }
 
 impl Union {
@@ -65,6 +67,10 @@ impl Union {
                     out.insert(&seen.access);
                     continue;
                 }
+                if seen.denied {
+                    union.refused.insert(seen.access.clone());
+                    continue;
+                }
                 let coverage = union.seen.entry(seen.access.clone()).or_default();
                 coverage.runs.insert(number);
                 coverage.start_up |= seen.phase == Phase::StartUp;
@@ -74,6 +80,9 @@ impl Union {
                 coverage.by.extend(seen.by.iter().cloned());
             }
         }
+        union
+            .refused
+            .retain(|access| !union.seen.contains_key(access));
         union.left_out = out
             .into_iter()
             .filter(|access| !union.seen.contains_key(access))

@@ -3,6 +3,7 @@
 
 use super::super::text::escape;
 use super::draft::{Allowance, Draft, Section};
+use crate::yaml::scalar;
 
 /// Where comments behind items begin, where the items are short enough.
 const COMMENTS: usize = 44;
@@ -61,6 +62,10 @@ pub fn profile(draft: &Draft, without: Option<usize>) -> String {
             .tests
             .iter()
             .for_each(|test| page.line(&format!("  - {test}")));
+    }
+    if !draft.foot.is_empty() {
+        page.gap();
+        draft.foot.iter().for_each(|line| page.comment("", line));
     }
     page.text
 }
@@ -205,26 +210,4 @@ impl Page {
             self.noted(&format!("{inner}- {}", one.item), &one.note);
         }
     }
-}
-
-/// A string as a YAML scalar: plain where nobody could take it for something else.
-#[must_use]
-pub fn scalar(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+');
-    let begins = |c: char| c == '/' || c.is_ascii_lowercase();
-    let word = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text);
-    if !word && text.starts_with(begins) && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    let mut quoted = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            ' '..='~' => quoted.push(letter),
-            other => quoted.push_str(&format!("\\U{:08x}", u32::from(other))),
-        }
-    }
-    quoted.push('"');
-    quoted
 }

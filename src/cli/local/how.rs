@@ -10,6 +10,9 @@ use clap::ValueHint;
 use super::{Job, Layer, LocalError, Looking, Network, Tree, Volume};
 use crate::profile::capability;
 
+/// Longest time that a program can be given. The kernel's clock goes on much further.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
 /// Arguments of verbs that run a program.
 #[derive(Debug, clap::Args)]
 pub struct How {
@@ -56,7 +59,7 @@ pub struct How {
     #[arg(long, value_name = "RUNTIME", value_hint = ValueHint::CommandName)]
     runtime: Option<PathBuf>,
     /// End it after this time, such as `30s`
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = time)]
     timeout: Option<Duration>,
     /// The program and its arguments, after `--`; a bundle has its own
     #[arg(value_name = "CMD", last = true, value_hint = ValueHint::CommandWithArguments)]
@@ -67,6 +70,15 @@ fn capability_name(written: &str) -> Result<&'static str, String> {
     let upper = written.to_ascii_uppercase();
     capability::canonical(&upper)
         .ok_or_else(|| "no such capability; see capabilities(7)".to_owned())
+}
+
+/// What the clock can count to: a deadline is looked at after the program has begun.
+fn time(written: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(written).map_err(|error| error.to_string())?;
+    match time > LONGEST {
+        true => Err("it is longer than 100 years; leave it out for no limit".into()),
+        false => Ok(time),
+    }
 }
 
 impl How {
@@ -129,5 +141,22 @@ impl How {
             keep: false,
             tree,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_time_that_the_clock_cannot_count_to_is_refused_before_anything_begins() {
+        assert_eq!(time("30s"), Ok(Duration::from_secs(30)));
+        assert!(time("").is_err());
+        for far in ["101y", "18446744073709551615s", "500000000000y"] {
+            assert!(time(far).unwrap_err().contains("100 years"), "{far}");
+        }
+        assert!(Instant::now().checked_add(LONGEST).is_some());
     }
 }

@@ -94,6 +94,8 @@ impl Place {
                 .create(path)
         };
         folder(&base, true).map_err(LocalError::system("create", &base))?;
+        // Another run's sweep would take a folder without a lock for one that was left.
+        let alone = alone(&base).map_err(LocalError::system("lock", &base))?;
         let names = (0..).map(|number| match number {
             0 => format!("try-{}", std::process::id()),
             more => format!("try-{}-{more}", std::process::id()),
@@ -106,6 +108,7 @@ impl Place {
                 made => made.map_err(LocalError::system("create", &path))?,
             }
             let lock = lock(&path).map_err(LocalError::system("lock", &path))?;
+            drop(alone);
             let place = Place {
                 path,
                 id,
@@ -234,10 +237,13 @@ impl Drop for Place {
 /// Takes away what runs have left that did not come to their end: the container, and the folder unless a
 /// person asked to keep it. What cannot be taken away is left to the next run.
 pub fn sweep(config: &Config) {
-    let folders = fs::read_dir(base(config)).into_iter().flatten().flatten();
+    let base = base(config);
+    let folders = fs::read_dir(&base).into_iter().flatten().flatten();
     for path in folders.map(|entry| entry.path()) {
+        let Ok(alone) = alone(&base) else { return };
         // A living run holds its lock.
         let Ok(_lock) = lock(&path) else { continue };
+        drop(alone);
         if path.join(KEPT).exists() {
             continue;
         }
@@ -277,6 +283,11 @@ fn call(front_door: &Path, path: &Path) -> Command {
     command
 }
 
+/// No run of the node makes or takes a folder while this is held; others wait, for a moment.
+fn alone(base: &Path) -> io::Result<Flock<File>> {
+    Flock::lock(File::open(base)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+}
+
 fn lock(path: &Path) -> io::Result<Flock<File>> {
     let mut how = File::options();
     how.write(true).create(true).mode(0o600);
@@ -301,4 +312,35 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), LocalError> {
     how.write(true).create(true).truncate(true).mode(0o600);
     let written = how.open(path).and_then(|mut file| file.write_all(bytes));
     written.map_err(LocalError::system("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::Scratch;
+
+    #[test]
+    fn runs_that_begin_together_do_not_sweep_each_other() {
+        let scratch = Scratch::new("place-together");
+        let config = Config {
+            state_dir: scratch.path.join("state"),
+            ..Config::embedded()
+        };
+        let one = || -> Vec<Place> {
+            let run = |_| {
+                sweep(&config);
+                Place::make(&config, false).unwrap()
+            };
+            (0..20).map(run).collect()
+        };
+        let all: Vec<Place> = std::thread::scope(|scope| {
+            let threads = [(); 8].map(|()| scope.spawn(one));
+            let made = threads.map(|thread| thread.join().unwrap());
+            made.into_iter().flatten().collect()
+        });
+        assert!(all.iter().all(|place| place.bundle().is_dir()));
+        drop(all);
+        sweep(&config);
+        assert_eq!(fs::read_dir(base(&config)).unwrap().count(), 0);
+    }
 }

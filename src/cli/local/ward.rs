@@ -376,7 +376,8 @@ impl Ward {
         let left = self.deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             // One more, so that the deadline has passed then.
-            i32::try_from(left.as_millis()).unwrap_or(i32::MAX - 1) + 1
+            let left = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
+            left.saturating_add(1)
         });
         let left = left.and_then(|left| PollTimeout::try_from(left).ok());
         match poll(&mut polled, left.unwrap_or(PollTimeout::NONE)) {

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::completions::PROFILE;
 use super::subject::{Over, Subject};
 use super::{CliError, print_json, profiles, warn};
 use crate::config::Config;
@@ -17,12 +18,9 @@ use crate::profile::Expectation;
 
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Exit codes: 0 all expectations hold, and nothing that was replayed would be denied; 1 one does not, or something would; \
-2 trouble.")]
 pub struct Args {
     /// A profile's name, or a file; A+B for layers, outermost first
-    #[arg(value_name = "PROFILE")]
+    #[arg(value_name = "PROFILE", value_parser = PROFILE, hide_possible_values = true)]
     profile: String,
     /// Expectations of this file too: `version: 1` and `tests:`
     #[arg(long, value_name = "FILE")]
@@ -30,6 +28,9 @@ pub struct Args {
     /// Decide what these journals hold: files, ids of containers, or - for standard input
     #[arg(long, value_name = "JOURNAL", num_args = 1..)]
     replay: Vec<String>,
+    /// Answer by what is left, though the journals have lost something
+    #[arg(long, requires = "replay")]
+    accept_loss: bool,
     #[command(flatten)]
     over: Over,
     /// Print one JSON object
@@ -95,6 +96,7 @@ pub fn test(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
         }
         io::stdout().lock().write_all(page.as_bytes())?;
     }
-    let denied = replayed.is_some_and(|replayed| replayed.denies());
-    Ok(ExitCode::from(u8::from(failed > 0 || denied)))
+    let amiss = replayed
+        .is_some_and(|replayed| replayed.denies() || (replayed.lacks() && !args.accept_loss));
+    Ok(ExitCode::from(u8::from(failed > 0 || amiss)))
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::recorded::{Journals, Losses};
 use crate::access::{Access, Argument};
 use crate::cli::explain::{Fix, ask, in_words};
+use crate::cli::progress::Progress;
 use crate::cli::subject::Subject;
 use crate::cli::text::{Ink, escape, ink};
 use crate::detect::Sensor;
@@ -57,6 +58,7 @@ pub struct Replayed {
 
 /// Decides everything once more.
 pub fn decide(decider: &Decider, journals: &Journals) -> Replayed {
+    let mut progress = Progress::new();
     let mut seen: BTreeMap<(Access, bool), (u64, BTreeSet<String>)> = BTreeMap::new();
     for event in &journals.events {
         for (access, refused) in accesses(decider, &event.what) {
@@ -73,7 +75,9 @@ pub fn decide(decider: &Decider, journals: &Journals) -> Replayed {
         undecided: Vec::new(),
         lost: journals.losses(),
     };
-    for ((access, was_refused), (count, programs)) in seen {
+    let all = seen.len();
+    for (at, ((access, was_refused), (count, programs))) in seen.into_iter().enumerate() {
+        progress.at(&format!("deciding access {} of {all}", at + 1));
         let asked = ask(decider, access);
         replayed.decided += count;
         if asked.verdict.allowed() {
@@ -111,7 +115,8 @@ fn accesses(decider: &Decider, what: &What) -> Vec<(Access, bool)> {
     match what {
         // Not what was seen; a `lost` line counts it.
         What::Observed { clipped: true, .. } => Vec::new(),
-        What::Observed { access, .. } => vec![(access.clone(), false)],
+        // A layer that enforces may have denied what another one only looked at.
+        What::Observed { access, denied, .. } => vec![(access.clone(), *denied)],
         What::Tripwire { syscall, args, .. } => {
             let args = args.iter().enumerate().filter_map(|(at, text)| {
                 let digits = text.strip_prefix("0x").unwrap_or(text);
@@ -178,6 +183,11 @@ impl Replayed {
     /// Whether anything would be denied.
     pub fn denies(&self) -> bool {
         !self.denied.is_empty()
+    }
+
+    /// Whether something of the journals is missing.
+    pub fn lacks(&self) -> bool {
+        !self.lost.none()
     }
 
     /// For people.

@@ -6,8 +6,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::events::human;
+use crate::cli::lives::Lives;
 use crate::cli::text::escape;
 use crate::event::{Event, What};
+use crate::yaml::scalar;
 
 /// Counts denials, and what would have been one.
 #[derive(Debug, Default)]
@@ -16,15 +18,14 @@ pub struct Tally {
     seen: BTreeMap<(String, String, String), u64>,
     /// Of all these, how many were performed, because the profile only looks.
     performed: u64,
-    /// Told by the supervisor as left out.
-    suppressed: u64,
-    /// Lines that could not be written.
-    lost: u64,
+    /// What the journal lost.
+    lives: Lives,
 }
 
 impl Tally {
     /// Counts an event, where it is one of those.
     pub fn count(&mut self, event: &Event) {
+        self.lives.take(event);
         let outermost = || event.profiles.first().cloned().unwrap_or_default();
         let (profile, what, fix) = match &event.what {
             What::Tripwire {
@@ -44,14 +45,6 @@ impl Tally {
                 self.performed += u64::from(!denied);
                 (profile, human::done(access), fix)
             }
-            What::Suppressed { count, .. } => {
-                self.suppressed += count;
-                return;
-            }
-            What::Lost { count, .. } => {
-                self.lost += count;
-                return;
-            }
             _ => return,
         };
         let profile = match profile.is_empty() {
@@ -59,6 +52,11 @@ impl Tally {
             false => profile.clone(),
         };
         *self.seen.entry((profile, what, fix.clone())).or_default() += 1;
+    }
+
+    /// Counts a line that is no event.
+    pub fn broken(&mut self) {
+        self.lives.broken();
     }
 
     /// For people; each line ends. Empty where nothing is to be said.
@@ -81,17 +79,17 @@ impl Tally {
             }
             text += &self.snippets();
         }
-        if self.suppressed > 0 {
-            text += &format!(
-                "mantlet: {} more came too fast to be told\n",
-                self.suppressed
-            );
-        }
-        if self.lost > 0 {
-            text += &format!(
-                "mantlet: {} events are LOST, they could not be written\n",
-                self.lost
-            );
+        // Whether it is cut off has been said.
+        for life in self.lives.clone().finish(true) {
+            if life.suppressed > 0 {
+                text += &format!(
+                    "mantlet: {} more came too fast to be told\n",
+                    life.suppressed
+                );
+            }
+            for (cause, count) in &life.lost {
+                text += &format!("mantlet: {count} events are LOST: {}\n", escape(cause));
+            }
         }
         text
     }
@@ -195,7 +193,7 @@ fn yaml(value: &Value, depth: usize) -> String {
     };
     let mut text = String::new();
     for (key, value) in map {
-        let key = scalar(&Value::String(key.clone()));
+        let key = scalar(key);
         match value {
             Value::Object(inner) if !inner.is_empty() => {
                 text += &format!("{indent}{key}:\n{}", yaml(value, depth + 2));
@@ -215,9 +213,9 @@ fn yaml(value: &Value, depth: usize) -> String {
 fn flow(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            let pairs = map.iter().map(|(key, value)| {
-                format!("{}: {}", scalar(&Value::String(key.clone())), flow(value))
-            });
+            let pairs = map
+                .iter()
+                .map(|(key, value)| format!("{}: {}", scalar(key), flow(value)));
             format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
         }
         Value::Array(items) => {
@@ -226,25 +224,8 @@ fn flow(value: &Value) -> String {
                 items.iter().map(flow).collect::<Vec<_>>().join(", ")
             )
         }
-        other => scalar(other),
-    }
-}
-
-/// Plain where no reader of YAML could take it for something else, else as JSON quotes it.
-fn scalar(value: &Value) -> String {
-    let Value::String(text) = value else {
-        return value.to_string();
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '.');
-    let first = |c: char| c.is_ascii_alphabetic() || c == '/' || c == '_';
-    let word = matches!(
-        text.to_ascii_lowercase().as_str(),
-        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
-    );
-    if text.starts_with(first) && text.chars().all(plain) && !word {
-        text.clone()
-    } else {
-        escape(&value.to_string())
+        Value::String(text) => scalar(text),
+        other => other.to_string(),
     }
 }
 
@@ -253,6 +234,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::event::{Identity, VERSION};
 
     fn tally(fixes: &[(&str, &str, &str)]) -> Tally {
         let mut tally = Tally::default();
@@ -295,6 +277,37 @@ mod tests {
             read,
             json!({"files": {"read": ["/etc/a b"]}, "syscalls": {"allow": ["bpf",
                 {"name": "ioctl", "args": [{"index": 1, "op": "eq", "value": 0x5412}]}, "keyctl"]}})
+        );
+    }
+
+    #[test]
+    fn what_was_lost_is_said_with_its_cause_and_once() {
+        let event = |seq, what| Event {
+            version: VERSION,
+            seq,
+            time: String::new(),
+            container: Identity::default(),
+            handler: String::new(),
+            profiles: Vec::new(),
+            policy: String::new(),
+            what,
+        };
+        let suppressed = |count, of: &str| What::Suppressed {
+            count,
+            of: of.into(),
+        };
+        let mut tally = Tally::default();
+        tally.count(&event(1, suppressed(2, "tripwire mount")));
+        tally.count(&event(2, suppressed(3, "observed file")));
+        tally.broken();
+        let cause = "calls went on without being looked at".into();
+        tally.count(&event(8, What::Lost { count: 4, cause }));
+        assert_eq!(
+            tally.summary(false),
+            "mantlet: 2 more came too fast to be told\n\
+             mantlet: 4 events are LOST: calls went on without being looked at\n\
+             mantlet: 3 events are LOST: faster than the journal takes them\n\
+             mantlet: 1 events are LOST: lines of the journal that are no events\n"
         );
     }
 
@@ -353,14 +366,5 @@ mod tests {
             both.contains("what was denied, or would be, 2 times"),
             "{both}"
         );
-    }
-
-    #[test]
-    fn what_yaml_would_read_otherwise_is_quoted() {
-        for word in ["yes", "12", "a: b", "", "@basic", "-x", "a\u{1b}"] {
-            let text = scalar(&json!(word));
-            assert!(text.starts_with('"'), "{text}");
-        }
-        assert_eq!(scalar(&json!("/usr/bin")), "/usr/bin");
     }
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Domain, Known, Layer};
+use crate::access::files::MAP_EXECUTE;
 use crate::access::{Access, Argument};
 use crate::policy::fix_for;
 use crate::policy::mounts::beneath;
 use crate::policy::seccomp::tcp;
 use crate::profile::capability;
 use crate::seal::aliased;
+use crate::yaml::scalar;
 
 impl Layer {
     /// A line that, in a profile which extends this layer's, would allow `access`; `none: …` with the
@@ -114,34 +116,20 @@ pub fn file(access: &Access, domain: Option<&Domain>, excepted: Option<&str>) ->
         let lists: BTreeSet<&str> = lists.collect();
         let lists: Vec<String> = lists
             .iter()
-            .map(|list| format!("{list}: [{}]", quoted(folder_of(&moved.path))))
+            .map(|list| format!("{list}: [{}]", scalar(folder_of(&moved.path))))
             .collect();
         return format!("files: {{{}}}", lists.join(", "));
     }
     // A file that the workload may have made itself is not there when it starts the next time, and no rule
     // can be bound to it then: its directory is.
     let folder = folder_of(path);
-    let makeable = !directory && right != "ioctl-dev";
+    let makeable = !directory && !["ioctl-dev", MAP_EXECUTE].contains(&right.as_str());
     let made = makeable && domain.is_some_and(|own| makes(own, folder, mount));
     format!(
         "files: {{{}: [{}]}}",
         list_of(right, holds(READ_FILE)),
-        quoted(if made { folder } else { path })
+        scalar(if made { folder } else { path })
     )
-}
-
-/// The same right to the directory of a file, and so to whatever will lie in it.
-#[must_use]
-pub fn in_its_folder(access: &Access) -> Access {
-    let mut whole = access.clone();
-    if let Access::File {
-        path, directory, ..
-    } = &mut whole
-    {
-        *path = folder_of(path).to_owned();
-        *directory = true;
-    }
-    whole
 }
 
 /// Which of `excepts`, the paths that a profile leaves out, is why `access` to a file is denied: it lies
@@ -182,8 +170,8 @@ fn folder_of(path: &str) -> &str {
 fn list_of(right: &str, readable: bool) -> &'static str {
     match right {
         "read-file" | "read-dir" | "resolve-unix" => "read",
-        "execute" if readable => "execute",
-        "execute" => "read_execute",
+        "execute" | MAP_EXECUTE if readable => "execute",
+        "execute" | MAP_EXECUTE => "read_execute",
         "ioctl-dev" => "device_ioctl",
         "make-char" | "make-block" => "make_device",
         _ => "read_write",
@@ -196,16 +184,6 @@ const REFER: u64 = 1 << 13;
 const MAKE_REG: u64 = 1 << 8;
 /// `LANDLOCK_ACCESS_FS_READ_FILE`.
 const READ_FILE: u64 = 1 << 2;
-
-/// A path as a YAML scalar within brackets.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    match path.chars().all(plain) {
-        true => path.to_owned(),
-        // JSON's strings are YAML's.
-        false => serde_json::Value::from(path).to_string(),
-    }
-}
 
 /// What a pod's author can do about a refusal of the engine's.
 #[must_use]

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::files::{Domain, Places};
 use super::{Answer, Contribution, Known, Written, calls};
 use crate::access::Access;
+use crate::policy::mounts::beneath;
 use crate::policy::seccomp::exact::Exact;
 use crate::policy::seccomp::verdict::Decision;
-use crate::policy::{Layers, Refusal, Scene, landlock};
+use crate::policy::{Layers, Refusal, Scene, landlock, noexec};
 use crate::profile::{Mode, Part, Profile, capability};
 use crate::seal::rights;
 
@@ -22,6 +23,8 @@ pub struct Layer {
     pub calls: BTreeMap<String, Decision>,
     /// Capabilities that it leaves, `CAP_` names.
     pub capabilities: BTreeSet<String>,
+    /// Mounts that it makes `noexec`.
+    pub noexec: Vec<String>,
     /// The profile that all this was made from, where it is at hand.
     pub profile: Option<Box<Profile>>,
 }
@@ -63,13 +66,17 @@ impl Layer {
                 .map(|(name, (_, decision))| (name, decision))
                 .collect(),
             capabilities: profile.capabilities.iter().map(|&c| c.to_owned()).collect(),
+            noexec: noexec::closed_by(profile, scene.spec, scene.mounts),
             profile: Some(Box::new(profile.clone())),
         })
     }
 
-    /// What it says to a file, by its domain.
+    /// What it says to a file, by its domain; to a mapping, by what it makes of the mount.
     #[must_use]
     pub fn file(&self, access: &Access) -> Contribution {
+        if let (true, Access::File { path, .. }) = (access.maps(), access) {
+            return self.mapping(path, noexec::denies(&self.noexec, access));
+        }
         let Some(domain) = &self.domain else {
             return self.no_landlock();
         };
@@ -78,6 +85,24 @@ impl Layer {
         Contribution {
             written: except.or(found.written),
             ..Contribution::new(&self.name, found.answer, found.reason)
+        }
+    }
+
+    /// What it says to a file that is mapped to be executed, which lies on a mount that it has `closed`.
+    fn mapping(&self, path: &str, closed: Option<&String>) -> Contribution {
+        let Some(mount) = closed else {
+            let reason = "mapping a file is no execution to Landlock, and the profile leaves its mount executable";
+            return Contribution::new(&self.name, Answer::Allowed, reason);
+        };
+        let reason = format!(
+            "the mount at {mount} gets `noexec`, because no list of `files` grants execution there"
+        );
+        let files = self.profile.as_ref().and_then(|own| own.files.as_ref());
+        let excepts = files.into_iter().flat_map(|files| &files.except);
+        let out = excepts.map(|out| &out.path).find(|out| beneath(path, out));
+        Contribution {
+            written: out.and_then(|out| self.exception(out)),
+            ..Contribution::new(&self.name, Answer::Denied, reason)
         }
     }
 

@@ -143,8 +143,7 @@ pub enum Error {
 ///
 /// [`Error::Name`].
 pub fn name(name: &str) -> Result<&str, Error> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+    if !crate::profile::is_name(name) {
         return Err(Error::Name { name: name.into() });
     }
     Ok(name)

@@ -426,7 +426,8 @@ fn grouped(names: &BTreeSet<String>) -> Vec<String> {
             Lookup::Unknown => false,
         });
         let has = members.iter().filter(|name| left.contains(**name)).count();
-        if group != "known" && whole && has > 1 {
+        // Those two are sets of sets: a reader of the profile is told more by the smaller ones.
+        if !["known", "system-service"].contains(&group) && whole && has > 1 {
             out.push(format!("\"@{group}\""));
             left.retain(|name| !members.contains(name));
         }

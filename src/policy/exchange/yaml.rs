@@ -1,6 +1,8 @@
 //! Writes a profile as a person would: comments, wrapped at a hundred columns, nothing that foreign
 //! text could break out of.
 
+pub use crate::yaml::quoted;
+
 /// Columns of a comment.
 const WIDTH: usize = 100;
 
@@ -57,9 +59,4 @@ pub fn comment(indent: usize, text: &str) -> String {
         out += &format!("{pad}# {line}\n");
     }
     out
-}
-
-/// A scalar in double quotes.
-pub fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
 }

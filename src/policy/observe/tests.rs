@@ -96,6 +96,7 @@ fn looking(profile: &str) -> Observing {
         enforced: Vec::new(),
         names: Vec::new(),
         layers: Vec::new(),
+        mounts: Vec::new(),
         at_start: Vec::new(),
     }
 }
@@ -206,6 +207,7 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
         files: true,
         capabilities: vec!["CAP_CHOWN".into()],
         excepts: vec!["/srv/private".into()],
+        noexec: Vec::new(),
     };
     let observing = Observing {
         learns: false,
@@ -213,6 +215,7 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
         enforced: Vec::new(),
         names: Vec::new(),
         layers: vec![layer],
+        mounts: Vec::new(),
         at_start: Vec::new(),
     };
     let call = |name: &str, args: [u64; 6]| {
@@ -266,18 +269,6 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
         "mounted later"
     );
     assert!(file("/srvx", "read-file", "/").is_some());
-    // What the call itself makes is not there when the program starts the next time.
-    let made = Access::File {
-        path: "/var/log/new.log".into(),
-        right: "read-file".into(),
-        entry: None,
-        mount: "/".into(),
-        directory: false,
-        moved: None,
-    };
-    let domains = observing.domains(&[vec![["/srv/a".to_owned()].into()]]);
-    let fix = observing.made(&made, &domains).map(|denial| denial.fix);
-    assert_eq!(fix.unwrap(), "files: {read: [/var/log]}");
     let tcp = |right: &str, port| {
         let right = right.into();
         let access = Access::Tcp { right, port };
@@ -456,4 +447,87 @@ fn what_network_implies_has_no_line_that_would_allow_it() {
     // A family that the profile itself does not allow has its line.
     let netrom = fix("socket", [6, 5, 0, 0, 0, 0]).unwrap();
     assert!(netrom.starts_with("syscalls: "), "{netrom}");
+}
+
+/// A file mapped to be executed.
+fn mapping(path: &str, mount: &str) -> Access {
+    Access::File {
+        path: path.into(),
+        right: crate::access::files::MAP_EXECUTE.into(),
+        entry: None,
+        mount: mount.into(),
+        directory: false,
+        moved: None,
+    }
+}
+
+#[test]
+fn a_mapping_is_denied_where_the_layer_would_make_its_mount_noexec_and_nowhere_else() {
+    let told = |files: &str, path: &str, mount: &str| {
+        let profile = profile(&format!(
+            "mode: audit\nsyscalls: {{groups: '2026.1', allow: ['@default']}}\n{files}"
+        ));
+        let looking = as_held(&profile);
+        let denial = looking.file(&mapping(path, mount), &looking.domains(&[]));
+        denial.map(|denial| denial.fix)
+    };
+    let image = "files: {read_execute: ['@image'], read_write: ['@volumes', '@tmpfs']}";
+    for (path, mount) in [
+        ("/data/lib.so", "/data"),
+        ("/data/a/b", "/data/a"),
+        ("/tmp/x", "/tmp"),
+    ] {
+        assert_eq!(
+            told(image, path, mount).unwrap(),
+            format!("files: {{read_execute: [{path}]}}")
+        );
+    }
+    // The image's libraries, devices, and what the engine has closed itself.
+    for (path, mount) in [("/usr/lib/libc.so.6", "/"), ("/dev/zero", "/dev")] {
+        assert_eq!(told(image, path, mount), None, "{path}");
+    }
+    // It is a question of the mount and not of the file; a profile without `files` has no word on it.
+    let one = "files: {read_execute: ['@image'], execute: [/data/plugin.so]}";
+    assert_eq!(told(one, "/data/other.so", "/data"), None);
+    assert!(told(one, "/tmp/x", "/tmp").is_some());
+    assert_eq!(told("", "/data/lib.so", "/data"), None);
+    // Read already: what is missing is execution.
+    let reads = "files: {read: [/], read_execute: ['@image']}";
+    let looking = as_held(&profile(&format!(
+        "mode: audit\nsyscalls: {{groups: '2026.1', allow: ['@default']}}\n{reads}"
+    )));
+    let places = looking.layers[0].domain.as_ref().unwrap().paths.iter();
+    let places = places.map(|rule| [String::from_utf8_lossy(&rule.path).into_owned()].into());
+    let domains = looking.domains(&[places.collect()]);
+    let denial = looking.file(&mapping("/data/lib.so", "/data"), &domains);
+    assert_eq!(denial.unwrap().fix, "files: {execute: [/data/lib.so]}");
+}
+
+#[test]
+fn only_a_mapping_of_a_file_to_be_executed_is_notified() {
+    let mut audited = Profile::builtin("restricted").unwrap();
+    audited.mode = Mode::Audit;
+    let looked = exact(&[&audited]);
+    let (_, decision) = &looked.calls["mmap"];
+    let verdict = |prot: i32, flags: i32| {
+        let high = 0xdead_0000_0000_0000;
+        decision.verdict(&[0, 4096, high | prot as u64, high | flags as u64, 3, 0])
+    };
+    let (x, r, w) = (libc::PROT_EXEC, libc::PROT_READ, libc::PROT_WRITE);
+    for (prot, flags, want) in [
+        (r | x, libc::MAP_PRIVATE, Action::Audit),
+        (r | w | x, libc::MAP_SHARED, Action::Audit),
+        (r, libc::MAP_PRIVATE, Action::Allow),
+        (r | w, libc::MAP_SHARED, Action::Allow),
+        (
+            r | x,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            Action::Allow,
+        ),
+    ] {
+        assert_eq!(verdict(prot, flags), want, "{prot} {flags:#x}");
+    }
+    // Where all layers enforce, nothing of it is notified.
+    let enforced = exact(&[&Profile::builtin("restricted").unwrap()]);
+    assert_eq!(enforced.calls["mmap"].1, Decision::always(Action::Allow));
 }

@@ -44,6 +44,20 @@ pub(super) fn calls(layers: Layers<'_>) -> Exact {
         for name in files::CALLS {
             look(name, all());
         }
+        // Of a file, to be executed: none of the others costs anything.
+        let maps = |(index, mask, value)| Condition {
+            index,
+            compare: Compare::Eq,
+            value,
+            mask,
+        };
+        look(
+            "mmap",
+            Decision {
+                branches: vec![(files::MAPPING.map(maps).into(), Action::Audit)],
+                otherwise: Action::Allow,
+            },
+        );
     }
     let network = |profile: &crate::profile::Profile| {
         profile

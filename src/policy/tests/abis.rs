@@ -28,11 +28,14 @@ const NARROW: &str = "files: {read: [/etc], read_execute: [/usr], execute: ['@im
 
 const EVERYTHING: &str = "requires: {degrade: [landlock, exec-capture]}";
 
-fn site(lines: &str) -> Profile {
-    let text = format!(
+fn text(lines: &str) -> String {
+    format!(
         "{{version: 1, name: site, syscalls: {{groups: '2026.1', allow: ['@default']}}, {lines}}}"
-    );
-    Profile::parse("site", &text).unwrap()
+    )
+}
+
+fn site(lines: &str) -> Profile {
+    Profile::parse("site", &text(lines)).unwrap()
 }
 
 fn planned(profile: &Profile, abi: u32) -> Result<Plan, String> {
@@ -232,4 +235,37 @@ fn more_rules_than_init_should_add_are_refused_by_number() {
         refusal.contains("comes to 10001 Landlock rules and exceptions, and at most 10000"),
         "{refusal}"
     );
+}
+
+#[test]
+fn lint_finds_for_a_kernel_what_the_plan_refuses_or_goes_without() {
+    let written = [
+        "scope: []".to_owned(),
+        EVERYTHING.to_owned(),
+        NARROW.to_owned(),
+        format!("{NARROW}, {EVERYTHING}"),
+        format!("{NARROW}, requires: {{landlock: 4, degrade: [scope, device-ioctl]}}"),
+        "files: {read: ['/'], read_write: ['/']}, requires: {degrade: [network]}".to_owned(),
+    ];
+    let site_of = |lines: &String| (text(lines), site(lines));
+    let shipped = |name| {
+        let text = crate::profile::embedded(name).unwrap().to_owned();
+        (text, Profile::resolve(name, &mut |_| Ok(None)).unwrap())
+    };
+    let written = written.iter().map(site_of);
+    for (text, profile) in written.chain(["restricted", "nginx"].map(shipped)) {
+        for (abi, _) in FILES {
+            let found = crate::profile::lint::lint(&profile.name, Some(abi), &mut |name| {
+                Ok((name == profile.name).then(|| text.clone()))
+            });
+            let count = |code| found.iter().filter(|one| one.code == Some(code)).count();
+            let refused = controls::refusals(&profile, abi).len();
+            assert_eq!(count("M504"), refused, "{text} on ABI {abi}");
+            let lacks = match refused {
+                0 => controls::lacking(&profile, abi).len(),
+                _ => 0,
+            };
+            assert_eq!(count("M503"), lacks, "{text} on ABI {abi}");
+        }
+    }
 }

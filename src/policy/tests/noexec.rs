@@ -148,3 +148,81 @@ fn in_a_user_namespace_runc_is_not_made_to_remount_a_bind() {
         assert_eq!(options(&spec, &profile, "/more"), want, "{given:?}");
     }
 }
+
+/// What a layer that only looks says of mounts is what one that enforces does to them.
+#[test]
+fn what_is_told_of_a_mount_is_what_becomes_of_it() {
+    let all = with(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({"destination": "/data/inner", "type": "bind", "source": "x", "options": ["bind"]}));
+        mounts.push(json!({"destination": "/closed", "type": "tmpfs", "source": "x", "options": ["exec", "noexec"]}));
+    });
+    let spec: Spec = serde_json::from_value(all.clone()).unwrap();
+    let places = mounts::read(&spec).unwrap();
+    for files in [
+        "{read_execute: ['@image']}",
+        "{read_execute: [/]}",
+        "{execute: [/data/inner/bin]}",
+        "{execute: ['@volumes'], except: [/data/inner]}",
+        "{execute: [/], except: [/data]}",
+        "{execute: ['@tmpfs']}",
+    ] {
+        let profile = site(files);
+        let closed = crate::policy::noexec::closed_by(&profile, &spec, &places);
+        for place in &places {
+            let own = &place.destination;
+            let before = all["mounts"].as_array().unwrap().iter();
+            let before = before.filter(|mount| mount["destination"] == **own);
+            let by_engine = before
+                .flat_map(|mount| mount["options"].as_array().cloned().unwrap_or_default())
+                .any(|word| word == "noexec");
+            let made = has(&options(&all, &profile, own), "noexec") && !by_engine;
+            assert_eq!(closed.contains(own), made, "{files}: {own}");
+            // One that stays open lies within none that is closed.
+            let open = places
+                .iter()
+                .all(|other| *own != other.destination || !by_engine)
+                && !made;
+            if open {
+                assert_eq!(
+                    crate::policy::noexec::closes(&closed, own),
+                    None,
+                    "{files}: {own}"
+                );
+            }
+        }
+    }
+    let bare = "{version: 1, name: bare, syscalls: {groups: '2026.1', allow: ['@default']}}";
+    let bare = Profile::parse("bare", bare).unwrap();
+    assert!(crate::policy::noexec::closed_by(&bare, &spec, &places).is_empty());
+    let possible = crate::policy::noexec::possible(&spec, &places);
+    assert!(possible.contains(&"/data".into()) && possible.contains(&"/etc/hosts".into()));
+    for never in ["/closed", "/dev", "/proc", "/sys", "/dev/pts"] {
+        assert!(!possible.contains(&never.into()), "{never}");
+    }
+}
+
+#[test]
+fn sessions_share_the_mounts_that_the_containers_own_layers_make() {
+    let quiet = "{version: 1, name: quiet, extends: [restricted]}";
+    let looks =
+        "{version: 1, name: site, mode: audit, extends: [baseline], exec: {profile: quiet}}";
+    let profile = of_node(&[("site", looks), ("quiet", quiet)]);
+    let plan = attempt(&cri(), &profile, &host(7), &config()).unwrap();
+    let sessions = plan.observing[1].as_ref().unwrap();
+    let closed = |name: &str| {
+        let mut layers = sessions.layers.iter();
+        let own = layers.find(|layer| layer.profile == name).unwrap();
+        !own.noexec.is_empty()
+    };
+    assert!(!closed("quiet"), "it is no layer of the container");
+    let strict = Profile {
+        name: "strict".into(),
+        mode: crate::profile::Mode::Audit,
+        exec: profile.exec.clone(),
+        ..Profile::builtin("restricted").unwrap()
+    };
+    let plan = attempt(&cri(), &strict, &host(7), &config()).unwrap();
+    let sessions = plan.observing[1].as_ref().unwrap();
+    assert!(!sessions.layers[0].noexec.is_empty() && sessions.layers[1].noexec.is_empty());
+}

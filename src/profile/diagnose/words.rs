@@ -31,7 +31,11 @@ pub(in crate::profile) fn closest_group<'a>(
     names: impl Iterator<Item = &'a str>,
 ) -> String {
     let names: Vec<String> = names.map(|name| format!("@{name}")).collect();
-    closest(&format!("@{group}"), names.iter().map(String::as_str))
+    let hint = closest(&format!("@{group}"), names.iter().map(String::as_str));
+    match hint.is_empty() {
+        true => "\nlist the calls themselves; `mantlet explain @known` has all, profiles/README.md the groups".into(),
+        false => hint,
+    }
 }
 
 /// Edits (insert, delete, replace, swap of neighbours) between two words.

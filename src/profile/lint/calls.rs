@@ -3,11 +3,14 @@
 //! `tripwire`, plain `deny`.
 
 use super::super::diagnose::{Finding, closest};
-use super::super::entry::{Call, Condition, Op};
+use super::super::entry::Call;
 use super::super::groups;
 use super::super::model::CallLists;
-use super::super::table::{Lookup, is_int, lookup};
+use super::super::resolve::Rule;
+use super::super::table::{Lookup, lookup};
+use super::conditions::{never, within};
 use super::{Subject, finding};
+use crate::detect::Sensor;
 
 pub(super) fn look(subject: &Subject<'_>, all: &mut Vec<Finding>) {
     let Some(lists) = &subject.own.syscalls else {
@@ -32,7 +35,11 @@ pub(super) fn look(subject: &Subject<'_>, all: &mut Vec<Finding>) {
     ];
     for list in &lists_of_calls {
         twice(lists, list, all);
+        narrower(list, all);
         list.iter().for_each(|call| never(call, all));
+    }
+    for denied in &lists.deny {
+        needless(subject, lists, &denied.0, all);
     }
     inherited(subject, lists, all);
 }
@@ -112,11 +119,11 @@ fn shadowed(
     call: &Call,
     all: &mut Vec<Finding>,
 ) {
+    let whole = &subject.whole.syscalls;
     if !call.args.is_empty() {
-        return;
+        return overtaken(lists, &whole.deny, list, call, all);
     }
     let names = members(lists, call);
-    let whole = &subject.whole.syscalls;
     let plainly = |name: &&str| {
         let mut rules = whole.allow.iter();
         rules.any(|rule| rule.name == **name && rule.args.is_empty())
@@ -148,6 +155,80 @@ fn shadowed(
     }
 }
 
+/// Denials under conditions that come after what allows or silences the same.
+fn overtaken(lists: &CallLists, denied: &[Rule], list: &str, call: &Call, all: &mut Vec<Finding>) {
+    let same = |other: &&Call| other.name == call.name && other.args == call.args;
+    if let Some(allowed) = lists.allow.iter().find(same) {
+        let message = format!(
+            "{} is not denied: `allow` has the very same conditions, on line {}",
+            call.name,
+            allowed.origin.line()
+        );
+        let help = "remove it here or from `allow`";
+        all.push(finding("M202", &call.origin, message, help));
+        return;
+    }
+    let silent = |rule: &&Rule| {
+        rule.name == call.name && !rule.args.is_empty() && within(&call.args, &rule.args)
+    };
+    if list == "tripwire"
+        && let Some(rule) = denied.iter().find(silent)
+    {
+        let message = format!(
+            "{} is not reported: a `deny` under conditions comes before it, on line {}",
+            call.name,
+            rule.origin.line()
+        );
+        let help = "remove it from one of both";
+        all.push(finding("M207", &call.origin, message, help));
+    }
+}
+
+/// Entries of one list that another one of it makes needless, both under conditions.
+fn narrower(list: &[&Call], all: &mut Vec<Finding>) {
+    for (i, call) in list.iter().enumerate() {
+        let wider = |(j, other): &(usize, &&Call)| {
+            let others = *j != i && other.name == call.name && other.args != call.args;
+            let alike = others && !other.args.is_empty() && other.errno == call.errno;
+            // Of two that come to the same, the later one is too much.
+            let equal = || *j < i || !within(&other.args, &call.args);
+            alike && within(&call.args, &other.args) && equal()
+        };
+        if let Some((_, other)) = list.iter().enumerate().find(wider) {
+            let message = format!(
+                "what {} may be here is within the wider conditions on line {}",
+                call.name,
+                other.origin.line()
+            );
+            let help = "remove it, or narrow the other one";
+            all.push(finding("M208", &call.origin, message, help));
+        }
+    }
+}
+
+/// A denial that nothing is denied by: what nobody allows nor reports is denied all the same.
+fn needless(subject: &Subject<'_>, lists: &CallLists, call: &Call, all: &mut Vec<Finding>) {
+    let whole = &subject.whole.syscalls;
+    let known = groups::members(&lists.groups.value, "known").unwrap_or_default();
+    let named = |rules: &[Rule], name: &str| rules.iter().any(|rule| rule.name == name);
+    let fileless = |name: &str| {
+        let mut rules = subject.whole.detect.iter();
+        name == "memfd_create" && rules.any(|rule| rule.on == Sensor::FilelessExec)
+    };
+    // A call that is younger than the groups would answer ENOSYS, and clone3 may.
+    let here = |name: &&str| known.contains(name) && *name != "clone3";
+    let bare =
+        |name: &str| !named(&whole.allow, name) && !named(&whole.tripwire, name) && !fileless(name);
+    let mut names: Vec<&str> = members(lists, call);
+    names.retain(here);
+    let usual = call.errno.is_none_or(|errno| errno == libc::EPERM);
+    if usual && !names.is_empty() && names.into_iter().all(bare) {
+        let message = format!("{} is denied anyway: nobody allows it", call.name);
+        let help = "remove it; `tripwire` instead of `deny` would report it";
+        all.push(finding("M209", &call.origin, message, help));
+    }
+}
+
 fn twice(lists: &CallLists, list: &[&Call], all: &mut Vec<Finding>) {
     for (i, call) in list.iter().enumerate() {
         let same = |(j, other): &(usize, &&Call)| {
@@ -176,57 +257,6 @@ fn twice(lists: &CallLists, list: &[&Call], all: &mut Vec<Finding>) {
             all.push(finding("M301", &call.origin, message, "remove it"));
         }
     }
-}
-
-fn never(call: &Call, all: &mut Vec<Finding>) {
-    let impossible = call.args.iter().find_map(|one| {
-        let int = is_int(&call.name, one.index);
-        cannot_hold(one, int).or_else(|| {
-            let other = call.args.iter().find(|other| contradict(one, other))?;
-            Some(format!(
-                "argument {} cannot be {:#x} and {:#x}",
-                one.index, one.value, other.value
-            ))
-        })
-    });
-    if let Some(why) = impossible {
-        let message = format!("the conditions on {} never hold: {why}", call.name);
-        all.push(finding(
-            "M204",
-            &call.origin,
-            message,
-            "correct or remove the entry",
-        ));
-    }
-}
-
-fn cannot_hold(one: &Condition, int: bool) -> Option<String> {
-    let most = if int { u64::from(u32::MAX) } else { u64::MAX };
-    let index = one.index;
-    match one.op {
-        Op::Lt if one.value == 0 => Some(format!("argument {index} is never below 0")),
-        Op::Gt if one.value >= most => Some(format!("argument {index} is never above {most:#x}")),
-        Op::Eq | Op::Ge if one.value > most => Some(format!(
-            "argument {index} is an int, and never {:#x}",
-            one.value
-        )),
-        Op::MaskedNe if one.mask == Some(0) => Some("no bits are compared".into()),
-        _ => None,
-    }
-}
-
-fn contradict(one: &Condition, other: &Condition) -> bool {
-    one.index == other.index
-        && match (one.op, other.op) {
-            (Op::Eq, Op::Eq) => one.value != other.value,
-            (Op::Eq, Op::Ne) => one.value == other.value,
-            (Op::Eq, Op::Lt) => one.value >= other.value,
-            (Op::Eq, Op::Gt) => one.value <= other.value,
-            (Op::Eq, Op::Le) => one.value > other.value,
-            (Op::Eq, Op::Ge) => one.value < other.value,
-            (Op::Lt, Op::Gt) => one.value <= other.value.saturating_add(1),
-            _ => false,
-        }
 }
 
 fn inherited(subject: &Subject<'_>, lists: &CallLists, all: &mut Vec<Finding>) {

@@ -20,7 +20,7 @@ const fn rule(id: &'static str, level: Level, title: &'static str) -> Code {
 use Level::{Error, Note, Warning};
 
 /// All, in order.
-pub const CODES: [Code; 33] = [
+pub const CODES: [Code; 42] = [
     rule("M001", Error, "the profile cannot be used"),
     rule("M101", Warning, "a dangerous capability without `why`"),
     rule("M102", Warning, "a dangerous system call without `why`"),
@@ -54,12 +54,24 @@ pub const CODES: [Code; 33] = [
     ),
     rule("M206", Warning, "an `errno` on what is allowed"),
     rule(
+        "M207",
+        Warning,
+        "a conditional tripwire that a `deny` comes before",
+    ),
+    rule(
+        "M208",
+        Warning,
+        "conditions within wider ones of the same list",
+    ),
+    rule("M209", Note, "a denial of what nobody allows"),
+    rule(
         "M301",
         Warning,
         "a call that is listed twice, or by a group too",
     ),
     rule("M302", Warning, "a path beneath one with the same rights"),
     rule("M303", Note, "what a parent grants already"),
+    rule("M304", Warning, "what is listed twice"),
     rule("M401", Warning, "an unknown system call"),
     rule("M402", Note, "a call younger than the groups' data version"),
     rule("M501", Warning, "a word of `degrade` without use"),
@@ -67,6 +79,12 @@ pub const CODES: [Code; 33] = [
         "M502",
         Note,
         "a least Landlock ABI below what the profile needs",
+    ),
+    rule("M503", Warning, "what the chosen Landlock ABI leaves free"),
+    rule(
+        "M504",
+        Warning,
+        "a profile that the chosen Landlock ABI is refused for",
     ),
     rule(
         "M601",
@@ -90,12 +108,18 @@ pub const CODES: [Code; 33] = [
         Note,
         "a capability that is of no use under no_new_privs",
     ),
+    rule(
+        "M607",
+        Warning,
+        "a permitted command that another pattern covers",
+    ),
     rule("M701", Warning, "an exception where the workload may write"),
     rule(
         "M702",
         Warning,
         "a path that is a symbolic link in most images",
     ),
+    rule("M703", Warning, "an exception outside of every grant"),
     rule("M801", Warning, "detection in the host's pid namespace"),
     rule(
         "M802",
@@ -107,6 +131,7 @@ pub const CODES: [Code; 33] = [
         Note,
         "an allowed memfd_create that a rule takes away",
     ),
+    rule("M804", Note, "a rule that tells what another one tells"),
     rule("M901", Note, "a profile of which nothing is expected"),
     rule("M902", Warning, "a profile that does not enforce"),
     rule("M903", Warning, "an `ignore` that hides nothing"),

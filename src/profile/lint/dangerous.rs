@@ -4,6 +4,7 @@ use super::super::diagnose::Finding;
 use super::super::entry::{FileEntry, Place, Symbol};
 use super::super::groups;
 use super::{Subject, finding};
+use crate::access::calls::NAMESPACES;
 
 /// Capabilities, and what whoever has them can do.
 const CAPABILITIES: [(&str, &str); 16] = [
@@ -147,8 +148,10 @@ fn calls(subject: &Subject<'_>, all: &mut Vec<Finding>) {
         if let Some(call) = clone.filter(|call| call.origin.why().is_none()) {
             let message =
                 "clone with any flags, without a reason: it makes namespaces as unshare does";
-            let help = "add `{name: clone, args: [{index: 0, op: masked-ne, mask: 0x7e020000, value: 0}]}` to `tripwire`";
-            all.push(finding("M102", &call.origin, message.into(), help));
+            let help = format!(
+                "add `{{name: clone, args: [{{index: 0, op: masked-ne, mask: {NAMESPACES:#x}, value: 0}}]}}` to `tripwire`"
+            );
+            all.push(finding("M102", &call.origin, message.into(), &help));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::diagnose::Finding;
-use super::super::entry::{FileEntry, Place};
+use super::super::entry::{FileEntry, Place, PlainPath, Symbol};
 use super::super::model::Files;
 use super::super::resolve::Profile;
 use super::dangerous::name;
@@ -50,6 +50,7 @@ pub(super) fn look(subject: &Subject<'_>, all: &mut Vec<Finding>) {
         }
     }
     for except in &files.except {
+        outside(subject, except, all);
         let writable = files.read_write.iter().chain(&files.read_write_execute);
         let around = writable.into_iter().find(|entry| match &entry.place {
             Place::Path(path) => Path::new(&except.path).starts_with(path),
@@ -64,6 +65,28 @@ pub(super) fn look(subject: &Subject<'_>, all: &mut Vec<Finding>) {
             let help = "nothing can be created beside it, and a session may find another thing there: grant what is needed instead";
             all.push(finding("M701", &except.origin, message, help));
         }
+    }
+}
+
+/// An exception from what nothing grants. What a symbol stands for is the container's to say.
+fn outside(subject: &Subject<'_>, except: &PlainPath, all: &mut Vec<Finding>) {
+    let Some(whole) = &subject.whole.files else {
+        return;
+    };
+    let path = Path::new(&except.path);
+    let mut entries = WIDER.iter().flat_map(|(name, _)| list(whole, name));
+    let touched = entries.any(|entry| match &entry.place {
+        Place::Path(granted) => path.starts_with(granted) || Path::new(granted).starts_with(path),
+        Place::Symbol(Symbol::Devices) => path.starts_with("/dev") || path == Path::new("/"),
+        Place::Symbol(_) => true,
+    });
+    if !touched {
+        let message = format!(
+            "`{}` is left out of nothing: no list grants it",
+            except.path
+        );
+        let help = "remove it; what no list grants is denied";
+        all.push(finding("M703", &except.origin, message, help));
     }
 }
 

@@ -6,8 +6,10 @@
 
 mod calls;
 mod codes;
+mod conditions;
 mod dangerous;
 mod files;
+mod kernel;
 mod promises;
 mod sessions;
 mod watching;
@@ -28,6 +30,8 @@ struct Subject<'a> {
     whole: &'a Profile,
     /// What it extends, each whole.
     parents: &'a [Profile],
+    /// The Landlock ABI of the kernels that it is meant for, where somebody asks.
+    abi: Option<u32>,
 }
 
 impl Subject<'_> {
@@ -52,10 +56,10 @@ fn finding(id: &'static str, origin: &Origin, message: String, help: &str) -> Fi
 /// Where profiles are found, as in [`Profile::resolve`].
 pub type Load<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<Option<String>>;
 
-/// All findings about profile `name`, in the order of lines. A profile that cannot be used is found to
-/// be so, and nothing else is said of it.
-pub fn lint(name: &str, load: Load<'_>) -> Vec<Finding> {
-    match look(name, load) {
+/// All findings about profile `name`, in the order of lines, and with `abi` what a kernel of that Landlock ABI
+/// cannot do of it. A profile that cannot be used is found to be so, and nothing else is said of it.
+pub fn lint(name: &str, abi: Option<u32>, load: Load<'_>) -> Vec<Finding> {
+    match look(name, abi, load) {
         Ok(findings) => findings,
         Err(errors) => errors.iter().map(unusable).collect(),
     }
@@ -70,7 +74,7 @@ pub fn unusable(error: &Error) -> Finding {
     }
 }
 
-fn look(name: &str, load: Load<'_>) -> Result<Vec<Finding>, Vec<Error>> {
+fn look(name: &str, abi: Option<u32>, load: Load<'_>) -> Result<Vec<Finding>, Vec<Error>> {
     let text = load(name)
         .ok()
         .flatten()
@@ -94,25 +98,29 @@ fn look(name: &str, load: Load<'_>) -> Result<Vec<Finding>, Vec<Error>> {
         own: &own,
         whole: &whole,
         parents: &parents,
+        abi,
     };
     let mut all = Vec::new();
     dangerous::look(&subject, &mut all);
     calls::look(&subject, &mut all);
     files::look(&subject, &mut all);
     promises::look(&subject, &mut all);
+    kernel::look(&subject, &mut all);
     sessions::look(&subject, &mut all);
     watching::look(&subject, &mut all);
-    let mut all = without_ignored(&own, all);
+    let mut all = without_ignored(&subject, all);
     all.sort_by_key(|found| (found.origin.line(), found.origin.column(), found.code));
     Ok(all)
 }
 
 /// Leaves out what the file has an answer to, and finds answers to nothing.
-fn without_ignored(own: &Document, mut all: Vec<Finding>) -> Vec<Finding> {
-    for ignored in &own.lint.ignore {
+fn without_ignored(subject: &Subject<'_>, mut all: Vec<Finding>) -> Vec<Finding> {
+    for ignored in &subject.own.lint.ignore {
         let before = all.len();
         all.retain(|found| found.code != Some(ignored.code));
-        if all.len() == before {
+        // Whoever does not ask about a kernel is told nothing of it.
+        let asked = subject.abi.is_some() || !["M503", "M504"].contains(&ignored.code);
+        if all.len() == before && asked {
             let message = format!("`ignore` of {} hides nothing", ignored.code);
             all.push(finding("M903", &ignored.origin, message, "remove it"));
         }

@@ -1,8 +1,9 @@
-//! M303 of plain lists, M5xx, M901 and M902: what is promised, and by whom.
+//! M303 and M304 of plain lists, M501, M502, M901 and M902: what is promised, and by whom.
 
 use super::super::diagnose::Finding;
 use super::super::entry::{FileEntry, Place};
 use super::super::model::{Degrade, Files, Mode};
+use super::super::origin::Origin;
 use super::{Subject, finding};
 
 pub(super) fn look(subject: &Subject<'_>, all: &mut Vec<Finding>) {
@@ -31,6 +32,7 @@ pub(super) fn look(subject: &Subject<'_>, all: &mut Vec<Finding>) {
         ));
     }
     inherited(subject, all);
+    repeated(subject, all);
 }
 
 /// Whether an entry grants all of the file system.
@@ -39,16 +41,17 @@ fn everywhere(list: &[FileEntry]) -> bool {
     list.iter().any(whole)
 }
 
-fn narrows(files: &Files, lists: [&Vec<FileEntry>; 2]) -> bool {
+/// Whether the lists that carry a right leave anything out.
+pub(super) fn narrows<const N: usize>(files: &Files, lists: [&Vec<FileEntry>; N]) -> bool {
     !(lists.iter().any(|list| everywhere(list)) && files.except.is_empty())
 }
 
 /// What of Landlock the whole profile uses: the word, and the least ABI.
-fn uses(subject: &Subject<'_>) -> [(Degrade, bool, u32); 4] {
+pub(super) fn uses(subject: &Subject<'_>) -> [(Degrade, bool, u32); 4] {
     let whole = subject.whole;
     let files = whole.files.as_ref();
     let truncate = files.is_some_and(|f| narrows(f, [&f.read_write, &f.read_write_execute]));
-    let ioctl = files.is_some_and(|f| narrows(f, [&f.device_ioctl, &f.device_ioctl]));
+    let ioctl = files.is_some_and(|f| narrows(f, [&f.device_ioctl]));
     let network = whole
         .network
         .as_ref()
@@ -61,7 +64,8 @@ fn uses(subject: &Subject<'_>) -> [(Degrade, bool, u32); 4] {
     ]
 }
 
-fn word(of: Degrade) -> &'static str {
+/// As `degrade` spells it.
+pub(super) fn word(of: Degrade) -> &'static str {
     match of {
         Degrade::Landlock => "landlock",
         Degrade::Tripwires => "tripwires",
@@ -148,6 +152,57 @@ fn inherited(subject: &Subject<'_>, all: &mut Vec<Finding>) {
                     all.push(finding("M303", &port.origin, message, "remove it"));
                 }
             }
+        }
+    }
+}
+
+/// What plain lists say twice. Where calls, files and permitted commands do, their own rules tell.
+fn repeated(subject: &Subject<'_>, all: &mut Vec<Finding>) {
+    let own = subject.own;
+    let capabilities = own.capabilities.iter();
+    again(
+        capabilities.map(|one| (one.name.to_owned(), &one.origin)),
+        all,
+    );
+    let ports = own
+        .network
+        .iter()
+        .flat_map(|ports| [&ports.bind_tcp, &ports.connect_tcp]);
+    for list in ports.flatten() {
+        let list = list.value.iter();
+        again(
+            list.map(|one| (format!("port {}", one.port), &one.origin)),
+            all,
+        );
+    }
+    for list in [&own.masked_paths, &own.readonly_paths] {
+        again(list.iter().map(|one| (one.path.clone(), &one.origin)), all);
+    }
+    let except = own.files.iter().flat_map(|files| &files.except);
+    again(except.map(|one| (one.path.clone(), &one.origin)), all);
+    let scope = own.scope.iter().flatten();
+    again(
+        scope.map(|one| (format!("{:?}", one.value).to_lowercase(), &one.origin)),
+        all,
+    );
+    let parents = own.extends.iter();
+    again(parents.map(|one| (one.value.clone(), &one.origin)), all);
+    let degrade = own.requires.iter().flat_map(|needs| &needs.degrade);
+    again(
+        degrade.map(|one| (word(one.value).to_owned(), &one.origin)),
+        all,
+    );
+}
+
+fn again<'a>(list: impl Iterator<Item = (String, &'a Origin)>, all: &mut Vec<Finding>) {
+    let mut seen: Vec<(String, &Origin)> = Vec::new();
+    for (what, origin) in list {
+        match seen.iter().find(|(other, _)| *other == what) {
+            Some((_, first)) => {
+                let message = format!("{what} is listed twice, first on line {}", first.line());
+                all.push(finding("M304", origin, message, "remove it"));
+            }
+            None => seen.push((what, origin)),
         }
     }
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::super::diagnose::Finding;
 use super::super::entry::{FileEntry, Place};
-use super::super::exec::covers;
+use super::super::exec::{Command, covers};
 use super::super::expectation::{Deed, Outcome};
 use super::super::model::Scope;
-use super::super::origin::Part;
+use super::super::origin::{At, Origin, Part};
 use super::{Subject, finding};
 
 /// Programs that do what their arguments say, or read it: whoever may run one may run anything.
@@ -101,6 +101,7 @@ fn commands(subject: &Subject<'_>, all: &mut Vec<Finding>) {
     let Some(exec) = subject.own.exec.as_ref().map(|exec| &exec.value) else {
         return;
     };
+    covered(exec.commands.iter().flat_map(|list| &list.value), all);
     let files = subject.whole.files.as_ref();
     for command in exec.commands.iter().flat_map(|list| &list.value) {
         let pattern = command.value.0.as_str();
@@ -137,6 +138,45 @@ fn commands(subject: &Subject<'_>, all: &mut Vec<Finding>) {
             ));
         }
     }
+}
+
+/// Patterns that permit nothing beside what another one of the list does.
+fn covered<'a>(commands: impl Iterator<Item = &'a At<Command>>, all: &mut Vec<Finding>) {
+    let list: Vec<(&str, &Origin)> = commands
+        .map(|command| (command.value.0.as_str(), &command.origin))
+        .collect();
+    for (i, (pattern, origin)) in list.iter().enumerate() {
+        let wider = list.iter().enumerate().find(|(j, (other, _))| {
+            // Of two that permit the same, the later one is too much.
+            let alike = || *j < i || !permits(pattern, other);
+            *j != i && permits(other, pattern) && alike()
+        });
+        if let Some((_, (other, line))) = wider {
+            let message = format!(
+                "`{pattern}` is covered by `{other}` on line {}",
+                line.line()
+            );
+            all.push(finding("M607", origin, message, "remove it"));
+        }
+    }
+}
+
+/// Whether `outer` permits what `inner` does, tried with what its wildcards may stand for.
+fn permits(outer: &str, inner: &str) -> bool {
+    // No command is called so: only a wildcard of `outer` covers them.
+    let samples = [
+        ("", "", "\u{1}"),
+        ("\u{1}\u{1}", "\u{1}", "\u{1}"),
+        ("\u{1}/\u{2}/\u{1}", "\u{1}\u{2}\u{1}", "\u{2}"),
+    ];
+    let wild = inner.contains(['*', '?']);
+    let samples = samples.iter().take(if wild { samples.len() } else { 1 });
+    let mut texts = samples.map(|(many, some, one)| {
+        let text = inner.replace("**", many);
+        text.replace('*', some).replace('?', one)
+    });
+    // An empty text between two slashes is no path: nothing is said by it.
+    texts.all(|text| covers(outer, &text) || text.contains("//") || text.ends_with('/'))
 }
 
 /// Parts of a sessions' profile that sessions share with the container.

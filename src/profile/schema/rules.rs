@@ -12,6 +12,9 @@ use super::super::remarks::Ignored;
 use super::{lists, words};
 use crate::detect::{MOST_AFTER, Sensor};
 
+/// Numbers with their units, as humantime reads them; weeks and more are out of range.
+const TIME: &str = r"^\s*([0-9][0-9\s]*(\.[0-9]+\s*)?(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d)\s*)+$";
+
 impl schemars::JsonSchema for admission::Entry {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Refusal".into()
@@ -76,7 +79,7 @@ impl schemars::JsonSchema for detection::Entry {
         let calls = json!({"enum": names});
         let time = |description: &str| {
             json!({
-                "description": description, "type": "string", "pattern": r"^[0-9][0-9a-z ]*$",
+                "description": description, "type": "string", "pattern": TIME,
                 "examples": ["10s", "5m", "1h"],
             })
         };

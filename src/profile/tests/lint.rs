@@ -13,7 +13,7 @@ fn found(text: &str) -> Vec<String> {
 
 /// `CODE LINE` of each finding about `web`; parents are the built-in ones and `sessions`.
 fn everything(text: &str) -> Vec<String> {
-    let findings = lint("web", &mut |name| {
+    let findings = lint("web", None, &mut |name| {
         Ok(match name {
             "web" => Some(format!("version: 1\nname: web\n{text}")),
             "sessions" => Some(format!(
@@ -86,6 +86,21 @@ const CASES: &[(&str, &str, &str)] = &[
         "files: {read: [/a, /ab]}",
     ),
     (
+        "M304",
+        "network: {bind_tcp: [80, 80]}",
+        "network: {bind_tcp: [80, 81], connect_tcp: [80]}",
+    ),
+    (
+        "M304",
+        "capabilities: [CHOWN, CAP_CHOWN]",
+        "capabilities: [CHOWN, FOWNER]",
+    ),
+    (
+        "M304",
+        "masked_paths: [/srv/a, /srv/a]",
+        "{masked_paths: [/srv/a], readonly_paths: [/srv/a]}",
+    ),
+    (
         "M501",
         "requires: {degrade: [network]}",
         "{requires: {degrade: [network]}, network: {bind_tcp: [80]}}",
@@ -141,6 +156,31 @@ const CASES: &[(&str, &str, &str)] = &[
         "{exec: {commands: [/opt/check]}, files: {read_write: [/srv]}, requires: {landlock: 5}}",
     ),
     (
+        "M607",
+        "exec: {commands: [/opt/*, /opt/check]}",
+        "exec: {commands: [/opt/*, /opt/a/check, /srv/check, check]}",
+    ),
+    (
+        "M607",
+        "exec: {commands: [/opt/**, '/opt/*/check*']}",
+        "exec: {commands: ['/opt/?', '/srv/?a', '/srv/a?', '/srv/b/*']}",
+    ),
+    (
+        "M607",
+        "exec: {commands: [pg_isready, pg_isready]}",
+        "exec: {commands: [pg_isready, /usr/bin/pg_isready]}",
+    ),
+    (
+        "M703",
+        "files: {read: [/srv], except: [/opt/key]}",
+        "files: {read: [/srv], except: [/srv/key]}",
+    ),
+    (
+        "M703",
+        "files: {read: ['@devices'], except: [/opt/key]}",
+        "files: {read: ['@image'], except: [/opt/key]}",
+    ),
+    (
         "M701",
         "{files: {read_write: [/srv], except: [/srv/key]}, requires: {landlock: 5}}",
         "{files: {read: [/srv], except: [/srv/key]}, requires: {landlock: 5}}",
@@ -154,6 +194,21 @@ const CASES: &[(&str, &str, &str)] = &[
         "M801",
         "detect: [{on: oom-kill}]",
         "{detect: [{on: oom-kill}], process: {refuse: [host-pid]}}",
+    ),
+    (
+        "M804",
+        "detect: [{on: exec}, {on: exec, programs: [nc], severity: info}]",
+        "detect: [{on: exec}, {on: exec, programs: [nc]}, {on: exec, programs: [ncat], respond: deny}]",
+    ),
+    (
+        "M804",
+        "detect: [{on: process-count, above: 100}, {on: process-count, above: 200}]",
+        "detect: [{on: process-count}, {on: process-count, above: 200}]",
+    ),
+    (
+        "M804",
+        "detect: [{on: drift, unless: [/a, /b]}, {on: drift, unless: [/a]}]",
+        "detect: [{on: drift, unless: [/a]}, {on: drift, unless: [/b]}, {on: reverse-shell}, {on: reverse-shell, programs: [rsh]}]",
     ),
     ("M902", "mode: audit", "mode: enforce"),
     ("M903", "lint: {ignore: [{code: M303, why: x}]}", ""),
@@ -193,6 +248,12 @@ fn each_rule_finds_what_it_is_about_and_nothing_in_the_same_written_well() {
 fn rules_on_calls_go_by_the_order_of_decision() {
     let calls = |lists: &str| format!("syscalls: {{groups: '2026.1', {lists}}}\n");
     let flag = "{name: clone, args: [{index: 0, op: masked-ne, mask: 0x7e020000, value: 0}]}";
+    let one = "{name: socket, args: [{index: 0, op: eq, value: 1}]}";
+    let two = "{name: socket, args: [{index: 0, op: eq, value: 2}]}";
+    let masked = |mask: &str| {
+        format!("{{name: clone, args: [{{index: 0, op: masked, mask: {mask}, value: 0}}]}}")
+    };
+    let (no_namespaces, fewer) = (masked("0x7e020000"), masked("0x7e020100"));
     for (code, wrong, right) in [
         (
             "M102",
@@ -253,6 +314,69 @@ fn rules_on_calls_go_by_the_order_of_decision() {
             "M206",
             "allow: [execve, {name: brk, errno: ENOSYS}]",
             "allow: [execve], deny: [{name: brk, errno: ENOSYS}]",
+        ),
+        (
+            "M102",
+            "allow: ['@system-service', '@keyring']",
+            "allow: ['@system-service']",
+        ),
+        (
+            "M202",
+            &format!("allow: [execve, {one}], tripwire: [{one}]"),
+            &format!("allow: [execve, {one}], tripwire: [{two}]"),
+        ),
+        (
+            "M207",
+            &format!("allow: [execve], tripwire: [{one}], deny: [{one}]"),
+            &format!("allow: [execve], tripwire: [{one}], deny: [{two}]"),
+        ),
+        (
+            "M207",
+            &format!(
+                "allow: [execve], tripwire: [{one}], deny: [{{name: socket, args: [{{index: 0, op: lt, value: 9}}]}}]"
+            ),
+            &format!(
+                "allow: [execve], tripwire: [{one}], deny: [{{name: socket, args: [{{index: 0, op: lt, value: 1}}]}}]"
+            ),
+        ),
+        (
+            "M208",
+            &format!("allow: [execve, {no_namespaces}, {fewer}]"),
+            &format!("allow: [execve, {no_namespaces}, {one}, {two}]"),
+        ),
+        (
+            "M208",
+            "allow: [execve, {name: brk, args: [{index: 0, op: le, value: 5}]}, {name: brk, args: [{index: 0, op: lt, value: 9}]}]",
+            "allow: [execve, {name: brk, args: [{index: 0, op: le, value: 5}]}, {name: brk, args: [{index: 0, op: gt, value: 5}]}]",
+        ),
+        (
+            "M208",
+            &format!(
+                "allow: [execve, socket], deny: [{one}, {{name: socket, args: [{{index: 0, op: ne, value: 2}}]}}]"
+            ),
+            &format!(
+                "allow: [execve, socket], deny: [{one}, {{name: socket, errno: EINVAL, args: [{{index: 0, op: ne, value: 2}}]}}]"
+            ),
+        ),
+        (
+            "M209",
+            "allow: [execve], deny: [ptrace]",
+            "allow: [execve], deny: [{name: ptrace, errno: ENOSYS}]",
+        ),
+        (
+            "M209",
+            "allow: [execve], deny: ['@debug']",
+            "allow: [execve, ptrace], deny: ['@debug']",
+        ),
+        (
+            "M209",
+            &format!("allow: [execve], deny: [{one}]"),
+            &format!("allow: [execve], tripwire: [socket], deny: [{one}]"),
+        ),
+        (
+            "M209",
+            "allow: [execve], deny: [memfd_create]",
+            "allow: [execve], deny: [memfd_create]}\ndetect: [{on: fileless-exec}]\ndescription: {",
         ),
         (
             "M301",
@@ -331,7 +455,7 @@ fn the_profiles_that_ship_have_nothing_to_warn_of() {
         }
         let name = path.file_stem().unwrap().to_str().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        let all = lint(name, &mut |wanted| {
+        let all = lint(name, None, &mut |wanted| {
             Ok((wanted == name).then(|| text.clone()))
         });
         let worse: Vec<_> = all
@@ -375,4 +499,42 @@ fn every_code_is_documented_and_tested() {
             code.id
         );
     }
+}
+
+/// Codes of the family about kernels, with lines, where kernels of that ABI are asked about.
+fn on_abi(abi: u32, text: &str) -> Vec<String> {
+    let findings = lint("web", Some(abi), &mut |name| {
+        Ok((name == "web").then(|| format!("version: 1\nname: web\n{CALLS}{text}")))
+    });
+    let mut all: Vec<String> = findings
+        .iter()
+        .map(|found| format!("{} {}", found.code.unwrap(), found.origin.line()))
+        .collect();
+    all.retain(|said| said.starts_with("M503") || said.starts_with("M504"));
+    all
+}
+
+#[test]
+fn what_the_kernel_that_is_asked_about_cannot_enforce_is_found_where_it_is_written() {
+    let text = "requires: {landlock: 1, degrade: [network, scope]}\n\
+                network: {bind_tcp: [80]}\nscope: [signal]\n";
+    assert_eq!(on_abi(3, text), ["M503 5", "M503 6"]);
+    assert_eq!(on_abi(5, text), ["M503 6"]);
+    assert!(on_abi(6, text).is_empty());
+    assert_eq!(on_abi(0, text), ["M504 4"]);
+    let kept = text.replace("network, scope", "scope");
+    assert_eq!(on_abi(3, &kept), ["M504 5"]);
+    assert_eq!(
+        on_abi(3, &kept.replace("landlock: 1", "landlock: 4")),
+        ["M504 4", "M504 5"]
+    );
+    let anything = "requires: {degrade: [landlock]}\nfiles: {read: [/srv]}\n";
+    assert_eq!(on_abi(0, anything), ["M503 2"]);
+    assert_eq!(on_abi(8, anything), ["M503 5"]);
+    assert!(on_abi(9, anything).is_empty());
+    // Who is asked about no kernel says nothing of an answer to that either.
+    let answered = "lint: {ignore: [{code: M503, why: 'no such node'}]}\n";
+    assert!(found(&format!("{CALLS}{answered}")).is_empty());
+    let text = format!("{text}{answered}");
+    assert!(on_abi(3, &text).is_empty());
 }

@@ -23,7 +23,7 @@ fn top() -> &'static Path {
 }
 
 /// Profiles that ship, and those of the documentation.
-fn right_profiles() -> Vec<(String, String)> {
+pub(super) fn right_profiles() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(top().join("profiles")).unwrap() {
         let path = entry.unwrap().path();

@@ -15,16 +15,14 @@ use super::super::link::{Request, Whose};
 use super::super::look;
 use super::super::marks::TOKENS;
 use super::Watcher;
-use super::walk::{LONGEST, Led, Node, View};
+use super::walk::{self, LONGEST, Led, Node, View};
 use crate::access::files::{self, Address, Addressed, Asked, At, FileCall, Place, Renaming};
+use crate::access::starter::{self, MOST_PROGRAMS, Starter};
 use crate::access::{Access, Argument, Moved, calls};
 use crate::detect::{Rule, Sensor};
+use crate::policy::noexec;
 use crate::sys::memory;
 
-/// Interpreters of interpreters that the kernel takes (BINPRM_MAX_RECURSION), and a loader.
-const MOST_PROGRAMS: usize = 6;
-/// Bytes of a program's file that the kernel looks at first (BINPRM_BUF_SIZE).
-const START: usize = 256;
 /// `struct sockaddr_storage`.
 const LONGEST_ADDRESS: usize = 128;
 
@@ -143,7 +141,12 @@ impl Watcher<'_> {
     ///
     /// # Errors
     /// Its memory or its paths cannot be looked at.
-    pub(super) fn file_accesses(&mut self, tid: i32, call: FileCall) -> io::Result<Vec<Access>> {
+    pub(super) fn file_accesses(
+        &mut self,
+        tid: i32,
+        whose: Whose,
+        call: FileCall,
+    ) -> io::Result<Vec<Access>> {
         let view = self.view(tid)?;
         let mut found = Found::default();
         let asked = match call {
@@ -166,6 +169,7 @@ impl Watcher<'_> {
                 self.opened(&view, (tid, at, &text), flags, how, &mut found)?
             }
             FileCall::Execute { at, follow } => return self.executed(&view, tid, at, follow),
+            FileCall::Map { fd } => return self.mapped(tid, whose, fd),
             FileCall::Make { at, right } => {
                 match self.entry(&view, tid, at, Which::First, &mut found)? {
                     // What is there already is not made.
@@ -248,6 +252,26 @@ impl Watcher<'_> {
         Ok(found.all(&asked))
     }
 
+    /// A file that is mapped to be executed, where a profile may make its mount `noexec`. Every program maps
+    /// libraries of its image, which no profile has a word on.
+    fn mapped(&mut self, tid: i32, whose: Whose, fd: i32) -> io::Result<Vec<Access>> {
+        let Some(node) = walk::descriptor(tid, fd)? else {
+            // EBADF.
+            return Ok(Vec::new());
+        };
+        let itself = self.named(tid, &node, &mut false)?;
+        let looking = self.observer.of(whose);
+        let mounts = looking.map_or(&[][..], |own| &own.mounts);
+        let found = Found {
+            itself: itself.filter(|own| noexec::closes(mounts, &own.mount).is_some()),
+            ..Found::default()
+        };
+        Ok(found.all(&[Asked {
+            place: Place::Itself,
+            right: files::MAP_EXECUTE,
+        }]))
+    }
+
     fn opened(
         &mut self,
         view: &View,
@@ -267,9 +291,10 @@ impl Watcher<'_> {
             }
             Led::Missing(folder, name) => {
                 let folder = self.named(tid, &folder, &mut found.outside)?;
+                let name = self.in_text(&name);
                 found.first = folder.map(|folder| Entry {
                     folder,
-                    name: String::from_utf8_lossy(&name).into_owned(),
+                    name,
                     directory: false,
                 });
                 found.itself = found.first.as_ref().map(|entry| Named {
@@ -296,7 +321,7 @@ impl Watcher<'_> {
                 _ => None,
             }
         };
-        let (mut all, mut next) = (Vec::new(), node);
+        let (mut all, mut next, mut is_loader) = (Vec::new(), node, false);
         for _ in 0..MOST_PROGRAMS {
             let Some(node) = next.take() else {
                 break;
@@ -310,9 +335,14 @@ impl Watcher<'_> {
             if self.answers_for(&found) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            if let Some(path) = needs(&node)?
-                && let Led::There(more) = view.walk(None, &path, true)?
+            // A loader is mapped; what it says that it needs is nobody's business.
+            if is_loader {
+                break;
+            }
+            if let Some(starter) = needs(&node)?
+                && let Led::There(more) = view.walk(None, starter.path(), true)?
             {
+                is_loader = matches!(starter, Starter::Loader(_));
                 next = Some(more);
             }
         }
@@ -386,9 +416,10 @@ impl Watcher<'_> {
             return Ok(None);
         }
         let named = self.named(tid, &folder, &mut found.outside)?;
+        let name = self.in_text(&name);
         let entry = named.map(|folder| Entry {
             folder,
-            name: String::from_utf8_lossy(&name).into_owned(),
+            name,
             directory: is_directory,
         });
         match which {
@@ -410,6 +441,7 @@ impl Watcher<'_> {
             *outside = true;
             return Ok(None);
         };
+        let path = self.in_text(&path);
         if node.is_linked() {
             self.linked.push(path.clone());
         }
@@ -419,6 +451,18 @@ impl Watcher<'_> {
             mount,
             directory,
         }))
+    }
+
+    /// A name for the journal. One that it cannot hold as it is is no rule's either, and put down: the walk
+    /// itself goes by bytes.
+    fn in_text(&mut self, name: &[u8]) -> String {
+        for part in name.split(|byte| *byte == b'/') {
+            let (text, whole) = walk::in_text(part);
+            if !whole {
+                self.unsaid.push(text);
+            }
+        }
+        walk::in_text(name).0
     }
 
     /// What the address of a call names, and, of a port, whether the socket is TCP's.
@@ -457,9 +501,10 @@ impl Watcher<'_> {
                 return Ok(Vec::new());
             };
             let folder = self.named(tid, &folder, &mut found.outside)?;
+            let name = self.in_text(&name);
             found.first = folder.map(|folder| Entry {
                 folder,
-                name: String::from_utf8_lossy(&name).into_owned(),
+                name,
                 directory: false,
             });
             (Place::FirstEntry, "make-sock")
@@ -502,12 +547,12 @@ fn text(tid: i32, at: At) -> io::Result<Option<Vec<u8>>> {
     Ok(text.filter(|text| at.empty || !text.is_empty()))
 }
 
-/// The path of what the kernel executes with a program; none where it needs nothing, or is not executed at
+/// What the kernel executes with a program; none where it needs nothing, or is not executed at
 /// all for want of a bit in its mode.
 ///
 /// Its owner may hold a lease on it, or have it asked about by somebody (fanotify): nobody waits for them.
 /// So nothing is opened that is no program, and what cannot be had at once is an error.
-fn needs(node: &Node) -> io::Result<Option<Vec<u8>>> {
+fn needs(node: &Node) -> io::Result<Option<Starter>> {
     if node.mode & libc::S_IFMT != libc::S_IFREG || node.mode & 0o111 == 0 {
         return Ok(None);
     }
@@ -515,28 +560,5 @@ fn needs(node: &Node) -> io::Result<Option<Vec<u8>>> {
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(format!("/proc/self/fd/{}", node.fd.as_raw_fd()))?;
-    Ok(needs_of(&file))
-}
-
-fn needs_of(file: &File) -> Option<Vec<u8>> {
-    let mut start = [0; START];
-    let length = file.read_at(&mut start, 0).ok()?;
-    let start = &start[..length];
-    if let Some(path) = files::script_interpreter(start) {
-        return Some(path.to_vec());
-    }
-    let (table, size, count) = files::program_headers(start)?;
-    for number in 0..u64::from(count) {
-        let mut header = [0; 56];
-        let at = table.checked_add(number * u64::from(size))?;
-        file.read_exact_at(&mut header, at).ok()?;
-        if let Some((at, length)) = files::loader_in(&header) {
-            let mut path = vec![0; (length as usize).min(LONGEST)];
-            file.read_exact_at(&mut path, at).ok()?;
-            let end = path.iter().position(|byte| *byte == 0);
-            path.truncate(end.unwrap_or(path.len()));
-            return Some(path);
-        }
-    }
-    None
+    Ok(starter::of(|from, into| file.read_at(into, from)))
 }

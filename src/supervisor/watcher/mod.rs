@@ -102,6 +102,8 @@ pub(super) struct Watcher<'a> {
     depth: Option<usize>,
     /// Files with several names, of those that the call in hand names.
     linked: Vec<String>,
+    /// Names of it that no line can hold as they are, and no profile.
+    unsaid: Vec<String>,
     watchdog: &'a TimerFd,
     /// The watchdog runs.
     wound: bool,
@@ -214,6 +216,7 @@ impl<'a> Watcher<'a> {
             settled: HashMap::new(),
             depth: None,
             linked: Vec::new(),
+            unsaid: Vec::new(),
             watchdog,
             wound: false,
             epoll,

@@ -37,6 +37,7 @@ impl Watcher<'_> {
         let performed = word == Word::Free;
         let (mut found, mut unread) = (Vec::new(), false);
         self.linked.clear();
+        self.unsaid.clear();
         let tid = call.tid as i32;
         if performed && self.observer.reads_memory() {
             // A page of the caller's may be somebody's to bring (userfaultfd, FUSE), and a path too.
@@ -54,7 +55,7 @@ impl Watcher<'_> {
             let file = files::of(&name, &call.args);
             let socket = files::socket(&name, &call.args);
             for more in [
-                file.map(|file| self.file_accesses(tid, file)),
+                file.map(|file| self.file_accesses(tid, whose, file)),
                 socket.map(|socket| self.socket_accesses(tid, whose, socket)),
             ]
             .into_iter()
@@ -67,7 +68,7 @@ impl Watcher<'_> {
             }
         }
         // 2. What of it is to be told and was not.
-        let sights = self.sights((token, whose), number, call, found);
+        let sights = self.sights((token, whose), number, call, found, !performed);
         let tripping = self.tripping(whose, number, call);
         let who = (!sights.is_empty() || !tripping.is_empty()).then(|| self.who(tid));
         // 3. It is answered. What was read of a caller that has ended meanwhile may be another one's.
@@ -112,7 +113,9 @@ impl Watcher<'_> {
             Access::File { path, entry, .. } => entry.is_none() && self.linked.contains(path),
             _ => false,
         };
-        let (access, clipped) = clip::access(sight.access);
+        let unsaid = clip::holds(&sight.access, &self.unsaid);
+        let (access, cut) = clip::access(sight.access);
+        let clipped = cut || unsaid;
         let what = What::Observed {
             process: process.clone(),
             session: session(whose),
@@ -168,10 +171,19 @@ impl Watcher<'_> {
 
     /// Whether it is to be told, as far as it is known what it is: nobody is asked about it else.
     pub(super) fn is_news(&self, whose: Whose, access: &Access) -> bool {
-        let hash = self.observer.hash(access, whose, phase(self.shared));
-        let observing = self.observer.of(whose);
-        let wanted = observing.is_some_and(|own| own.learns || own.tcp(access).is_some());
-        wanted && !self.shared.is_told(hash)
+        let Some(observing) = self.observer.of(whose) else {
+            return false;
+        };
+        let denial = observing.tcp(access);
+        let hash = (self.observer).hash(access, whose, phase(self.shared), denial.as_ref(), false);
+        (observing.learns || denial.is_some()) && !self.shared.is_told(hash)
+    }
+
+    /// Whether a file is mapped to be executed that no rule on its name would last for: its directory can be
+    /// granted.
+    fn is_mapped_unnamed(&self, access: &Access) -> bool {
+        let linked = |path| self.linked.contains(path);
+        matches!(access, Access::File { path, .. } if access.maps() && linked(path))
     }
 
     fn sights(
@@ -180,6 +192,7 @@ impl Watcher<'_> {
         number: Option<u32>,
         call: &Notification,
         found: Vec<Access>,
+        denied: bool,
     ) -> Vec<Sight> {
         let Some(observing) = self.observer.of(whose) else {
             return Vec::new();
@@ -188,29 +201,19 @@ impl Watcher<'_> {
         let made: Vec<String> = found.iter().filter_map(made_by).collect();
         let mut sights: Vec<Sight> = Vec::new();
         for access in found {
-            let hash = self.observer.hash(&access, whose, phase);
-            if self.shared.is_told(hash) || sights.iter().any(|sight| sight.hash == hash) {
+            let domains = self.domains_of(token);
+            // Files that are mapped to be executed are often made for that, and removed at once.
+            // And no rule can be bound to a file before the call that makes it.
+            let is_made = matches!(&access, Access::File { path, .. } if made.contains(path));
+            let above = is_made || self.is_mapped_unnamed(&access);
+            let above = above.then(|| access.of_directory());
+            let asked = above.as_ref().unwrap_or(&access);
+            let denial = (self.observer).denial(whose, number, &call.args, asked, domains);
+            if !observing.learns && denial.is_none() {
                 continue;
             }
-            let denial = match &access {
-                // clone3 is told, and judged, as what C libraries do without it.
-                Access::Syscall { args, .. } if number == Some(libc::SYS_clone3 as u32) => {
-                    let flags = args.first().map_or(0, |flags| flags.value);
-                    observing.clone3(flags, &access)
-                }
-                Access::Syscall { .. } => {
-                    number.and_then(|number| observing.call(number, &call.args, &access))
-                }
-                Access::File { path, .. } if made.contains(path) => {
-                    observing.made(&access, self.domains_of(token))
-                }
-                Access::File { .. } => observing.file(&access, self.domains_of(token)),
-                Access::Tcp { .. } => observing.tcp(&access),
-                Access::Capability { .. } => observing.capability(&access),
-                Access::Container { .. } if number.is_some() => observing.outside(),
-                Access::Container { .. } => observing.foreign(),
-            };
-            if !observing.learns && denial.is_none() {
+            let hash = (self.observer).hash(&access, whose, phase, denial.as_ref(), denied);
+            if self.shared.is_told(hash) || sights.iter().any(|sight| sight.hash == hash) {
                 continue;
             }
             let denial = denial.map(|denial| (denial.profile.to_owned(), denial.fix));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::super::link::{PIECE, Request};
@@ -133,7 +134,7 @@ fn bound(
             .ok_or_else(|| DomainError::too_many(rule))?;
         let name = paths::target(&grant.fd);
         let name = name.map_err(|error| PathError::Open(rule.place(), error))?;
-        let name = name.to_string_lossy().into_owned();
+        let (name, _) = walk::in_text(name.as_os_str().as_bytes());
         *room = room
             .checked_sub(name.len())
             .ok_or_else(|| Unbound::Names(rule.place()))?;

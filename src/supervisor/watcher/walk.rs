@@ -21,7 +21,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use crate::init::paths::Root;
-use crate::sys::statx;
+use crate::sys::{octal, statx};
 
 /// As many as the kernel follows (MAXSYMLINKS of linux/namei.h).
 const MOST_LINKS: u32 = 40;
@@ -74,7 +74,7 @@ impl Node {
 
     /// Its path below the root of its mount namespace, of a file that was removed or never had a name the one
     /// that the kernel looks at all the same; none for what has none: a pipe, a socket, memory.
-    pub(super) fn path(&self) -> Option<String> {
+    pub(super) fn path(&self) -> Option<Vec<u8>> {
         let link = fs::read_link(format!("/proc/self/fd/{}", self.fd.as_raw_fd())).ok()?;
         let text = link.into_os_string().into_encoded_bytes();
         let gone = statx::cached(&self.fd, c"").is_ok_and(|stat| stat.links == 0);
@@ -84,7 +84,7 @@ impl Node {
             None => &text,
         };
         let named = text.starts_with(b"/") && text.len() <= LONGEST;
-        named.then(|| String::from_utf8_lossy(text).into_owned())
+        named.then(|| text.to_vec())
     }
 
     /// Whether both lie on one mount, as far as the kernel tells.
@@ -358,9 +358,35 @@ fn again(node: &Node) -> io::Result<Node> {
     Node::new(node.fd.try_clone()?)
 }
 
+/// What a thread has open under that number, in its own table of descriptors; none where it has nothing.
+///
+/// # Errors
+/// Nobody can tell.
+pub(super) fn descriptor(tid: i32, number: i32) -> io::Result<Option<Node>> {
+    match handle(&format!("/proc/{tid}/fd/{number}")) {
+        Ok(fd) => Node::new(fd).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn handle(path: &str) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     Ok(open(path, flags, Mode::empty())?)
+}
+
+/// A name as a line of the journal has it, and whether it is that: a byte that belongs to no UTF-8 is told as
+/// `\xe9`. What begins with a name begins with that of it too, so a place's name and its files' still fit.
+pub(super) fn in_text(name: &[u8]) -> (String, bool) {
+    let (mut text, mut whole) = (String::with_capacity(name.len()), true);
+    for chunk in name.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text += &format!("\\x{byte:02x}");
+            whole = false;
+        }
+    }
+    (text, whole)
 }
 
 /// The numbers of a line of /proc/PID/status, the outermost namespace's first.
@@ -458,26 +484,12 @@ pub(super) fn mounts(text: &[u8]) -> Vec<(u64, String)> {
     let of = |line: &[u8]| {
         let mut words = line.split(|byte| *byte == b' ');
         let number = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
-        let place = unescaped(words.nth(3)?);
-        Some((number, String::from_utf8_lossy(&place).into_owned()))
+        let place = words.nth(3)?;
+        let place = octal::undone(place).unwrap_or_else(|| place.to_vec());
+        Some((number, in_text(&place).0))
     };
     let lines = text.split(|byte| *byte == b'\n');
     lines.filter_map(of).take(MOST_MOUNTS).collect()
-}
-
-/// Without the octal escapes of mountinfo (proc_pid_mountinfo(5)).
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        let digits = text.get(at + 1..at + 4).filter(|_| *byte == b'\\');
-        let value = digits
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        out.push(value.unwrap_or(*byte));
-        at += if value.is_some() { 4 } else { 1 };
-    }
-    out
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use serde_json::Value;
 use crate::node::Node;
 use crate::{code, err, out};
 
+mod beside;
+mod kept;
+mod moved;
 mod observed;
 mod together;
 
@@ -206,8 +209,11 @@ fn exec_sessions_count_only_where_asked() {
 #[test]
 fn a_container_that_was_not_recorded_teaches_nothing() {
     let node = Node::new();
-    let mut silent = Recorded::new("c1", "/bin/app");
-    node.journal("c1", &silent.end());
+    let mut silent = Recorded::new("c1", "/bin/app").end();
+    if let What::Start { recording, .. } = &mut silent[0].what {
+        *recording = None;
+    }
+    node.journal("c1", &silent);
     let learned = node.run(&["learn", "--from", "c1"]);
     code(&learned, 1);
     assert!(err(&learned).contains("was not recorded") && err(&learned).contains("mode `learn`"));
@@ -395,7 +401,7 @@ fn the_walk_through_can_be_walked() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/LEARNING.md");
     let page = fs::read_to_string(page).unwrap();
     let blocks: Vec<&str> = page.split("\n```sh learn\n").skip(1).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     let mantlet = Path::new(env!("CARGO_BIN_EXE_mantlet")).parent().unwrap();
     for block in blocks {
         let (block, _) = block.split_once("```").unwrap();
@@ -508,5 +514,45 @@ fn what_takes_long_is_shown_on_a_terminal_and_nowhere_else() {
     assert!(
         after.starts_with("# ") || after.starts_with("mantlet: replayed"),
         "{after:?}"
+    );
+}
+
+#[test]
+fn a_library_that_is_mapped_of_a_volume_is_granted_execution_and_replayed() {
+    let node = Node::new();
+    let mut run = small("c1");
+    run.volume("/plug")
+        .files("read-file", "/plug:/plug/one.so /plug:/plug/list")
+        .files("map-execute", "/plug:/plug/one.so");
+    let journal = node.journal("c1", &run.end());
+    let learned = node.run(&["learn", "--from", "c1", "--name", "app"]);
+    code(&learned, 0);
+    let text = out(&learned);
+    let line = "- {path: /plug/one.so, optional: true}";
+    let list = text.split("  read_execute:\n").nth(1).expect(&text);
+    assert!(
+        list.lines().any(|own| own.trim_start().starts_with(line)),
+        "{text}"
+    );
+    assert!(
+        !err(&learned).contains("not proven: files"),
+        "{}",
+        err(&learned)
+    );
+    // Without it the mount is `noexec`, and the replay says so.
+    let replay = |name: &str, text: &str| {
+        let path = node.path.join(name);
+        fs::write(&path, text).unwrap();
+        let (path, journal) = (path.to_str().unwrap(), journal.to_str().unwrap());
+        out(&node.run(&["test", path, "--replay", journal]))
+    };
+    let whole = replay("app.yaml", &text);
+    assert!(!whole.contains("map-execute"), "{whole}");
+    let less = text.lines().filter(|own| !own.contains(line));
+    let less: String = less.map(|own| format!("{own}\n")).collect();
+    let said = replay("less.yaml", &less.replace("name: app\n", "name: less\n"));
+    assert!(
+        said.contains("map-execute /plug/one.so") && said.contains("`noexec`"),
+        "{said}"
     );
 }

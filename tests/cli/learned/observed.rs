@@ -1,7 +1,7 @@
 //! Journals of recorded containers, made by hand.
 
 use mantlet::access::{Access, Argument, Phase};
-use mantlet::event::{Event, Process, Recording, Report, Session, What};
+use mantlet::event::{Event, Mounted, Process, Recording, Report, Session, What};
 
 use crate::node::{event, report};
 
@@ -13,6 +13,7 @@ pub struct Recorded {
     session: Session,
     profile: &'static str,
     linked: bool,
+    denied: bool,
     blind: Vec<String>,
     pub events: Vec<Event>,
 }
@@ -32,6 +33,7 @@ impl Recorded {
             session: Session::Workload,
             profile: "",
             linked: false,
+            denied: false,
             blind,
             events: Vec::new(),
         };
@@ -89,9 +91,29 @@ impl Recorded {
             clipped: false,
             profile: self.profile.into(),
             fix: String::new(),
-            denied: false,
+            denied: self.denied,
         };
         self.push(what)
+    }
+
+    /// A volume that it can write to.
+    pub fn volume(&mut self, destination: &str) -> &mut Recorded {
+        if let Some(Event {
+            what:
+                What::Start {
+                    recording: Some(recording),
+                    ..
+                },
+            ..
+        }) = self.events.first_mut()
+        {
+            recording.mounts.push(Mounted {
+                destination: destination.into(),
+                kind: "volume".into(),
+                writable: true,
+            });
+        }
+        self
     }
 
     /// By another program from here on.
@@ -109,6 +131,12 @@ impl Recorded {
     /// Files with several names from here on.
     pub fn linked(&mut self, linked: bool) -> &mut Recorded {
         self.linked = linked;
+        self
+    }
+
+    /// A layer that enforces denies what follows.
+    pub fn denied(&mut self, denied: bool) -> &mut Recorded {
+        self.denied = denied;
         self
     }
 

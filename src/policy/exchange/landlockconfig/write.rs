@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use landlock::{Access, BitFlags};
 
-use super::super::yaml::quoted;
 use super::{Config, FILES, Form, SCOPES, TCP};
 
 impl Config {
@@ -100,6 +99,11 @@ fn written_toml(tables: impl Iterator<Item = (&'static str, Vec<Table>)>) -> Str
 fn words<A: Access>(rights: BitFlags<A>, known: &[(&str, A)]) -> Vec<String> {
     let found = known.iter().filter(|(_, right)| rights.contains(*right));
     found.map(|(name, _)| (*name).to_owned()).collect()
+}
+
+/// As JSON has it, which is TOML's too but for one character.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn list(words: &[String]) -> String {

@@ -29,13 +29,17 @@ fn view() -> View {
     View::of(nix::unistd::gettid().as_raw(), None).unwrap()
 }
 
+fn name(node: &Node) -> Option<String> {
+    node.path().map(|path| in_text(&path).0)
+}
+
 #[track_caller]
 fn leads(path: &[u8]) -> Option<String> {
     match view().walk(None, path, true).unwrap() {
-        Led::There(node) => node.path(),
+        Led::There(node) => name(&node),
         Led::Missing(folder, name) => {
-            let name = String::from_utf8_lossy(&name).into_owned();
-            Some(format!("{} + {name}", folder.path().unwrap()))
+            let entry = in_text(&name).0;
+            Some(format!("{} + {entry}", self::name(&folder).unwrap()))
         }
         Led::Nowhere | Led::Link => None,
     }
@@ -99,7 +103,7 @@ fn a_path_begins_at_its_descriptor_and_lies_on_a_mount() {
         panic!("it is there");
     };
     assert_eq!(
-        node.path(),
+        name(&node),
         Some(folder.0.join("a/file").display().to_string())
     );
     let tid = nix::unistd::gettid().as_raw();
@@ -108,10 +112,11 @@ fn a_path_begins_at_its_descriptor_and_lies_on_a_mount() {
     };
     let place = Mounts::default().of(tid, &proc).unwrap();
     assert_eq!(place, Some("/proc".into()));
-    assert_eq!(unescaped(b"/a\\040b\\134c\\9"), b"/a b\\c\\9");
-    let named = node.path();
+    let read = mounts(b"7 1 8:1 / /a\\040b\\134c rw - ext4 x rw\nbroken\n");
+    assert_eq!(read, [(7, "/a b\\c".to_owned())]);
+    let named = name(&node);
     fs::remove_file(folder.0.join("a/file")).unwrap();
-    assert_eq!(node.path(), named, "the kernel goes on looking there");
+    assert_eq!(name(&node), named, "the kernel goes on looking there");
 }
 
 #[test]
@@ -125,7 +130,7 @@ fn a_slash_at_the_end_follows_and_wants_a_directory() {
         &[&folder.text("")[..], path.as_bytes()].concat(),
         false,
     ) {
-        Ok(Led::There(node)) => node.path(),
+        Ok(Led::There(node)) => name(&node),
         _ => None,
     };
     assert!(matches!(held("link"), Led::There(node) if node.mode & libc::S_IFMT == libc::S_IFLNK));
@@ -143,7 +148,7 @@ fn openat2_goes_no_further_than_it_is_told() {
         let led = view().resolve(Some(held.as_raw_fd()), path.as_bytes(), true, how);
         match led.unwrap() {
             Led::There(node) => {
-                let path = PathBuf::from(node.path().unwrap());
+                let path = PathBuf::from(name(&node).unwrap());
                 let below = path.strip_prefix(&folder.0).map(Path::to_path_buf);
                 below.unwrap_or(path).display().to_string()
             }
@@ -208,4 +213,25 @@ fn only_what_the_containers_own_list_tells_is_remembered() {
     let mut told = Mounts::default();
     told.take(namespace(tid).unwrap(), tid, &[(number, "/told".into())]);
     assert_eq!(told.of(tid, &proc).unwrap(), Some("/told".into()));
+}
+
+#[test]
+fn a_name_that_is_no_utf8_leads_to_its_file_and_is_told_by_its_bytes() {
+    let folder = Folder::new("bytes");
+    let latin = [folder.text("a/caf"), vec![0xe9]].concat();
+    let other = [folder.text("a/caf"), vec![0xe8]].concat();
+    fs::write(OsStr::from_bytes(&latin), "x").unwrap();
+    fs::write(OsStr::from_bytes(&other), "x").unwrap();
+    for path in [&latin, &other] {
+        let Led::There(node) = view().walk(None, path, true).unwrap() else {
+            panic!("it is there");
+        };
+        assert_eq!(node.path().as_ref(), Some(path));
+    }
+    let above = folder.0.join("a").display().to_string();
+    assert_eq!(in_text(&latin), (format!("{above}/caf\\xe9"), false));
+    assert_ne!(leads(&latin), leads(&other));
+    // A character that stands for what is none is one itself.
+    assert_eq!(in_text("é\u{fffd}".as_bytes()), ("é\u{fffd}".into(), true));
+    assert_eq!(in_text(b"\xff\xfea"), ("\\xff\\xfea".into(), false));
 }
