@@ -122,7 +122,7 @@ pub struct Handler {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is there (or was named by the environment) but cannot be read.
-    #[error("cannot read {}: {source}; mend or remove the file", path.display())]
+    #[error("cannot read {}: {source}; {}", path.display(), remedy(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -395,6 +395,17 @@ impl WrittenHandler {
             runtime: self.runtime.unwrap_or_else(|| "runc".into()),
             selectable: self.selectable.unwrap_or_default(),
         }
+    }
+}
+
+/// What to do about a file that cannot be read: without a name in the environment, one that is not there is no
+/// error.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => {
+            "MANTLET_CONFIG names it: name a file that there is, or unset it"
+        }
+        _ => "mend or remove the file",
     }
 }
 

@@ -15,7 +15,7 @@
 //! |---|---|
 //! | 0 | [`sys`]: raw kernel interfaces; the only `unsafe`; [`escape`] |
 //! | 1 | [`oci`], [`profile`], [`access`], [`event`], [`detect`], [`cgroup`], [`seal`], [`channel`], [`control`], [`state`], [`config`], [`host`], [`yaml`] |
-//! | 2 | [`policy`] (pure), [`init`] (imports `sys`, `seal` and `channel` only) |
+//! | 2 | [`policy`] (pure, but for `decide::Rootfs`, which looks into a folder), [`init`] (imports `sys`, `seal` and `channel` only) |
 //! | 3 | [`supervisor`], [`runtime`], [`cli`] |
 //! | top | `src/bin`: one thin `main` per program |
 #![deny(unsafe_code)]

@@ -40,7 +40,6 @@ mod pages;
 mod profiles;
 mod progress;
 mod ps;
-pub(crate) mod rootfs;
 mod schema;
 mod select;
 mod subject;
@@ -327,6 +326,15 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// Whether a word of the command line is wrong, which clap could not know.
+    fn is_usage(&self) -> bool {
+        match self {
+            CliError::NoVerb { .. } => true,
+            CliError::Exchange(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+
     fn undone(verb: &'static str, known: &select::Known, cause: ask::Undone) -> CliError {
         let id = known.home.id();
         CliError::Undone { verb, id, cause }
@@ -374,7 +382,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => {
             let _ = writeln!(io::stderr(), "mantlet: {error}");
-            trouble
+            match error.is_usage() {
+                true => ExitCode::from(2),
+                false => trouble,
+            }
         }
     }
 }

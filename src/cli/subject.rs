@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::rootfs::Rootfs;
 use super::{CliError, profiles, select};
 use crate::config::Config;
 use crate::event::Mounted;
 use crate::host::{Family, Host, Kernel, Runtime};
 use crate::oci::document::{Document, Kind};
 use crate::oci::reference;
-use crate::policy::decide::{AsWritten, Decider, Places};
+use crate::policy::decide::{AsWritten, Decider, Places, Rootfs};
 use crate::policy::mounts::{self, Place};
-use crate::policy::{Composed, Input, Layers, Scene, domains, plan};
+use crate::policy::{Composed, Input, Layers, Plan, Refusal, Scene, domains, plan};
 use crate::profile::{Mode, Profile};
 use crate::seal;
 use crate::state::{Home, Record, digest};
@@ -114,8 +113,7 @@ impl Subject {
                 (spec, about, rootfs)
             }
             None => {
-                let spec = serde_json::from_value(reference::config())
-                    .expect("a test reads the reference as a spec");
+                let spec = a_pod();
                 let about = "a pod that asks for nothing special (RuntimeDefault seccomp, the engine's 14 \
                              capabilities, no volumes)";
                 (spec, about.to_owned(), None)
@@ -269,15 +267,31 @@ impl Subject {
     /// Whether the container of `record` was given just this policy.
     pub fn is_of(&self, record: &Record, config: &Config) -> Result<bool, CliError> {
         let layers: Vec<&Profile> = self.profiles.iter().collect();
-        let planned = plan(Input {
-            profiles: Layers::new(&layers)?,
+        let planned = self.plan(Layers::new(&layers)?, config, !record.parked);
+        Ok(planned.is_ok_and(|plan| digest(&plan.policy.encode()) == record.policy_digest))
+    }
+
+    /// Why `create` would refuse such a container under these profiles; none where it would not.
+    pub fn refusal(profiles: Vec<Profile>, config: &Config) -> Result<Option<Refusal>, CliError> {
+        let (spec, about) = (a_pod(), String::new());
+        let subject = Subject::new(profiles, spec, node(None)?, about, None)?;
+        let layers: Vec<&Profile> = subject.profiles.iter().collect();
+        let planned = match Layers::new(&layers) {
+            Ok(layers) => subject.plan(layers, config, false),
+            Err(refusal) => Err(refusal),
+        };
+        Ok(planned.err())
+    }
+
+    fn plan(&self, profiles: Layers<'_>, config: &Config, run: bool) -> Result<Plan, Refusal> {
+        plan(Input {
+            profiles,
             spec: &self.spec,
             host: &self.host,
             config,
             found: None,
-            run: !record.parked,
-        });
-        Ok(planned.is_ok_and(|plan| digest(&plan.policy.encode()) == record.policy_digest))
+            run,
+        })
     }
 
     /// Names of the layers as errors and titles have them.
@@ -313,6 +327,11 @@ impl Subject {
         }
         Ok((decider, composed))
     }
+}
+
+/// A pod that asks for nothing special.
+fn a_pod() -> Spec {
+    serde_json::from_value(reference::config()).expect("a test reads the reference as a spec")
 }
 
 /// The layers that a container was given. Of one that an older mantlet made, as its profiles are now.

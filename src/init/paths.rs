@@ -30,7 +30,7 @@ use crate::sys::{octal, process};
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
     /// It cannot be opened.
-    #[error("cannot open {0:?} for a landlock rule: {1}")]
+    #[error("cannot open {0:?} for a landlock rule: {1}{remedy}", remedy = remedy(.0, .1))]
     Open(PathBuf, #[source] io::Error),
     /// A symbolic link stands in it.
     #[error(
@@ -61,6 +61,18 @@ pub enum PathError {
         "{0:?} leads below procfs, where a rule vanishes with the inode cache and /proc/self means mantlet-init: name /proc itself"
     )]
     Procfs(PathBuf),
+}
+
+/// What to do about a path that cannot be opened.
+fn remedy(path: &Path, error: &io::Error) -> String {
+    if !is_absent(error) {
+        return String::new();
+    }
+    format!(
+        "; where it need not be there, write {{path: {}, optional: true}} in the profile, and where the program \
+         makes it itself, its directory",
+        path.display()
+    )
 }
 
 /// One object that a rule grants.

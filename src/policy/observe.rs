@@ -10,15 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::compose::Scene;
-use super::decide::{self, Domain};
+use super::decide::{self, AsWritten, Domain};
 use super::mounts::{Kind, Place};
 use super::seccomp::exact::{self, Exact, UNKNOWN};
+use super::seccomp::tcp;
 use super::seccomp::verdict::{Action, Decision};
 use super::session::Planned;
 use super::{Input, Layers, Refusal, admission, expressible, fix_for, landlock, noexec, refuse};
 use crate::access::Access;
 use crate::event::{Mounted, Recording};
-use crate::profile::{Condition, Mode, Op, Profile};
+use crate::profile::{Condition, Mode, Profile};
 use crate::seal::{Layer, PathRule};
 use crate::state::HostPathRules;
 
@@ -64,6 +65,9 @@ pub struct Audited {
     pub files: bool,
     /// Capabilities that it leaves, `CAP_` names.
     pub capabilities: Vec<String>,
+    /// `files.except`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excepts: Vec<String>,
     /// Mounts that it would make `noexec`.
     #[serde(default)]
     pub noexec: Vec<String>,
@@ -278,7 +282,7 @@ impl Observing {
         })?;
         Some(Denial {
             profile: &layer.profile,
-            fix: decide::file_fix(access, domains.get(at)),
+            fix: layer.file_fix(access, domains.get(at)),
         })
     }
 
@@ -338,6 +342,11 @@ impl Audited {
             profile: &self.profile,
             fix,
         };
+        // clone3 is told as the clone that it would be, whose flags are none of its registers.
+        let told = match access {
+            Access::Syscall { name: told, args } if told == name => args.as_slice(),
+            _ => &[],
+        };
         match self.calls.iter().find(|(_, all)| all.contains(&number)) {
             None => Some(denial(format!(
                 "none: {name} is younger than the profile, or than this mantlet"
@@ -347,12 +356,29 @@ impl Audited {
                 let own = |(call, rule): &&(u32, Vec<Condition>)| {
                     *call == number && exact::meet(name, rule, args)
                 };
-                Some(denial(match self.conditional.iter().find(own) {
-                    Some((_, rule)) => fix_for(name, std::slice::from_ref(rule), args),
-                    None => call_fix(name, decision, args, access),
+                let rule = self.conditional.iter().find(own).map(|(_, rule)| rule);
+                let rules = rule.map_or(&[][..], std::slice::from_ref);
+                let implied = tcp::implied(name, decision, |condition| condition.holds(args));
+                // Without conditions it could as well be an author's own line.
+                let implied =
+                    implied.filter(|own| self.is_about_ports() || !own.conditions.is_empty());
+                Some(denial(match implied {
+                    Some(implied) => implied.fix(),
+                    None => fix_for(name, rules, args, told),
                 }))
             }
         }
+    }
+
+    /// The line for a file: `domain` knows what the rules were bound to, and nothing of exceptions.
+    fn file_fix(&self, access: &Access, domain: Option<&Domain>) -> String {
+        let excepts: Vec<&str> = self.excepts.iter().map(String::as_str).collect();
+        let as_written = match (&self.domain, excepts.is_empty()) {
+            (Some(own), false) => Some(Domain::new(own, &AsWritten)),
+            _ => None,
+        };
+        let excepted = decide::excepted(access, as_written.as_ref(), &excepts);
+        decide::file_fix(access, domain, excepted)
     }
 
     fn is_about_ports(&self) -> bool {
@@ -390,6 +416,7 @@ fn audited(profile: &Profile, scene: &Scene<'_>) -> Audited {
         .filter_map(|rule| Some((filter.calls.get(rule.name.as_str())?.0, rule.args.clone())));
     let conditional = conditional.collect();
     let (domain, _) = landlock::plan(profile, scene.spec, scene.mounts, scene.host.landlock_abi);
+    let excepts = profile.files.iter().flat_map(|files| &files.except);
     Audited {
         profile: profile.name.clone(),
         calls: calls.into_iter().collect(),
@@ -402,6 +429,7 @@ fn audited(profile: &Profile, scene: &Scene<'_>) -> Audited {
             .iter()
             .map(|name| (*name).to_owned())
             .collect(),
+        excepts: excepts.map(|out| out.path.clone()).collect(),
         noexec: noexec::closed_by(profile, scene.spec, scene.mounts),
     }
 }
@@ -519,31 +547,6 @@ const DIGESTS: [&str; 2] = ["io.kubernetes.cri.image-id", "io.kubernetes.cri-o.I
 const LONGEST: usize = 512;
 /// Mounts that are told, so that the line fits into the journal.
 const MOST_MOUNTS: usize = 256;
-
-/// The line that would allow a call which a layer denies: under its arguments where the layer's own
-/// decision looks at them.
-fn call_fix(name: &str, decision: &Decision, args: &[u64; 6], access: &Access) -> String {
-    let Access::Syscall { args: classes, .. } = access else {
-        return String::new();
-    };
-    if decision.branches.is_empty() || classes.is_empty() {
-        return fix_for(name, &[], args);
-    }
-    let rule: Vec<Condition> = classes
-        .iter()
-        .map(|class| Condition {
-            index: u32::from(class.index),
-            op: if class.mask.is_some() {
-                Op::Masked
-            } else {
-                Op::Eq
-            },
-            value: class.value,
-            mask: class.mask,
-        })
-        .collect();
-    fix_for(name, &[rule], args)
-}
 
 #[cfg(test)]
 mod tests;

@@ -414,17 +414,52 @@ fn a_tripwires_fix_is_a_line_of_a_profile() {
             let wire = wires.iter().find(|wire| wire.syscall == name);
             wire.map(|wire| wire.rules.clone()).unwrap_or_default()
         };
-        let fix = fix_for(name, &rules(&wires), &args);
+        let fix = fix_for(name, &rules(&wires), &args, &told(name, &args));
         let text = format!(
             "{{version: 1, name: fixed, extends: [restricted], {}}}",
             fix.replace("{allow", "{groups: '2026.1', allow")
         );
         let fixed = Profile::parse("fixed", &text).unwrap_or_else(|e| panic!("{fix}: {e}"));
-        let left = rules(&planned(&fixed).tripwires);
-        let refused = |rule: &Vec<_>| super::seccomp::exact::meet(name, rule, &args);
-        assert!(!left.iter().any(refused), "{fix} leaves {left:?}");
+        let exact = super::seccomp::exact::Exact::new(Layers::from(&&fixed), true).unwrap();
+        let answer = exact.calls[name].1.verdict(&args);
+        assert!(answer.permits(), "{fix}: {answer:?}");
     }
-    assert!(fix_for("mount", &[], &[0; 6]).starts_with("none"));
+    assert!(fix_for("mount", &[], &[0; 6], &[]).starts_with("none"));
+}
+
+/// What of a call's arguments is told.
+fn told(name: &str, args: &[u64; 6]) -> Vec<crate::access::Argument> {
+    match crate::access::calls::access(name, args) {
+        crate::access::Access::Syscall { args, .. } => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// `allow: [ioctl]` would take TIOCSTI along, which nothing but the lack of a line refuses.
+#[test]
+fn a_fix_allows_the_call_that_was_refused_and_no_other_command() {
+    let nginx = Profile::builtin("nginx").unwrap();
+    let wires = attempt(&cri(), &nginx, &host(7), &config())
+        .unwrap()
+        .tripwires;
+    let wire = wires.iter().find(|wire| wire.syscall == "ioctl").unwrap();
+    let refused = [0, 0x5413, 0, 0, 0, 0];
+    let fix = fix_for("ioctl", &wire.rules, &refused, &told("ioctl", &refused));
+    let text = format!(
+        "{{version: 1, name: fixed, extends: [nginx], {}}}",
+        fix.replace("{allow", "{groups: '2026.1', allow")
+    );
+    let fixed = Profile::parse("fixed", &text).unwrap_or_else(|e| panic!("{fix}: {e}"));
+    let exact = super::seccomp::exact::Exact::new(Layers::from(&&fixed), true).unwrap();
+    let (_, decision) = &exact.calls["ioctl"];
+    assert!(decision.verdict(&refused).permits(), "{fix}");
+    for other in [0x5412, 0x541c] {
+        let args = [0, other, 0, 0, 0, 0];
+        assert!(
+            !decision.verdict(&args).permits(),
+            "{fix} allows {other:#x}"
+        );
+    }
 }
 
 #[test]

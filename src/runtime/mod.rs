@@ -12,6 +12,7 @@
 //! Descriptors 0, 1 and 2 are the container's and are never touched, nothing is printed where a
 //! call succeeds, and a refusal is one line in the runtime's log and on standard error.
 
+mod blame;
 mod bound;
 mod bundle;
 mod create;

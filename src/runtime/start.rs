@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
-use super::{Door, Failure, bound, forward, sources};
+use super::{Door, Failure, blame, bound, forward, sources};
 use crate::channel::PATIENCE;
 use crate::control::client::{self, Silence};
 use crate::control::{Answer, Ask};
@@ -43,7 +43,7 @@ pub(super) fn container(door: &Door<'_>, id: &str) -> Result<i32, Failure> {
     if outcome.is_err() {
         kill(&record, id);
     }
-    outcome
+    outcome.map_err(|failure| blame::blamed(door, &home, &record, failure))
 }
 
 /// By the runtime's own `kill`: it knows its process by more than a pid. Mostly the process has

@@ -46,6 +46,7 @@ mod session;
 mod settled;
 mod shared;
 mod tripwire;
+mod unstarted;
 mod watcher;
 
 #[cfg(test)]

@@ -233,6 +233,7 @@ mod tests {
             domain: None,
             files: false,
             capabilities: Vec::new(),
+            excepts: Vec::new(),
             noexec: Vec::new(),
         }
     }

@@ -14,7 +14,7 @@ use nix::sys::epoll::EpollFlags;
 
 use super::keeper::{Keeper, Source, Workload, is_listener};
 use super::link::{Order, Whose};
-use super::{Sealed, look};
+use super::{Sealed, look, unstarted};
 use crate::channel::{Attest, DEADLINE, Domain, GO, Hello, INSTALLED, LARGEST, Outcome, Welcome};
 use crate::control::Answer;
 use crate::event::{self, Report, What};
@@ -531,6 +531,7 @@ impl Keeper {
         let Some(Source::Session(session)) = self.remove(token) else {
             return;
         };
+        let message = self.told_why(&session, message);
         if let Some(peer) = session.peer() {
             // ESRCH: it has ended already.
             let _ = pidfd::send_signal(&peer.pidfd, libc::SIGKILL);
@@ -545,6 +546,23 @@ impl Keeper {
             });
         }
         self.conclude(session.kind, session.client, Answer::Failed { message });
+    }
+
+    /// The message, with what of a layer's denied the first program, which is told too.
+    fn told_why(&mut self, session: &Session, message: String) -> String {
+        let first = session.kind == event::Session::Workload;
+        let record = || self.home.read_record().ok();
+        let denied = first
+            .then(record)
+            .flatten()
+            .and_then(|record| unstarted::denied(&record, &message));
+        let (Some(denied), Some(peer)) = (denied, session.peer()) else {
+            return message;
+        };
+        let message = denied.message(&message);
+        let process = look::process(peer.pid);
+        self.tell(&denied.event(process));
+        message
     }
 
     /// Tells those who wait, and leaves where there is no container to wait for.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use crate::access::{Access, calls};
 use crate::event::{Ancestor, Process, What};
 use crate::state::{Record, Tripwire};
 use crate::sys::seccomp::Notification;
@@ -62,10 +63,14 @@ impl Tripwires {
         ancestors: Vec<Ancestor>,
     ) -> What {
         let wire = self.wire(call);
+        let told = match calls::access(&wire.syscall, &call.args) {
+            Access::Syscall { args, .. } => args,
+            _ => Vec::new(),
+        };
         What::Tripwire {
             process,
             ancestors,
-            fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args),
+            fix: crate::policy::fix_for(&wire.syscall, &wire.rules, &call.args, &told),
             syscall: wire.syscall.clone(),
             profile: wire.profile.clone(),
             number: call.number.into(),

@@ -19,9 +19,8 @@ use nix::unistd::{chdir, chroot, mkdir, symlinkat, truncate, unlink};
 use serde_json::{Value, json};
 
 use crate::access::Access;
-use crate::cli::rootfs::Rootfs;
 use crate::init::domain;
-use crate::policy::decide::{AsWritten, Decider, Domain, Places, Verdict};
+use crate::policy::decide::{AsWritten, Decider, Domain, Places, Rootfs, Verdict};
 use crate::policy::observe::Observing;
 use crate::policy::tests::host;
 use crate::policy::{Layers, Scene, mounts};

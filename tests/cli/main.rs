@@ -378,6 +378,41 @@ fn doctor_names_a_missing_runtime_and_its_remedy() {
     assert!(failed.into_iter().all(|check| check["remedy"].is_string()));
 }
 
+/// Each is what `create` refuses every container of the handler for.
+#[test]
+fn doctor_fails_where_a_handlers_profile_is_missing_wrong_or_too_much_for_the_node() {
+    let node = Node::new();
+    let profiles = |text: &str| {
+        node.configure(text);
+        let ran = node.run(&["doctor", "--json"]);
+        code(&ran, 1);
+        let json: Value = serde_json::from_slice(&ran.stdout).unwrap();
+        let all = json["checks"].as_array().unwrap().clone();
+        let own = all.into_iter().filter(|check| check["name"] == "profiles");
+        own.map(|check| {
+            let [level, finding] = ["level", "finding"].map(|key| check[key].as_str().unwrap());
+            format!("{level} {finding}")
+        })
+        .collect::<Vec<String>>()
+    };
+    let missing = profiles("handlers: {web: {profile: nosuch}}\n");
+    let told = |all: &[String], words: &str| all.iter().any(|one| one.contains(words));
+    assert!(
+        told(&missing, "fail handler web: no profile `nosuch`"),
+        "{missing:?}"
+    );
+    let selected = profiles("handlers: {baseline: {selectable: [nosuch]}}\n");
+    assert!(
+        told(
+            &selected,
+            "fail handler baseline with nosuch, which pods may select: no profile"
+        ),
+        "{selected:?}"
+    );
+    let ruled = profiles("rules: [{profile: nosuch, image: x}]\n");
+    assert!(told(&ruled, "fail rules[0]: no profile"), "{ruled:?}");
+}
+
 #[test]
 fn doctor_works_with_a_broken_configuration_and_an_open_folder() {
     let node = Node::new();

@@ -102,7 +102,7 @@ fn every_page_of_the_manual_is_read_without_a_warning_and_tells_every_flag() {
 fn a_page_of_nothing_and_a_folder_that_is_not_there_are_errors() {
     let node = Node::new();
     let unknown = node.run(&["man", "dance\u{1b}"]);
-    code(&unknown, 1);
+    code(&unknown, 2);
     assert!(
         err(&unknown).contains("no verb \"dance\\u{1b}\""),
         "{}",

@@ -115,7 +115,8 @@ fn assert_held_by_both(container: &Container<'_>) {
         (wire["profile"].clone(), wire["fix"].clone())
     };
     // narrow denies it in silence, and restricted's report stands.
-    let unshare = json!("syscalls: {allow: [unshare]}");
+    let narrow = "{name: unshare, args: [{index: 0, op: eq, value: 0x10000000}]}";
+    let unshare = json!(format!("syscalls: {{allow: [{narrow}]}}"));
     assert_eq!(of("unshare"), (json!("restricted"), unshare));
     let (profile, fix) = of("mkdir");
     assert_eq!(profile, "narrow");

@@ -109,7 +109,7 @@ fn a_denial_is_told_as_it_happens_and_its_fix_really_allows_it() {
         );
         assert!(
             done.stderr
-                .contains("    fix: syscalls: {allow: [unshare]}\n"),
+                .contains("    fix: syscalls: {allow: [{name: unshare, args: [{index: 0, op: eq, value: 0x4000000}]}]}\n"),
             "{}",
             done.stderr
         );
@@ -162,7 +162,7 @@ fn what_landlock_and_a_silent_filter_deny_is_told_as_it_happens() {
             "mantlet: denied bind tcp port 80  by ",
             "    fix: network: {bind_tcp: [80]}\n",
             "mantlet: denied unshare(",
-            "    fix: syscalls: {allow: [unshare]}\n",
+            "    fix: syscalls: {allow: [{name: unshare, args: [{index: 0, op: eq, value: 0x4000000}]}]}\n",
             "mantlet: what was denied",
         ] {
             assert!(done.stderr.contains(said), "{said} in {}", done.stderr);
@@ -354,6 +354,33 @@ fn a_command_that_cannot_be_run_has_the_codes_of_shells() {
             done.stderr,
             "mantlet: exec: \"/etc/passwd\": permission denied\n"
         );
+    }
+}
+
+/// The program is granted, and what the kernel starts it by is not.
+#[test]
+fn a_program_whose_interpreter_is_not_granted_is_told_with_the_line_for_it() {
+    for world in [World::runc(), World::crun()] {
+        let folder = folder(world);
+        let script = folder.join("script");
+        fs::write(&script, "#!/bin/sh\n").expect("a folder of our own");
+        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("our own file");
+        let lines = format!(
+            "syscalls: {{groups: '2026.1', allow: ['@default', '@basic-io', '@file-system', '@process']}}\nfiles: {{read_execute: [{}]}}\n",
+            script.display()
+        );
+        let file = profile(&folder, "site", &lines);
+        let done = attempt(world, &[&file, "--", script.to_str().expect("UTF-8")]).expect(126);
+        for said in [
+            "profile site does not grant execution of ",
+            ", the interpreter that its first line names; fix: files: {read_execute: [",
+            "mantlet: denied execute ",
+            "mantlet: to allow that, add to profile site",
+        ] {
+            assert!(done.stderr.contains(said), "{said} in {}", done.stderr);
+        }
+        fs::remove_dir_all(folder).expect("our own folder");
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 
 use super::Check;
+use crate::cli::subject::Subject;
 use crate::config::{self, Config};
 use crate::profile::{Mode, Profile};
 
@@ -51,8 +52,75 @@ pub fn checks(config: &Config) -> Vec<Check> {
     }
     checks.push(folder("state folder", &config.state_dir));
     checks.push(folder("journal folder", &config.log_dir));
+    checks.extend(profiles(config));
     checks.extend(modes(config));
     checks
+}
+
+/// What containers would be refused for, whatever they are: a profile that is not there, is wrong, or asks for
+/// more than this node has.
+fn profiles(config: &Config) -> Vec<Check> {
+    let name = "profiles";
+    let mut wanted: Vec<(String, Vec<&str>)> = Vec::new();
+    for (handler, own) in &config.handlers {
+        wanted.push((format!("handler {handler}"), vec![&own.profile]));
+        for more in &own.selectable {
+            let who = format!("handler {handler} with {more}, which pods may select");
+            wanted.push((who, vec![&own.profile, more]));
+        }
+    }
+    for (at, rule) in config.rules.iter().enumerate() {
+        wanted.push((format!("rules[{at}]"), vec![&rule.profile]));
+    }
+    let all = wanted.len();
+    let found = wanted.into_iter().filter_map(|(who, layers)| {
+        let (why, is_kernels) = refused(&layers, config)?;
+        let finding = format!("{who}: {why}");
+        // Of the handlers that nobody wrote, a node may well use some alone.
+        let unasked = is_kernels && is_embedded(&who, config);
+        Some(match unasked {
+            true => Check::warn(name, finding, "use another handler on this node"),
+            false => Check::fail(
+                name,
+                finding,
+                "mend the profile (`mantlet lint`), or name another: every such container is refused",
+            ),
+        })
+    });
+    let found: Vec<Check> = found.collect();
+    match found.is_empty() {
+        true => vec![Check::ok(
+            name,
+            format!("all {all} that handlers and rules name can be in force here"),
+        )],
+        false => found,
+    }
+}
+
+/// Why these layers refuse a container, and whether it is the node that lacks something.
+fn refused(layers: &[&str], config: &Config) -> Option<(String, bool)> {
+    let mut read = |name: &str| config::profile(&config.profiles_dir, name);
+    let resolved = layers
+        .iter()
+        .map(|name| Profile::resolve(name, &mut read))
+        .collect::<Result<Vec<Profile>, _>>();
+    let refusal = match resolved {
+        Err(error) => return Some((error.to_string(), false)),
+        Ok(profiles) => Subject::refusal(profiles, config),
+    };
+    match refusal {
+        Ok(refusal) => Some((refusal?.to_string(), true)),
+        Err(error) => Some((error.to_string(), true)),
+    }
+}
+
+/// Whether `who` is a handler as it is where no file names any, and not the default one.
+fn is_embedded(who: &str, config: &Config) -> bool {
+    let embedded = Config::embedded();
+    who.strip_prefix("handler ").is_some_and(|name| {
+        let own = config.handlers.get(name);
+        own.is_some() && own == embedded.handlers.get(name) && name != config.default_handler
+    })
 }
 
 /// Handlers whose profile denies nothing. The one that ships for learning is meant to; any other is told as
@@ -61,7 +129,7 @@ fn modes(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, handler) in &config.handlers {
         let mut read = |profile: &str| config::profile(&config.profiles_dir, profile);
-        // One that does not resolve is told where containers are refused for it.
+        // One that does not resolve has failed already.
         let Ok(profile) = Profile::resolve(&handler.profile, &mut read) else {
             continue;
         };

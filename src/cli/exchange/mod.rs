@@ -56,6 +56,18 @@ pub enum ExchangeError {
     },
 }
 
+impl ExchangeError {
+    /// Whether a word of the command line is wrong.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            ExchangeError::Capability(_)
+                | ExchangeError::Kernel(_)
+                | ExchangeError::Exchange(Exchange::Name { .. })
+        )
+    }
+}
+
 /// Where the result goes.
 #[derive(Debug, clap::Args)]
 struct Target {

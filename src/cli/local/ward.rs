@@ -90,6 +90,8 @@ pub(super) fn attend(
     console.raw = terminal.as_ref().is_some_and(Terminal::is_raw);
     if let Err(code) = container.start(console)? {
         drop(terminal);
+        // The supervisor has put down why before it told the front door.
+        diary.read_on(Console::default(), witness);
         return Ok((Ending::NotStarted(code), true));
     }
     let mut ward = Ward {

@@ -16,6 +16,8 @@ use crate::yaml::scalar;
 pub struct Tally {
     /// (profile, what, fix) → how often.
     seen: BTreeMap<(String, String, String), u64>,
+    /// Of all these, how many were performed, because the profile only looks.
+    performed: u64,
     /// What the journal lost.
     lives: Lives,
 }
@@ -37,8 +39,12 @@ impl Tally {
                 profile,
                 fix,
                 clipped: false,
+                denied,
                 ..
-            } if !profile.is_empty() => (profile, human::done(access), fix),
+            } if !profile.is_empty() => {
+                self.performed += u64::from(!denied);
+                (profile, human::done(access), fix)
+            }
             _ => return,
         };
         let profile = match profile.is_empty() {
@@ -58,11 +64,14 @@ impl Tally {
         let mut text = String::new();
         let all: u64 = self.seen.values().sum();
         if all > 0 {
-            let (were, times) = match (audit, all) {
-                (true, 1) => ("would be denied", "once".to_owned()),
-                (true, n) => ("would be denied", format!("{n} times in all")),
-                (false, 1) => ("was denied", "once".to_owned()),
-                (false, n) => ("was denied", format!("{n} times in all")),
+            let were = match self.performed {
+                n if audit || n == all => "would be denied",
+                0 => "was denied",
+                _ => "was denied, or would be",
+            };
+            let times = match all {
+                1 => "once".to_owned(),
+                n => format!("{n} times in all"),
             };
             text += &format!("mantlet: what {were}, {times}:\n");
             for ((_, what, _), count) in &self.seen {
@@ -334,5 +343,28 @@ mod tests {
         assert!(summary.contains("would be denied"));
         assert!(summary.contains("add to profile a") && summary.contains("add to profile b"));
         assert_eq!(Tally::default().summary(false), "");
+    }
+
+    #[test]
+    fn what_a_profile_that_only_looks_would_deny_was_not_denied() {
+        let told = |denied: bool| {
+            serde_json::from_value::<Event>(json!({
+                "version": 2, "seq": 1, "time": "2026-01-01T00:00:00.000000Z", "container": {"id": "c"},
+                "handler": "h", "profiles": ["web"], "policy": "", "type": "observed",
+                "process": {"pid": 1, "ppid": 0, "uid": 0, "comm": "x", "exe": "/x"},
+                "session": "workload", "phase": "start-up", "denied": denied, "profile": "web",
+                "access": {"kind": "syscall", "name": "bpf"}, "fix": "syscalls: {allow: [bpf]}"
+            }))
+            .unwrap()
+        };
+        let mut tally = Tally::default();
+        tally.count(&told(false));
+        assert!(tally.summary(false).contains("what would be denied, once:"));
+        tally.count(&told(true));
+        let both = tally.summary(false);
+        assert!(
+            both.contains("what was denied, or would be, 2 times"),
+            "{both}"
+        );
     }
 }

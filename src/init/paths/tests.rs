@@ -274,3 +274,15 @@ fn an_except_below_a_file_is_an_error_and_an_absent_one_leaves_its_siblings() {
     wanted.access = 4;
     assert_eq!(tree.names(&wanted), ["a", "e/file"]);
 }
+
+#[test]
+fn a_path_that_is_not_there_is_told_with_what_to_write() {
+    let tree = Tree::new("absent");
+    let path = tree.0.join("none");
+    let error = found(&rule(&path, &[])).unwrap_err().to_string();
+    let line = format!("{{path: {}, optional: true}}", path.display());
+    assert!(
+        error.contains("for a landlock rule: No such file") && error.contains(&line),
+        "{error}"
+    );
+}

@@ -8,7 +8,7 @@ use crate::access::Argument;
 use crate::policy::seccomp::engine as filters;
 use crate::policy::seccomp::exact::{self, UNKNOWN};
 use crate::policy::seccomp::verdict::{Action, Compare, Condition, Decision};
-use crate::profile::{Rule, Syscalls, table};
+use crate::profile::{Part, Rule, Syscalls, table};
 
 /// What is known of six registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -249,6 +249,18 @@ pub(super) fn layer(layer: &Layer, name: &str, known: &Known) -> Contribution {
     };
     let (answer, mut reason) = answer(decision, known);
     let profile = layer.profile.as_ref();
+    if let Some(implied) = layer.implied(name, known) {
+        reason = format!("{reason}: {}", implied.reason());
+        let written = |key| {
+            let origin = profile?.origins.of(&Part::Key(key))?;
+            Some(Written::new(key, Some(origin)))
+        };
+        let keys = ["network.connect_tcp", "network.bind_tcp"];
+        return Contribution {
+            written: keys.into_iter().find_map(written),
+            ..Contribution::new(&layer.name, answer, reason)
+        };
+    }
     let rule = profile.and_then(|profile| deciding(&profile.syscalls, name, known));
     let written = rule.map(|(list, rule)| self::written(list, rule));
     if written.is_none() && answer == Answer::Denied {

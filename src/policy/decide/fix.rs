@@ -1,13 +1,16 @@
 //! The line that would allow what a layer refuses, in a profile that extends its own.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::{Domain, Known, Layer};
-use crate::access::Access;
 use crate::access::files::MAP_EXECUTE;
+use crate::access::{Access, Argument};
 use crate::policy::fix_for;
 use crate::policy::mounts::beneath;
+use crate::policy::seccomp::tcp;
 use crate::profile::capability;
+use crate::seal::aliased;
 use crate::yaml::scalar;
 
 impl Layer {
@@ -16,7 +19,7 @@ impl Layer {
     #[must_use]
     pub fn fix(&self, access: &Access) -> String {
         match access {
-            Access::Syscall { name, args } => self.fix_call(name, &Known::of(name, args)),
+            Access::Syscall { name, args } => self.fix_call(name, args),
             Access::File { .. } => self.fix_file(access),
             Access::Tcp { right, port } => format!("network: {{{right}_tcp: [{port}]}}"),
             Access::Capability { name } => {
@@ -27,10 +30,19 @@ impl Layer {
         }
     }
 
-    fn fix_call(&self, name: &str, known: &Known) -> String {
+    fn fix_call(&self, name: &str, told: &[Argument]) -> String {
+        let known = Known::of(name, told);
         let Some(profile) = &self.profile else {
-            return format!("syscalls: {{allow: [{name}]}}");
+            return fix_for(name, &[], &known.values, told);
         };
+        if let Some(implied) = self.implied(name, &known) {
+            return implied.fix();
+        }
+        if name == "clone3" && self.clone_is_filtered() {
+            return "none: a profile that looks at clone's flags has no clone3, whose flags lie in memory; C libraries \
+                    take clone instead"
+                .into();
+        }
         if !self.calls.contains_key(name) {
             return format!(
                 "none: {name} is no call that data version {} knows on this architecture",
@@ -43,33 +55,43 @@ impl Layer {
             .filter(|rule| rule.name == name)
             .map(|rule| rule.args.clone())
             .collect();
-        fix_for(name, &rules, &known.values)
+        fix_for(name, &rules, &known.values, told)
+    }
+
+    /// What `network` implies against a call of which this is known.
+    pub(super) fn implied(&self, name: &str, known: &Known) -> Option<tcp::Closed> {
+        let network = self.profile.as_ref()?.network.as_ref()?;
+        let decision = self.calls.get(name).filter(|_| network.restricts())?;
+        tcp::implied(name, decision, |condition| {
+            known.holds(condition) == Some(true)
+        })
+    }
+
+    fn clone_is_filtered(&self) -> bool {
+        let clone = self.calls.get("clone");
+        clone.is_none_or(|clone| !clone.permits_all())
     }
 
     fn fix_file(&self, access: &Access) -> String {
-        let said = self.file(access);
-        let out = said
-            .written
-            .filter(|by| by.text.starts_with("files.except: "));
-        if let Some(by) = out {
-            return format!(
-                "none in a child: take {} out of `files.except`",
-                &by.text[14..]
-            );
-        }
-        file(access, self.domain.as_ref())
+        let files = self.profile.as_ref().and_then(|own| own.files.as_ref());
+        let excepts: Vec<&str> = files.map_or(Vec::new(), |files| {
+            files.except.iter().map(|out| out.path.as_str()).collect()
+        });
+        let domain = self.domain.as_ref();
+        file(access, domain, excepted(access, domain, &excepts))
     }
 }
 
-/// The line that grants `access` to a file beside what `domain` grants; `none: …` with the reason where
-/// none can.
+/// The line that grants `access` to a file beside what `domain` grants; `none: …` with the reason where none
+/// can. `excepted`: what [`excepted`] says.
 #[must_use]
-pub fn file(access: &Access, domain: Option<&Domain>) -> String {
+pub fn file(access: &Access, domain: Option<&Domain>, excepted: Option<&str>) -> String {
     let Access::File {
         path,
         right,
         mount,
         moved,
+        directory,
         ..
     } = access
     else {
@@ -77,6 +99,9 @@ pub fn file(access: &Access, domain: Option<&Domain>) -> String {
     };
     if path != "/proc" && beneath(path, "/proc") {
         return "none: Landlock rules below /proc do not last; grant /proc itself".into();
+    }
+    if let Some(out) = excepted {
+        return format!("none in a child: take {out} out of `files.except`");
     }
     let holds = |right: u64| domain.is_some_and(|own| own.granted(path, mount) & right != 0);
     let none_moves = domain.is_some_and(|own| own.handled_fs & REFER == 0);
@@ -89,21 +114,56 @@ pub fn file(access: &Access, domain: Option<&Domain>) -> String {
         let readable = domain.is_some_and(|own| own.granted(&moved.path, mount) & READ_FILE != 0);
         let lists = gained.iter().map(|right| list_of(right, readable));
         let lists: BTreeSet<&str> = lists.collect();
-        let from = match moved.path.rsplit_once('/') {
-            Some(("", _)) | None => "/",
-            Some((folder, _)) => folder,
-        };
         let lists: Vec<String> = lists
             .iter()
-            .map(|list| format!("{list}: [{}]", scalar(from)))
+            .map(|list| format!("{list}: [{}]", scalar(folder_of(&moved.path))))
             .collect();
         return format!("files: {{{}}}", lists.join(", "));
     }
+    // A file that the workload may have made itself is not there when it starts the next time, and no rule
+    // can be bound to it then: its directory is.
+    let folder = folder_of(path);
+    let makeable = !directory && !["ioctl-dev", MAP_EXECUTE].contains(&right.as_str());
+    let made = makeable && domain.is_some_and(|own| makes(own, folder, mount));
     format!(
         "files: {{{}: [{}]}}",
         list_of(right, holds(READ_FILE)),
-        scalar(path)
+        scalar(if made { folder } else { path })
     )
+}
+
+/// Which of `excepts`, the paths that a profile leaves out, is why `access` to a file is denied: it lies
+/// there, or is a directory on the way there. A child can neither grant it nor what lies there.
+#[must_use]
+pub fn excepted<'a>(
+    access: &Access,
+    domain: Option<&Domain>,
+    excepts: &[&'a str],
+) -> Option<&'a str> {
+    let Access::File { path, .. } = access else {
+        return None;
+    };
+    let found = domain.and_then(|own| own.file(access).except);
+    let names = |out: &str| {
+        let other = aliased(Path::new(out)).map(|other| other.to_string_lossy().into_owned());
+        [Some(out.to_owned()), other].into_iter().flatten()
+    };
+    let is_why =
+        |out: &&&str| names(out).any(|name| beneath(path, &name) || found.as_ref() == Some(&name));
+    excepts.iter().find(is_why).copied()
+}
+
+/// Whether files may be made in a directory, as far as the domain says: where it handles that and grants it.
+fn makes(domain: &Domain, folder: &str, mount: &str) -> bool {
+    domain.handled_fs & MAKE_REG != 0 && domain.granted(folder, mount) & MAKE_REG != 0
+}
+
+/// The directory of what has this name.
+fn folder_of(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some(("", _)) | None => "/",
+        Some((folder, _)) => folder,
+    }
 }
 
 /// The list of `files` that grants a right, to what may be read already or not.
@@ -120,6 +180,8 @@ fn list_of(right: &str, readable: bool) -> &'static str {
 
 /// `LANDLOCK_ACCESS_FS_REFER`.
 const REFER: u64 = 1 << 13;
+/// `LANDLOCK_ACCESS_FS_MAKE_REG`.
+const MAKE_REG: u64 = 1 << 8;
 /// `LANDLOCK_ACCESS_FS_READ_FILE`.
 const READ_FILE: u64 = 1 << 2;
 

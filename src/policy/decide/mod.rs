@@ -14,6 +14,7 @@ mod calls;
 mod files;
 mod fix;
 mod layer;
+mod rootfs;
 
 #[cfg(test)]
 mod tests;
@@ -34,8 +35,9 @@ use crate::seal;
 
 pub use calls::{Known, answers, decision_in_words, in_words as conditions_in_words};
 pub use files::{AsWritten, Domain, Grant, Places, allows_port};
-pub use fix::{engine as engine_fix, file as file_fix};
+pub use fix::{engine as engine_fix, excepted, file as file_fix};
 pub use layer::Layer;
+pub use rootfs::Rootfs;
 
 /// What is said to one access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

@@ -246,3 +246,86 @@ fn a_condition_and_its_opposite_leave_nothing_over() {
         [(vec![flags], Action::Errno(1)), (vec![], Action::Allow)]
     );
 }
+
+#[test]
+fn what_network_implies_is_said_with_its_argument_and_no_line_is_promised() {
+    let site = profile("site", "network: {bind_tcp: [], connect_tcp: [443]}");
+    let decider = decider(&[&site], 7);
+    let layer = &decider.layers()[0];
+    for (name, args, told) in [
+        (
+            "socket",
+            &[(0, 2), (2, 262)][..],
+            "arg2 is 0x106 (IPPROTO_MPTCP)",
+        ),
+        ("socket", &[(0, 2), (2, 256)], "arg2 is 0x100"),
+        ("socket", &[(0, 43)], "arg0 is 0x2b (AF_SMC)"),
+        (
+            "sendto",
+            &[(3, 0x2000_0000)],
+            "arg3 has 0x20000000 (MSG_FASTOPEN)",
+        ),
+        ("listen", &[], "lists no port"),
+        ("io_uring_setup", &[], "unseen"),
+    ] {
+        let access = call(name, args);
+        let verdict = decider.decide(&access);
+        assert_eq!(verdict.answer, Answer::Denied, "{name}");
+        let said = &verdict.against().last().unwrap().reason;
+        assert!(said.contains(told), "{said}");
+        let fix = layer.fix(&access);
+        assert!(fix.starts_with("none ") && fix.contains(told), "{fix}");
+    }
+    // What is no part of it has its line.
+    assert!(layer.fix(&call("bpf", &[])).starts_with("syscalls: "));
+    let absent = layer.fix(&call("clone3", &[]));
+    assert!(absent.starts_with("none: "), "{absent}");
+}
+
+fn file(path: &str, right: &str) -> Access {
+    Access::File {
+        path: path.into(),
+        right: right.into(),
+        entry: None,
+        mount: "/".into(),
+        directory: false,
+        moved: None,
+    }
+}
+
+#[test]
+fn what_is_excepted_is_granted_by_no_line() {
+    let text = "version: 1\nname: site\nsyscalls: {groups: \"2026.1\", allow: [\"@default\"]}\n\
+                files: {read: [/etc], except: [/etc/shadow, /srv]}";
+    let site = Profile::parse("site", text).unwrap();
+    let decider = decider(&[&site], 7);
+    let fix = |path: &str| decider.layers()[0].fix(&file(path, "read-file"));
+    assert_eq!(
+        fix("/etc/shadow"),
+        "none in a child: take /etc/shadow out of `files.except`"
+    );
+    // No rule is left of one that is excepted whole.
+    assert_eq!(
+        fix("/srv/a"),
+        "none in a child: take /srv out of `files.except`"
+    );
+    assert_eq!(fix("/opt/a"), "files: {read: [/opt/a]}");
+}
+
+/// A rule can be bound to what is there when the program starts, and to nothing else.
+#[test]
+fn the_line_for_a_file_that_the_program_may_have_made_is_about_its_directory() {
+    let text = "version: 1\nname: site\nsyscalls: {groups: \"2026.1\", allow: [\"@default\"]}\n\
+                files: {read_write: [/w/rw]}";
+    let site = Profile::parse("site", text).unwrap();
+    let decider = decider(&[&site], 7);
+    let layer = &decider.layers()[0];
+    assert_eq!(
+        layer.fix(&file("/w/rw/t", "execute")),
+        "files: {execute: [/w/rw]}"
+    );
+    assert_eq!(
+        layer.fix(&file("/usr/bin/id", "execute")),
+        "files: {read_execute: [/usr/bin/id]}"
+    );
+}

@@ -360,17 +360,11 @@ fn known(name: &str) -> Result<&'static str, String> {
 fn yaml(file: &str, text: &str) -> Result<Filter, Error> {
     let wrong = |error: serde_saphyr::Error| {
         let place = error.location();
-        let message = error.without_snippet().to_string();
-        // The place is told before it.
-        let message = match message.rsplit_once(" at line ") {
-            Some((message, _)) => message.to_owned(),
-            None => message,
-        };
         Error::Text {
             file: file.into(),
             line: place.map_or(0, |at| usize::try_from(at.line()).unwrap_or(0)),
             column: place.map_or(0, |at| usize::try_from(at.column()).unwrap_or(0)),
-            message: message.lines().next().unwrap_or_default().to_owned(),
+            message: in_words(&error.without_snippet().to_string()),
         }
     };
     #[derive(Deserialize)]
@@ -385,6 +379,23 @@ fn yaml(file: &str, text: &str) -> Result<Filter, Error> {
     } else {
         serde_saphyr::from_str(text).map_err(wrong)
     }
+}
+
+/// The YAML reader's message, without the place that is told before it and without its own functions.
+fn in_words(message: &str) -> String {
+    if message.contains("multiple YAML documents") {
+        return "a second document begins here; import a file of one".into();
+    }
+    let first = message.lines().next().unwrap_or_default();
+    let is_place = |text: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_digit() || ", column".contains(c))
+    };
+    let said = match first.rsplit_once(" at line ") {
+        Some((said, place)) if is_place(place) => said,
+        _ => first,
+    };
+    plain(said)
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -287,8 +287,15 @@ impl Lists {
             } else {
                 format!("errno {number}")
             };
+            // In order of names, clone has had its turn.
+            let instead = match name {
+                "clone3" if !self.allowed.contains("clone") => {
+                    "ENOSYS instead, as wherever clone is not allowed whole"
+                }
+                _ => "EPERM instead",
+            };
             self.notes.push(format!(
-                "{name}: it answers {said}, for which there is no word here; EPERM instead"
+                "{name}: it answers {said}, for which there is no word here; {instead}"
             ));
         }
         found

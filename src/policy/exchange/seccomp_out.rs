@@ -160,7 +160,17 @@ impl Rules {
             call: name.into(),
             most: regions::MOST,
         };
-        let rules = regions::permitted(decision).map_err(too_many)?;
+        let rules = match (regions::permitted(decision), name) {
+            (Err(_), "socket") => {
+                notes.push(
+                    "socket: families from 64 on, which no kernel has, answer EPERM rather than EAFNOSUPPORT: all \
+                     others and what `network` implies would be too many rules"
+                        .into(),
+                );
+                regions::permitted(&of_families_there_are(decision)).map_err(too_many)?
+            }
+            (rules, _) => rules.map_err(too_many)?,
+        };
         let answers: BTreeSet<u16> = decision
             .all()
             .filter_map(|(_, action)| errno(action))
@@ -205,6 +215,22 @@ impl Rules {
         }
         out
     }
+}
+
+/// The same, and nothing for address families from 64 on. Whatever is not 43, for `network`, is dozens of
+/// rules of 32 bits, and whatever is neither 256 nor 262 as many again for each; of 6 bits it is a handful.
+/// AF_MAX is 46 (linux/socket.h), and the kernel refuses what lies beyond.
+fn of_families_there_are(decision: &Decision) -> Decision {
+    let none = Condition {
+        index: 0,
+        compare: Compare::Ne,
+        value: 0,
+        mask: 0xffff_ffc0,
+    };
+    let mut narrower = decision.clone();
+    let refused = Action::Errno(libc::EAFNOSUPPORT as u16);
+    narrower.branches.insert(0, (vec![none], refused));
+    narrower
 }
 
 fn errno(action: Action) -> Option<u16> {

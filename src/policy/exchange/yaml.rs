@@ -18,6 +18,13 @@ pub fn plain(text: &str) -> String {
     flat(&all)
 }
 
+/// A parser's message: what is wrong, and on the next line what to do.
+pub fn message(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.collect();
+    plain(&lines.join("; "))
+}
+
 /// The same of any length.
 fn flat(text: &str) -> String {
     let shown = |c: char| match c.is_control() || is_format(c) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::policy::seccomp::bpf;
-use crate::profile::Profile;
+use crate::profile::{Op, Profile};
 use crate::seal::{PortRule, rights};
 
 fn profile(text: &str) -> Profile {
@@ -206,6 +206,7 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
         }),
         files: true,
         capabilities: vec!["CAP_CHOWN".into()],
+        excepts: vec!["/srv/private".into()],
         noexec: Vec::new(),
     };
     let observing = Observing {
@@ -254,8 +255,13 @@ fn a_denial_names_the_outermost_layer_and_the_line_that_allows_it() {
     assert_eq!(file("/srv/a", "write-file", "/"), None, "not handled");
     let denied = file("/etc/a b", "read-file", "/").unwrap();
     assert_eq!(denied, "files: {read: [\"/etc/a b\"]}");
-    assert!(file("/srv/private/x", "read-file", "/").is_some());
-    assert!(file("/srv", "read-file", "/").is_some(), "on the way");
+    let excepted = "none in a child: take /srv/private out of `files.except`";
+    assert_eq!(file("/srv/private/x", "read-file", "/").unwrap(), excepted);
+    assert_eq!(
+        file("/srv", "read-file", "/").unwrap(),
+        excepted,
+        "on the way"
+    );
     assert!(file("/srv/later", "read-file", "/").is_some());
     assert_eq!(
         file("/srv/b/c", "read-file", "/srv/b/c"),
@@ -408,6 +414,39 @@ fn all_that_an_audited_layer_would_have_refused_a_container_for_is_told() {
             "{word}: {all:#?}"
         );
     }
+}
+
+/// `allow: [sendto]` beside `network` gives the very same denial again.
+#[test]
+fn what_network_implies_has_no_line_that_would_allow_it() {
+    let site = profile(
+        "extends: [baseline]\nnetwork: {bind_tcp: [80], connect_tcp: [443]}\n\
+         syscalls: {groups: \"2026.1\", allow: [sendto]}",
+    );
+    let spec = serde_json::from_value(crate::policy::tests::cri()).unwrap();
+    let mounts = crate::policy::mounts::read(&spec).unwrap();
+    let host = crate::policy::tests::host(7);
+    let scene = Scene {
+        spec: &spec,
+        mounts: &mounts,
+        host: &host,
+        supervised: true,
+    };
+    let layer = audited(&site, &scene);
+    let fix = |name: &str, args: [u64; 6]| {
+        let access = crate::access::calls::access(name, &args);
+        let denial = layer.call(number(name), name, &args, &access);
+        denial.map(|denial| denial.fix)
+    };
+    let mptcp = fix("socket", [2, 1, 262, 0, 0, 0]).unwrap();
+    assert!(mptcp.starts_with("none beside `network`"), "{mptcp}");
+    assert!(mptcp.contains("arg2 is 0x106"), "{mptcp}");
+    let fast = fix("sendto", [3, 0, 0, 0x2000_4000, 0, 0]).unwrap();
+    assert!(fast.contains("arg3 has 0x20000000"), "{fast}");
+    assert_eq!(fix("sendto", [3, 0, 0, 0x4000, 0, 0]), None);
+    // A family that the profile itself does not allow has its line.
+    let netrom = fix("socket", [6, 5, 0, 0, 0, 0]).unwrap();
+    assert!(netrom.starts_with("syscalls: "), "{netrom}");
 }
 
 /// A file mapped to be executed.

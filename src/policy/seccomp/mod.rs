@@ -6,7 +6,7 @@ pub mod engine;
 pub mod exact;
 mod observe;
 pub mod runtime;
-mod tcp;
+pub mod tcp;
 pub mod verdict;
 
 #[cfg(test)]

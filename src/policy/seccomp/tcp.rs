@@ -3,13 +3,17 @@
 //! so the exact filter closes them, for profiles with TCP rules only: the hot calls of all others
 //! stay without a condition.
 
-use super::verdict::{Action, Compare, Condition};
+use super::verdict::{Action, Compare, Condition, Decision};
 use crate::profile::Network;
 
 /// An answer to one call: where the conditions hold, or always where there are none.
-pub(super) struct Closed {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// The call.
     pub name: &'static str,
+    /// What holds of its arguments.
     pub conditions: Vec<Condition>,
+    /// An errno.
     pub action: Action,
 }
 
@@ -20,6 +24,73 @@ const IPPROTO_SMC: u64 = 256;
 const AF_SMC: u64 = 43;
 /// Connects inside the send path, where connect(2)'s hook is not called.
 const MSG_FASTOPEN: u64 = 0x2000_0000;
+
+/// What `decision`, of a profile with TCP rules, refuses of a call because `network` implies so; `holds`
+/// tells of a condition whether it is known to hold. No line beside `network` can allow that.
+#[must_use]
+pub fn implied(
+    name: &str,
+    decision: &Decision,
+    holds: impl Fn(&Condition) -> bool,
+) -> Option<Closed> {
+    let all = closed(&Network {
+        bind_tcp: Some(Default::default()),
+        connect_tcp: Some(Default::default()),
+    });
+    let is_in_force = |closed: &Closed| match closed.conditions.is_empty() {
+        true => *decision == Decision::always(closed.action),
+        false => decision
+            .branches
+            .contains(&(closed.conditions.clone(), closed.action)),
+    };
+    all.into_iter().find(|closed| {
+        closed.name == name && closed.conditions.iter().all(&holds) && is_in_force(closed)
+    })
+}
+
+impl Closed {
+    /// Which argument decides, and what it would go round.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let name = self.name;
+        let first = self.conditions.first();
+        match (name, first.map(|c| (c.index, c.value))) {
+            ("listen", _) => {
+                "`network.bind_tcp` lists no port, and without bind(2) listen takes one of the kernel's choice"
+                    .into()
+            }
+            ("socket", Some((2, IPPROTO_MPTCP))) => {
+                "`network` implies it where arg2 is 0x106 (IPPROTO_MPTCP): such a socket goes round TCP ports".into()
+            }
+            ("socket", Some((2, _))) => {
+                "`network` implies it where arg2 is 0x100 (IPPROTO_SMC): such a socket goes round TCP ports".into()
+            }
+            ("socket", _) => {
+                "`network` implies it where arg0 is 0x2b (AF_SMC): such a socket goes round TCP ports".into()
+            }
+            (_, Some((index, _))) => format!(
+                "`network.connect_tcp` implies it where arg{index} has 0x20000000 (MSG_FASTOPEN): {name} then connects to any port"
+            ),
+            (_, None) => format!(
+                "`network` implies it: requests to {name}'s rings make sockets and connect them unseen"
+            ),
+        }
+    }
+
+    /// An event's `fix`.
+    #[must_use]
+    pub fn fix(&self) -> String {
+        let reason = self.reason();
+        match self.name {
+            "listen" => format!(
+                "none in `syscalls`: {reason}; list the port that it is to listen at in `network.bind_tcp`"
+            ),
+            _ => format!(
+                "none beside `network`: {reason}; let the program use plain TCP, or take `network` out of the profile"
+            ),
+        }
+    }
+}
 
 /// What `network` closes beside Landlock's own rights.
 pub(super) fn closed(network: &Network) -> Vec<Closed> {

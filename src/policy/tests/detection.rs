@@ -128,7 +128,7 @@ fn memory_that_could_be_executed_is_denied_where_its_execution_is_watched_for() 
             .find(|wire| wire.syscall == "memfd_create");
         let wire = wire.unwrap();
         assert_eq!((wire.errno, &*wire.profile), (libc::EPERM, "web"));
-        let fix = fix_for("memfd_create", &wire.rules, &[0; 6]);
+        let fix = fix_for("memfd_create", &wire.rules, &[0; 6], &[]);
         assert!(
             fix.starts_with("none where `detect` has `on: fileless-exec`"),
             "{fix}"

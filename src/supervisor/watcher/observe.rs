@@ -198,11 +198,14 @@ impl Watcher<'_> {
             return Vec::new();
         };
         let phase = phase(self.shared);
+        let made: Vec<String> = found.iter().filter_map(made_by).collect();
         let mut sights: Vec<Sight> = Vec::new();
         for access in found {
             let domains = self.domains_of(token);
             // Files that are mapped to be executed are often made for that, and removed at once.
-            let above = self.is_mapped_unnamed(&access);
+            // And no rule can be bound to a file before the call that makes it.
+            let is_made = matches!(&access, Access::File { path, .. } if made.contains(path));
+            let above = is_made || self.is_mapped_unnamed(&access);
             let above = above.then(|| access.of_directory());
             let asked = above.as_ref().unwrap_or(&access);
             let denial = (self.observer).denial(whose, number, &call.args, asked, domains);
@@ -223,5 +226,18 @@ impl Watcher<'_> {
             });
         }
         sights
+    }
+}
+
+/// The file that the access makes.
+fn made_by(access: &Access) -> Option<String> {
+    match access {
+        Access::File {
+            path,
+            right,
+            entry: Some(name),
+            ..
+        } if right == "make-reg" => Some(format!("{}/{name}", path.trim_end_matches('/'))),
+        _ => None,
     }
 }

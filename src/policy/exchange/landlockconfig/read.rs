@@ -6,7 +6,7 @@ use landlock::{ABI, Access, AccessFs, AccessNet, BitFlags, Scope};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::super::yaml::plain;
+use super::super::yaml::{message, plain};
 use super::super::{Error, json_error};
 use super::{Config, FILES, Form, SCOPES, TCP};
 use crate::profile::normal_path;
@@ -369,7 +369,8 @@ impl Parts {
 fn absolute(path: &str) -> Result<String, String> {
     // A wildcard is a name like any other here; a profile cannot hold it.
     let written = path.replace('*', "\u{1}");
-    let normal = normal_path(&written).map_err(|problem| plain(&problem.replace('\u{1}', "*")))?;
+    let normal =
+        normal_path(&written).map_err(|problem| message(&problem.replace('\u{1}', "*")))?;
     Ok(normal.replace('\u{1}', "*"))
 }
 
@@ -413,7 +414,7 @@ impl Config {
             Form::Toml => {
                 let written: toml_form::Written = toml::from_str(text).map_err(|error| {
                     let (line, column) = place(text, error.span().map_or(0, |span| span.start));
-                    let message = plain(error.message());
+                    let message = message(error.message());
                     Error::Text {
                         file: file.into(),
                         line,

@@ -383,3 +383,46 @@ fn foreign_text_stays_in_its_comment() {
     );
     assert!(!imported.text.contains('\u{2028}') && !imported.text.contains('\u{85}'));
 }
+
+#[test]
+fn a_parsers_message_comes_in_one_line_without_its_own_functions() {
+    let wrong = |text: &str| SeccompFile::read("s.yaml", text).unwrap_err().to_string();
+    let two = wrong("kind: SeccompProfile\nspec: {defaultAction: SCMP_ACT_ERRNO}\n---\na: 1\n");
+    assert!(
+        two.ends_with("a second document begins here; import a file of one"),
+        "{two}"
+    );
+    let alias = wrong("kind: &x SeccompProfile\nspec: *x\n");
+    assert!(
+        alias.contains("line 1, column") && !alias.ends_with("(used"),
+        "{alias}"
+    );
+    let toml = "[[path_beneath]]\nparent = [\"rel\"]\nallowed_access = [\"execute\"]\n";
+    let form = super::super::Form::Toml;
+    let relative = super::super::LandlockConfig::read("r.toml", toml, form);
+    let relative = relative.unwrap_err().to_string();
+    assert!(
+        relative.contains("`rel` is not absolute; write it from `/`"),
+        "{relative}"
+    );
+}
+
+#[test]
+fn what_clone3_answers_is_said_as_it_is() {
+    let text = with(
+        "SCMP_ACT_ERRNO",
+        r#", {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77}"#,
+    );
+    let narrow = text.replace(", \"clone\"]", "]");
+    let (imported, profile) = made(&narrow);
+    assert_eq!(answer(&profile, "clone3", [0; 6]), Action::Errno(38));
+    let told = imported
+        .notes
+        .iter()
+        .find(|note| note.starts_with("clone3:"));
+    assert!(
+        told.unwrap().contains("ENOSYS instead"),
+        "{:?}",
+        imported.notes
+    );
+}

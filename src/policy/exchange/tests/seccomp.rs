@@ -204,6 +204,78 @@ fn random_profiles_come_back_as_they_were() {
     assert!(asked > 1000, "{asked}");
 }
 
+/// What `network` closes of socket is two protocols and a family, which libseccomp cannot say so shortly.
+#[test]
+fn a_profile_with_ports_is_exported_and_nothing_of_it_is_wider() {
+    for (lines, network) in [
+        ("", "{bind_tcp: [80]}"),
+        ("", "{bind_tcp: [], connect_tcp: [443]}"),
+        (
+            ", {name: ioctl, args: [{index: 1, op: eq, value: 1}]}",
+            "{connect_tcp: [1]}",
+        ),
+    ] {
+        let text = format!(
+            "{{version: 1, name: net, network: {network}, syscalls: {{groups: \"2026.1\", \
+             allow: [\"@default\", \"@network-io\"{lines}]}}}}"
+        );
+        let profile = Profile::parse("net", &text).unwrap();
+        let exported = export_seccomp(&profile, false).unwrap();
+        let told = |note: &String| note.starts_with("socket: families from 64 on");
+        assert!(exported.notes.iter().any(told), "{:?}", exported.notes);
+        let filter = exported.typed().unwrap();
+        let installed = Installed::new(&filter);
+        let Lookup::Number(number) = table::lookup("socket") else {
+            panic!("socket has no number");
+        };
+        let exact = exact(&profile);
+        let ours = &exact.calls["socket"].1;
+        let dirt = 0xdead_0000_0000_u64;
+        for family in [
+            0,
+            1,
+            2,
+            10,
+            16,
+            42,
+            43,
+            44,
+            45,
+            63,
+            64,
+            99,
+            0xffff_ffff,
+            43 | dirt,
+            2 | dirt,
+        ] {
+            for protocol in [
+                0,
+                6,
+                255,
+                256,
+                257,
+                262,
+                263,
+                0x300,
+                262 | dirt,
+                256 | dirt,
+                0xffff_ffff,
+            ] {
+                let args = [family, 1, protocol, 0, 0, 0];
+                let call = Call {
+                    number,
+                    arch: bpf::NATIVE,
+                    args,
+                };
+                let mine = ours.verdict(&args).permits();
+                let theirs = installed.answer(&call).permits();
+                let there_is = family & 0xffff_ffff < 64;
+                assert_eq!(theirs, mine && there_is, "{args:x?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_the_runtime_needs_is_named_or_added() {
     let pause = Profile::builtin("pause").unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-use crate::policy::decide::{AsWritten, Places};
+use super::{AsWritten, Places};
 use crate::policy::mounts::beneath;
 use crate::seal::aliased;
 
