@@ -62,13 +62,25 @@ pub fn lint(args: &Args) -> Result<ExitCode, CliError> {
         |config| config.profiles_dir,
     );
     let mut all = Vec::new();
+    // What cannot be read takes nothing from what is found in the others.
+    let mut unread = None;
     for written in &args.profiles {
-        all.extend(one(written, args.landlock_abi, &site)?);
+        match one(written, args.landlock_abi, &site) {
+            Ok(found) => all.extend(found),
+            Err(error) => {
+                if let Some(former) = unread.replace(error) {
+                    super::warn(&former.to_string());
+                }
+            }
+        }
     }
     match args.format {
         Format::Text => show(&all)?,
         Format::Json => print_json(&Value::Array(all.iter().map(object).collect()))?,
         Format::Sarif => print_json(&sarif::log(&all))?,
+    }
+    if let Some(error) = unread {
+        return Err(error);
     }
     let least = match args.deny {
         None => Level::Error,

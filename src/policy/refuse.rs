@@ -367,8 +367,7 @@ fn holds_init(destination: &str) -> bool {
     matches!(first, "self" | "thread-self") || first.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Calls by which a container could lay something over /proc.
-pub const MOUNTING: [&str; 5] = ["mount", "move_mount", "open_tree", "fsmount", "pivot_root"];
+pub use crate::profile::groups::MOUNTING;
 
 /// What the profile itself rules out, and what the node cannot do for it. Answers what it goes
 /// without.

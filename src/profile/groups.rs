@@ -10,6 +10,9 @@ pub const CURRENT: &str = "2026.1";
 /// Data versions this build can read.
 pub const VERSIONS: &[&str] = &[CURRENT];
 
+/// Calls by which a container could lay something over /proc.
+pub const MOUNTING: [&str; 5] = ["mount", "move_mount", "open_tree", "fsmount", "pivot_root"];
+
 /// Set names of `version`, without the `@`.
 #[must_use]
 pub fn names(version: &str) -> Vec<&'static str> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use super::node::Node;
-use super::{code, out};
+use super::{code, err, out};
 
 const CALLS: &str = "syscalls: {groups: '2026.1', allow: ['@default']}\n";
 const TESTS: &str = "tests: [{syscall: mount, expect: denied}]\n";
@@ -49,6 +49,14 @@ fn exit_codes_tell_errors_warnings_and_wrong_usage() {
     code(&node.run(&["lint"]), 2);
     code(&node.run(&["lint", "--format", "xml", &clean]), 2);
     code(&node.run(&["lint", "/nosuch/web.yaml"]), 1);
+    // One that is not there takes nothing from what is said of the others.
+    let warned = web(&node, &format!("{CALLS}capabilities: [SYS_ADMIN]\n"));
+    for word in ["json", "sarif", "text"] {
+        let ran = node.run(&["lint", "--format", word, "/nosuch/web.yaml", &warned]);
+        code(&ran, 1);
+        assert!(out(&ran).contains("M101"), "{}", out(&ran));
+        assert!(err(&ran).contains("/nosuch/web.yaml"), "{}", err(&ran));
+    }
     code(&node.run(&["lint", "nosuch"]), 1);
     code(
         &node.run(&[

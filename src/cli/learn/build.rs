@@ -219,7 +219,10 @@ fn file(draft: &mut Draft, union: &Union, grant: &Grant) {
 fn from(grant: &Grant) -> Vec<String> {
     let mut lines = Vec::new();
     if grant.place == "/" {
-        lines.push("WIDE: / itself was listed, and Landlock has no right for that alone.".into());
+        lines.push(
+            "WIDE: / itself was listed or written to, and Landlock has no right for that alone."
+                .into(),
+        );
     }
     if !grant.moved_to.is_empty() {
         let to: Vec<&str> = grant

@@ -83,10 +83,13 @@ fn cut_off(runs: &[Run]) -> usize {
     runs.iter().filter(|run| run.cut_off).count()
 }
 
-/// Whether work was handed to the kernel that no filter sees.
+/// Whether work was handed to the kernel that no filter sees. A ring that a kernel thread polls
+/// (IORING_SETUP_SQPOLL, io_uring_setup(2)) is filled without another call.
 fn unseen(union: &Union) -> bool {
     let mut all = union.seen.keys();
-    all.any(|access| matches!(access, Access::Syscall { name, .. } if name == "io_uring_enter"))
+    all.any(
+        |access| matches!(access, Access::Syscall { name, .. } if name.starts_with("io_uring_")),
+    )
 }
 
 /// The comments.

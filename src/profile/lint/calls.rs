@@ -53,13 +53,22 @@ fn members<'a>(lists: &CallLists, call: &'a Call) -> Vec<&'a str> {
 
 fn allowed(lists: &CallLists, call: &Call, all: &mut Vec<Finding>) {
     let mounts = groups::members(&lists.groups.value, "mount").unwrap_or_default();
-    if call.name == "@mount" || mounts.contains(&call.name.as_str()) {
+    let meant = members(lists, call);
+    let mounting = groups::MOUNTING.iter().find(|name| meant.contains(name));
+    let help = "remove it; a container that mounts cannot be sandboxed";
+    if let Some(name) = mounting {
+        let by = match *name == call.name {
+            true => String::new(),
+            false => format!(" by {}", call.name),
+        };
+        let message = format!("{name} is allowed{by}: every container is refused");
+        all.push(finding("M201", &call.origin, message, help));
+    } else if mounts.contains(&call.name.as_str()) {
         let message = format!(
             "{} cannot be allowed: every Landlock domain denies it",
             call.name
         );
-        let help = "remove it; a container that mounts cannot be sandboxed";
-        all.push(finding("M201", &call.origin, message, help));
+        all.push(finding("M210", &call.origin, message, help));
     }
     if call.errno.is_some() {
         let message = format!("{} is allowed, and answers no `errno`", call.name);

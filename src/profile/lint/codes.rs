@@ -20,7 +20,7 @@ const fn rule(id: &'static str, level: Level, title: &'static str) -> Code {
 use Level::{Error, Note, Warning};
 
 /// All, in order.
-pub const CODES: [Code; 42] = [
+pub const CODES: [Code; 43] = [
     rule("M001", Error, "the profile cannot be used"),
     rule("M101", Warning, "a dangerous capability without `why`"),
     rule("M102", Warning, "a dangerous system call without `why`"),
@@ -39,7 +39,11 @@ pub const CODES: [Code; 42] = [
         Warning,
         "device files may be created, without `why`",
     ),
-    rule("M201", Warning, "an allowed call that Landlock denies"),
+    rule(
+        "M201",
+        Error,
+        "an allowed call that a container is refused for",
+    ),
     rule("M202", Warning, "a denial that an `allow` comes before"),
     rule(
         "M203",
@@ -64,6 +68,7 @@ pub const CODES: [Code; 42] = [
         "conditions within wider ones of the same list",
     ),
     rule("M209", Note, "a denial of what nobody allows"),
+    rule("M210", Warning, "an allowed call that Landlock denies"),
     rule(
         "M301",
         Warning,

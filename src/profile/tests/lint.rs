@@ -280,6 +280,12 @@ fn rules_on_calls_go_by_the_order_of_decision() {
             "allow: [execve, mount]",
             "allow: [execve], tripwire: [mount]",
         ),
+        ("M201", "allow: ['@known']", "allow: ['@default']"),
+        (
+            "M210",
+            "allow: [execve, umount2]",
+            "allow: [execve], tripwire: [umount2]",
+        ),
         (
             "M202",
             "allow: [execve, read], tripwire: [read]",
