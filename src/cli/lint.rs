@@ -64,9 +64,13 @@ pub fn lint(args: &Args) -> Result<ExitCode, CliError> {
     let mut all = Vec::new();
     // What cannot be read takes nothing from what is found in the others.
     let mut unread = None;
+    let mut read = 0;
     for written in &args.profiles {
         match one(written, args.landlock_abi, &site) {
-            Ok(found) => all.extend(found),
+            Ok(found) => {
+                read += 1;
+                all.extend(found);
+            }
             Err(error) => {
                 if let Some(former) = unread.replace(error) {
                     super::warn(&former.to_string());
@@ -75,6 +79,7 @@ pub fn lint(args: &Args) -> Result<ExitCode, CliError> {
         }
     }
     match args.format {
+        _ if read == 0 => {}
         Format::Text => show(&all)?,
         Format::Json => print_json(&Value::Array(all.iter().map(object).collect()))?,
         Format::Sarif => print_json(&sarif::log(&all))?,

@@ -398,19 +398,22 @@ fn doctor_fails_where_a_handlers_profile_is_missing_wrong_or_too_much_for_the_no
     let missing = profiles("handlers: {web: {profile: nosuch}}\n");
     let told = |all: &[String], words: &str| all.iter().any(|one| one.contains(words));
     assert!(
-        told(&missing, "fail handler web: no profile `nosuch`"),
+        told(&missing, "fail handler web: there is no profile `nosuch`"),
         "{missing:?}"
     );
     let selected = profiles("handlers: {baseline: {selectable: [nosuch]}}\n");
     assert!(
         told(
             &selected,
-            "fail handler baseline with nosuch, which pods may select: no profile"
+            "fail handler baseline with nosuch, which pods may select: there is no profile"
         ),
         "{selected:?}"
     );
     let ruled = profiles("rules: [{profile: nosuch, image: x}]\n");
-    assert!(told(&ruled, "fail rules[0]: no profile"), "{ruled:?}");
+    assert!(
+        told(&ruled, "fail rules[0]: there is no profile"),
+        "{ruled:?}"
+    );
 }
 
 #[test]
