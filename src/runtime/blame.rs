@@ -19,7 +19,8 @@ pub(super) fn blamed(door: &Door<'_>, home: &Home, record: &Record, failure: Fai
 }
 
 fn line(door: &Door<'_>, home: &Home, record: &Record, message: &str) -> Option<String> {
-    if !message.contains("for a landlock rule") {
+    // What it says of the program has words of the pod's in it.
+    if message.starts_with("exec ") || !message.contains("for a landlock rule") {
         return None;
     }
     let spec = Document::load(&record.original, Kind::Config)

@@ -70,6 +70,8 @@ pub(super) fn denied(record: &Record, message: &str) -> Option<Denied> {
             true => asked,
             false => rootfs.name(&asked, true)?,
         };
+        // A link of the image's may lead below a mount.
+        let covered = covered || rootfs.is_covered(&path);
         let holds = mounts.iter().filter(|mount| beneath(&path, mount));
         let mount = holds.max_by_key(|mount| mount.len());
         let mount = mount.map_or("/", String::as_str);
@@ -89,9 +91,14 @@ pub(super) fn denied(record: &Record, message: &str) -> Option<Denied> {
                 directory: false,
                 moved: None,
             };
+            let grants = domain.grants.iter();
+            let outs: Vec<&str> = grants
+                .flat_map(|grant| grant.excepts.iter().map(String::as_str))
+                .collect();
+            let out = decide::excepted(&access, Some(domain), &outs);
             return Some(Denied {
                 profile: profile.clone(),
-                fix: decide::file_fix(&access, Some(domain), None),
+                fix: decide::file_fix(&access, Some(domain), out),
                 path,
                 what,
                 access,
@@ -209,5 +216,11 @@ mod tests {
             None
         );
         assert_eq!(ask(&[], "exec /bin/link: exec format error"), None);
+        // What is left out is granted by no line.
+        let mut left_out = layer(&[("/", both)]);
+        left_out["paths"][0]["except"] = json!(["/bin/tool"]);
+        own.effective = json!({"landlock": {"layers": [left_out]}});
+        let fix = denied(&own, said).unwrap().fix;
+        assert!(fix.contains("`files.except`"), "{fix}");
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -49,19 +50,23 @@ impl Rootfs {
 }
 
 impl Rootfs {
-    /// A file in it, opened for reading.
+    /// A regular file in it, opened for reading. Nothing else is opened: an image may hold device files, and to
+    /// open one is to do something (watchdog(4)).
     ///
     /// # Errors
-    /// It is not there or cannot be read.
+    /// It is not there, is no regular file, or cannot be read.
     pub fn read(&self, path: &str) -> io::Result<File> {
         let how = OpenHow::new()
-            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let file = File::from(openat2(&self.root, path, how)?);
-        match file.metadata()?.is_file() {
-            true => Ok(file),
-            false => Err(io::Error::other("no regular file")),
+        let node = File::from(openat2(&self.root, path, how)?);
+        if !node.metadata()?.is_file() {
+            return Err(io::Error::other("no regular file"));
         }
+        let again = format!("/proc/self/fd/{}", node.as_raw_fd());
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let mut how = File::options();
+        how.read(true).custom_flags(flags.bits()).open(again)
     }
 
     /// Whether a directory lies there.
@@ -94,5 +99,32 @@ impl Places for Rootfs {
             true => AsWritten.real(path, follow),
             false => Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+    use nix::sys::stat::Mode;
+
+    use super::*;
+    use crate::state::tests::Scratch;
+
+    /// As with a device file, whose opening does something.
+    #[test]
+    fn what_is_no_regular_file_is_not_even_opened() {
+        let scratch = Scratch::new("rootfs");
+        std::fs::write(scratch.path.join("file"), "text").unwrap();
+        nix::unistd::mkfifo(&scratch.path.join("pipe"), Mode::S_IRWXU).unwrap();
+        let rootfs = Rootfs::open(&scratch.path, Vec::new()).unwrap();
+        let watch = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+        for name in ["file", "pipe"] {
+            let path = scratch.path.join(name);
+            watch.add_watch(&path, AddWatchFlags::IN_OPEN).unwrap();
+        }
+        assert!(rootfs.read("/pipe").is_err());
+        assert!(watch.read_events().is_err(), "nobody opened it");
+        rootfs.read("/file").unwrap();
+        assert_eq!(watch.read_events().unwrap().len(), 1);
     }
 }

@@ -205,13 +205,20 @@ impl Watcher<'_> {
         if let Some(pending) = under_way
             && pending.opened.len() < MOST_OPENED
         {
+            // One that failed does not make the looks at the next one rarer.
+            (pending.begun, pending.looks) = (Instant::now(), 0);
             pending.opened.push(opened);
             return;
         }
         // The one before it has been replaced, or never came about.
         if let Some(at) = self.pending.iter().position(|pending| pending.pid == pid) {
             let former = self.pending.remove(at);
-            self.tell_execution(former, now.map_or(Runs::Unknown, Runs::Program));
+            let runs = match now {
+                Some(image) if former.before == Some(image) => Runs::Former,
+                Some(image) => Runs::Program(image),
+                None => Runs::Unknown,
+            };
+            self.tell_execution(former, runs);
         }
         let is_old = |image: &look::Image| {
             waits
@@ -250,12 +257,13 @@ impl Watcher<'_> {
         let mut at = 0;
         while at < self.pending.len() {
             let pending = &mut self.pending[at];
-            let image = look::image(pending.pid);
+            // Asked first: the number of one that has ended may be another's by now.
             let ended = match &pending.pidfd {
                 Some(held) => pidfd::has_ended(held.as_fd()),
                 None => look::is_ending(pending.pid),
             };
-            let runs = image.is_some() && image != pending.before;
+            let image = look::image(pending.pid);
+            let runs = !ended && image.is_some() && image != pending.before;
             if pending.next() <= now {
                 pending.looks += 1;
             }
