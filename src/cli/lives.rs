@@ -25,7 +25,8 @@ pub struct Life {
 impl Life {
     fn lose(&mut self, count: u64, cause: &str) {
         if count > 0 {
-            *self.lost.entry(cause.to_owned()).or_default() += count;
+            let lost = self.lost.entry(cause.to_owned()).or_default();
+            *lost = lost.saturating_add(count);
         }
     }
 }

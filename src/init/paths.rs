@@ -162,10 +162,10 @@ pub fn resolve<E: From<PathError>>(
     if rule.within_mount {
         excepts.extend(mount_points(root, &real)?);
     }
-    excepts.retain(|except| except.starts_with(&real));
-    if excepts.contains(&real) {
+    if excepts.iter().any(|except| real.starts_with(except)) {
         return Ok(true);
     }
+    excepts.retain(|except| except.starts_with(&real));
     if excepts.is_empty() {
         each(grant(root, fd, &real)?)?;
     } else {

@@ -301,7 +301,8 @@ impl Scene<'_> {
             .collect()
     }
 
-    /// Adds the profile's own exceptions; none where the whole path is excepted.
+    /// Adds the profile's own exceptions; none where the whole path is excepted. All of them: which lie in it
+    /// is init's to find, since links may lead there by another name.
     fn target(
         &self,
         path: &str,
@@ -313,7 +314,7 @@ impl Scene<'_> {
         if own().any(|out| beneath(path, out)) {
             return None;
         }
-        except.extend(own().filter(|out| beneath(out, path)).cloned());
+        except.extend(own().cloned());
         except.sort();
         // Sorted, a directory comes before what lies in it, though not always next to it.
         let mut kept: Vec<String> = Vec::new();

@@ -203,6 +203,40 @@ fn a_file_that_vanishes_between_plan_and_init_is_refused_unless_it_is_optional()
     lax.exec(["true"]).ok();
 }
 
+/// Nobody has to know which name of a place is the real one.
+#[test]
+fn an_exception_holds_by_whatever_name_it_is_written() {
+    let files = "files: {read_execute: [/bin], read: [/srv, /opt/all/part, {path: /ways/b, follow: true}], \
+                 read_write: [/tmp], except: [/ways/a/secret, /ways/c, /opt/b/hidden]}";
+    let bundle = site(files);
+    let root = bundle.rootfs();
+    for folder in ["srv", "opt/b", "opt/all/part", "ways"] {
+        fs::create_dir_all(root.join(folder)).expect("our own bundle");
+    }
+    for file in [
+        "srv/secret",
+        "srv/plain",
+        "opt/b/hidden",
+        "opt/b/plain",
+        "opt/all/part/file",
+    ] {
+        fs::write(root.join(file), "text").expect("our own bundle");
+    }
+    for (link, target) in [("a", "/srv"), ("b", "/opt/b"), ("c", "/opt/all")] {
+        symlink(target, root.join("ways").join(link)).expect("our own bundle");
+    }
+    let bundle = bundle.up();
+    let held = [
+        ("read-file /srv/plain", "worked"),
+        ("read-file /srv/secret", "EACCES"),
+        ("read-file /opt/b/plain", "worked"),
+        ("read-file /opt/b/hidden", "EACCES"),
+        // All of it is left out.
+        ("read-file /opt/all/part/file", "EACCES"),
+    ];
+    assert_tries(&bundle, &held);
+}
+
 #[test]
 fn odd_names_beside_an_exception_neither_hang_nor_hide() {
     use std::os::unix::ffi::OsStrExt;

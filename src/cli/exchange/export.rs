@@ -12,6 +12,7 @@ use super::super::completions::PROFILE;
 use super::super::{CliError, output, profiles};
 use super::{ExchangeError, Target, give};
 use crate::config::Config;
+use crate::policy::decide::Rootfs;
 use crate::policy::exchange::{Folder, Form, export_files, export_seccomp, manifest};
 use crate::profile::Profile;
 
@@ -135,5 +136,11 @@ impl Folder for Bundle {
         }
         all.sort();
         Ok(all)
+    }
+
+    fn real(&self, path: &str) -> String {
+        let rootfs = Rootfs::open(&self.root, Vec::new()).ok();
+        let found = rootfs.and_then(|rootfs| rootfs.name(path, true));
+        found.unwrap_or_else(|| path.to_owned())
     }
 }

@@ -77,7 +77,7 @@ const CALLS: [(&str, &str); 37] = [
     ("sync", "having the disk follow"),
     (
         "system-service",
-        "what services usually call, as in systemd.exec(5), less what reaches other processes, keys or namespaces",
+        "what services usually call, as in systemd.exec(5), less the calls of @debug and @handles, keys, namespaces and io_uring",
     ),
     ("timer", "timers"),
     (

@@ -9,6 +9,7 @@ use super::page::Line;
 use crate::cli::subject::Subject;
 use crate::policy::decide;
 use crate::policy::landlock::sources;
+use crate::policy::mounts::beneath;
 use crate::profile::{Interactive, Part, Profile};
 use crate::seal::rights;
 
@@ -48,7 +49,9 @@ pub(super) fn files(subject: &Subject, profile: &Profile) -> Vec<Line> {
         }
         let path = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
         let mut place = path(&source.rule.path);
-        let mut out: Vec<String> = source.rule.except.iter().map(|p| path(p)).collect();
+        // Another may lie in it by a link; it is listed below.
+        let out = source.rule.except.iter().map(|p| path(p));
+        let mut out: Vec<String> = out.filter(|out| beneath(out, &place)).collect();
         if source.rule.within_mount {
             out.push("all mounts".to_owned());
         }

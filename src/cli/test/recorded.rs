@@ -149,11 +149,12 @@ impl Journals {
         let mut losses = Losses::default();
         for life in &self.lives {
             for (cause, count) in &life.lost {
-                *losses.causes.entry(cause.clone()).or_default() += count;
-                losses.events += count;
+                let all = losses.causes.entry(cause.clone()).or_default();
+                *all = all.saturating_add(*count);
+                losses.events = losses.events.saturating_add(*count);
             }
             losses.cut_off += u64::from(life.cut_off);
-            losses.suppressed += life.suppressed;
+            losses.suppressed = losses.suppressed.saturating_add(life.suppressed);
         }
         losses
     }

@@ -100,6 +100,10 @@ impl Grant {
     }
 
     fn reach_from<'a>(&'a self, place: &'a str, path: &str, mount: &str) -> Reach<'a> {
+        // Written by another name than the place, it may hold all of that.
+        if let Some(out) = self.excepts.iter().find(|out| beneath(place, out)) {
+            return Reach::Excepted(out);
+        }
         let mut excepts = self.excepts.iter().filter(|out| beneath(out, place));
         if let Some(out) = excepts.clone().find(|out| beneath(path, out)) {
             return Reach::Excepted(out);

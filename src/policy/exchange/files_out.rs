@@ -27,6 +27,9 @@ pub trait Folder {
     ///
     /// The system's.
     fn entries(&self, path: &str) -> io::Result<Vec<(String, bool)>>;
+
+    /// What `path` leads to, links followed; itself where it is not there.
+    fn real(&self, path: &str) -> String;
 }
 
 /// A ruleset with what got lost.
@@ -149,7 +152,12 @@ fn add(
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let path = text(&rule.path);
     let rights = BitFlags::from_bits_truncate(rule.access);
-    let mut out: Vec<String> = rule.except.iter().map(|path| text(path)).collect();
+    let real = |path: String| folder.map_or(path.clone(), |folder| folder.real(&path));
+    let out = rule.except.iter().map(|path| real(text(path)));
+    let mut out: Vec<String> = out.collect();
+    if out.iter().any(|out| beneath(&path, out)) {
+        return Ok(());
+    }
     if rule.within_mount {
         out.extend(
             points

@@ -75,7 +75,10 @@ pub fn export_seccomp(profile: &Profile, runtime: bool) -> Result<Seccomp, Error
                 .into(),
         );
         for name in needs() {
-            if let Some((_, decision)) = exact.calls.get_mut(name) {
+            // What is performed under conditions keeps them: the workload has the same filter.
+            if let Some((_, decision)) = exact.calls.get_mut(name)
+                && decision.permits_none()
+            {
                 *decision = Decision::always(Action::Allow);
             }
         }

@@ -184,11 +184,12 @@ fn overtaken(lists: &CallLists, denied: &[Rule], list: &str, call: &Call, all: &
         && let Some(rule) = denied.iter().find(silent)
     {
         let message = format!(
-            "{} is not reported: a `deny` under conditions comes before it, on line {}",
+            "{} is not reported: a `deny` under conditions comes before it, {}:{}",
             call.name,
+            rule.origin.file(),
             rule.origin.line()
         );
-        let help = "remove it from one of both";
+        let help = "remove it here, or there where that is yours";
         all.push(finding("M207", &call.origin, message, help));
     }
 }
@@ -231,7 +232,9 @@ fn needless(subject: &Subject<'_>, lists: &CallLists, call: &Call, all: &mut Vec
     let mut names: Vec<&str> = members(lists, call);
     names.retain(here);
     let usual = call.errno.is_none_or(|errno| errno == libc::EPERM);
-    if usual && !names.is_empty() && names.into_iter().all(bare) {
+    // One under conditions comes before what a child allows.
+    let plain = call.args.is_empty();
+    if plain && usual && !names.is_empty() && names.into_iter().all(bare) {
         let message = format!("{} is denied anyway: nobody allows it", call.name);
         let help = "remove it; `tripwire` instead of `deny` would report it";
         all.push(finding("M209", &call.origin, message, help));

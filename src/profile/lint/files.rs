@@ -8,6 +8,7 @@ use super::super::model::Files;
 use super::super::resolve::Profile;
 use super::dangerous::name;
 use super::{Subject, finding};
+use crate::seal::aliased;
 
 /// The lists, each with those that grant at least the same.
 const WIDER: [(&str, &[&str]); 7] = [
@@ -74,18 +75,27 @@ fn outside(subject: &Subject<'_>, except: &PlainPath, all: &mut Vec<Finding>) {
         return;
     };
     let path = Path::new(&except.path);
+    // A link may lead to either by the other's name.
+    let names = |path: &Path| [Some(path.to_owned()), aliased(path)];
+    let near = |granted: &Path| {
+        let mut all = names(path).into_iter().flatten();
+        all.any(|path| {
+            let mut granted = names(granted).into_iter().flatten();
+            granted.any(|granted| path.starts_with(&granted) || granted.starts_with(&path))
+        })
+    };
     let mut entries = WIDER.iter().flat_map(|(name, _)| list(whole, name));
     let touched = entries.any(|entry| match &entry.place {
-        Place::Path(granted) => path.starts_with(granted) || Path::new(granted).starts_with(path),
+        Place::Path(granted) => entry.follow || near(Path::new(granted)),
         Place::Symbol(Symbol::Devices) => path.starts_with("/dev") || path == Path::new("/"),
         Place::Symbol(_) => true,
     });
     if !touched {
         let message = format!(
-            "`{}` is left out of nothing: no list grants it",
+            "`{}` is left out of nothing: no list grants it by this name",
             except.path
         );
-        let help = "remove it; what no list grants is denied";
+        let help = "remove it, unless a link of the image's leads from there to what is granted; what no list grants is denied";
         all.push(finding("M703", &except.origin, message, help));
     }
 }

@@ -344,6 +344,10 @@ impl Folder for Tree {
             .map(|(name, folder)| ((*name).to_owned(), *folder))
             .collect())
     }
+
+    fn real(&self, path: &str) -> String {
+        path.to_owned()
+    }
 }
 
 fn tree() -> Tree {
