@@ -7,6 +7,7 @@ use super::draft::{Allowance, Draft, Section};
 use super::expect::expectations;
 use super::files::{self, Grant, Need, Options as FileOptions};
 use super::head;
+use super::parent::Parent;
 use super::run::Run;
 use super::union::{Coverage, Union};
 use crate::access::{Access, Argument};
@@ -49,7 +50,7 @@ pub struct Parts<'a> {
     /// All that was seen: what was made at run time is made whoever permits it.
     pub union: &'a Union,
     /// The profile that the draft adds to.
-    pub extends: Option<&'a str>,
+    pub extends: Option<&'a Parent>,
 }
 
 /// Makes a draft.
@@ -60,14 +61,17 @@ pub fn draft(parts: &Parts<'_>, choice: &Choice) -> Draft {
         union: whole,
         extends,
     } = *parts;
-    let union = Union::of(runs, choice.exec_sessions);
+    let union = Union {
+        excepted: whole.excepted.clone(),
+        ..Union::of(runs, choice.exec_sessions)
+    };
     let calls = calls::lines(&union, choice.fold);
     let grants = files::places(&union, whole, &common_mounts(runs), &choice.files);
     let mut draft = Draft {
-        head: head::lines(runs, &union, extends, choice),
+        head: head::lines(runs, &union, extends.map(|one| one.name.as_str()), choice),
         name: choice.name.clone(),
         description: head::description(runs),
-        extends: extends.map(str::to_owned),
+        extends: extends.map(|parent| parent.name.clone()),
         audit: head::reason_to_audit(runs, &union, choice),
         landlock: ABI,
         degrade: vec!["scope", "device-ioctl"],
@@ -75,11 +79,11 @@ pub fn draft(parts: &Parts<'_>, choice: &Choice) -> Draft {
         ..Draft::default()
     };
     capabilities(&mut draft, &union, runs);
-    syscalls(&mut draft, &union, calls);
+    syscalls(&mut draft, &union, calls, extends);
     for grant in &grants {
         file(&mut draft, &union, grant);
     }
-    ports(&mut draft, &union);
+    ports(&mut draft, &union, extends);
     draft.allowances.sort_by_key(|one| one.section);
     draft.tests = expectations(&union, &grants, &draft);
     draft
@@ -141,7 +145,7 @@ fn capabilities(draft: &mut Draft, union: &Union, runs: &[Run]) {
     }
 }
 
-fn syscalls(draft: &mut Draft, union: &Union, calls: Calls) {
+fn syscalls(draft: &mut Draft, union: &Union, calls: Calls, extends: Option<&Parent>) {
     let never = calls
         .never
         .iter()
@@ -152,7 +156,15 @@ fn syscalls(draft: &mut Draft, union: &Union, calls: Calls) {
     }
     draft.left_out.insert(Section::Calls, above);
     for line in calls.allow {
-        if line.coverage.is_none() && draft.extends.is_some() {
+        // What is needed though nobody saw it, where the other profile has it.
+        if line.coverage.is_none() && extends.is_some_and(|parent| parent.allows(&line.name)) {
+            continue;
+        }
+        // A rule of the other profile comes first; see below.
+        let refused = |only: &Argument| {
+            extends.is_some_and(|parent| !parent.refusing(&line.name, &[*only]).is_empty())
+        };
+        if line.only.as_ref().is_some_and(refused) {
             continue;
         }
         let stamp = line.coverage.as_ref().map(|known| union.stamp(known));
@@ -171,6 +183,37 @@ fn syscalls(draft: &mut Draft, union: &Union, calls: Calls) {
             note: words.join("; "),
             above: Vec::new(),
             seen: line.coverage.is_some(),
+        });
+    }
+    if let Some(parent) = extends {
+        lifted(draft, union, parent);
+    }
+}
+
+/// Allowances in the place of rules of the parent that refuse what was seen by its arguments: only one under the very
+/// same conditions comes before such a rule.
+fn lifted(draft: &mut Draft, union: &Union, parent: &Parent) {
+    let mut lifted: BTreeMap<String, Coverage> = BTreeMap::new();
+    for (access, coverage) in &union.seen {
+        let Access::Syscall { name, args } = access else {
+            continue;
+        };
+        for rule in parent.refusing(name, args) {
+            let rule: Vec<String> = rule.iter().map(ToString::to_string).collect();
+            let item = format!("{{name: {name}, args: [{}]}}", rule.join(", "));
+            lifted.entry(item).or_default().join(coverage);
+        }
+    }
+    for (item, coverage) in lifted {
+        draft.allowances.push(Allowance {
+            section: Section::Calls,
+            item,
+            note: union.stamp(&coverage),
+            above: vec![format!(
+                "in the place of the rule of {} with these conditions, and as wide: it comes before any narrower allowance",
+                parent.name
+            )],
+            seen: true,
         });
     }
 }
@@ -278,7 +321,7 @@ pub fn count(number: usize, noun: &str) -> String {
 }
 
 /// Ports that were bound and connected to. A list that is not written restricts nothing, so both are.
-fn ports(draft: &mut Draft, union: &Union) {
+fn ports(draft: &mut Draft, union: &Union, extends: Option<&Parent>) {
     for (section, right) in [(Section::Bind, "bind"), (Section::Connect, "connect")] {
         let mut ports: BTreeMap<u16, &Coverage> = BTreeMap::new();
         for (access, coverage) in &union.seen {
@@ -313,7 +356,9 @@ fn ports(draft: &mut Draft, union: &Union) {
             .seen
             .keys()
             .any(|access| matches!(access, Access::Syscall { name, .. } if name == "listen"));
-        if section == Section::Bind && ports.is_empty() && listens && draft.extends.is_none() {
+        // On top of another profile, only where that one has the empty list: elsewhere it would close ports.
+        let empty = extends.is_none_or(Parent::binds_nothing);
+        if section == Section::Bind && ports.is_empty() && listens && empty {
             draft.allowances.push(Allowance {
                 section,
                 item: "0".into(),

@@ -43,10 +43,7 @@ const IMPLIED: [(&str, &str); 10] = [
     ("clock_gettime", "a call where the node's clock has no vDSO"),
     ("execve", "starts the workload"),
     ("exit", "not recorded; ends a thread"),
-    (
-        "futex",
-        "not recorded; whether threads wait for each other is chance",
-    ),
+    ("futex", "whether threads wait for each other is chance"),
     ("getcpu", "a call where the vDSO has none"),
     ("gettimeofday", "a call where the node's clock has no vDSO"),
     (

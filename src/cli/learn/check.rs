@@ -12,7 +12,7 @@ use crate::oci::reference;
 use crate::policy::decide::{Answer, AsWritten, Known, Layer};
 use crate::policy::mounts::Place;
 use crate::policy::{Refusal, Scene};
-use crate::profile::{self, Profile};
+use crate::profile::{self, Problem, Profile};
 
 /// An ABI that knows every right that a rule may have: a replay must not pass for want of one.
 const ABI: u32 = 99;
@@ -39,6 +39,17 @@ pub enum Error {
         "the profile made refuses every container: {0}; this is a bug of mantlet's, please report it with the recording (--save keeps it)"
     )]
     Refused(#[from] Refusal),
+    /// An exception of the profile that is to be extended.
+    #[error(
+        "the profile made cannot extend {name}, which leaves out what lies among the files that were used: {cause}; \
+         change {name}, or learn without --extends"
+    )]
+    Except {
+        /// Its name.
+        name: String,
+        /// Which exception.
+        cause: String,
+    },
     /// The profile that is to be extended.
     #[error(
         "the profile made cannot extend {name}: {cause}; put {name}.yaml into profiles_dir and see what \
@@ -81,7 +92,13 @@ pub fn prove(
         .filter(|access| is_denied(&whole, access))
         .collect();
     let mut proof = Proof {
-        denied: denied.iter().map(|access| in_words(access)).collect(),
+        denied: denied
+            .iter()
+            .map(|access| match whole.fix(access) {
+                why if why.starts_with("none") => format!("{}: {why}", in_words(access)),
+                _ => in_words(access),
+            })
+            .collect(),
         unproven: Vec::new(),
     };
     for (number, one) in draft.allowances.iter().enumerate() {
@@ -175,17 +192,22 @@ pub fn layer(draft: &Draft, runs: &[Run], load: Load<'_>) -> Result<Layer, Error
     Ok(Stage::of(runs).layer(&read(draft, None, load)?)?)
 }
 
-/// What of `runs` the profile `parent` does not grant for certain, as if it had audited them.
+/// The profile `name` as a layer over the recorded mounts.
 ///
 /// # Errors
 ///
 /// [`Error`].
-pub fn lacking(parent: &str, runs: &[Run], load: Load<'_>) -> Result<Vec<Run>, Error> {
-    let profile = Profile::resolve(parent, load).map_err(|cause| Error::Parent {
-        name: parent.to_owned(),
+pub fn base(name: &str, runs: &[Run], load: Load<'_>) -> Result<Layer, Error> {
+    let profile = Profile::resolve(name, load).map_err(|cause| Error::Parent {
+        name: name.to_owned(),
         cause: cause.to_string(),
     })?;
-    let layer = Stage::of(runs).layer(&profile)?;
+    Ok(Stage::of(runs).layer(&profile)?)
+}
+
+/// What of `runs` a layer does not grant for certain, as if it had audited them.
+#[must_use]
+pub fn lacking(layer: &Layer, runs: &[Run]) -> Vec<Run> {
     let mut left = runs.to_vec();
     for run in &mut left {
         run.seen.retain(|seen| match &seen.access {
@@ -194,16 +216,16 @@ pub fn lacking(parent: &str, runs: &[Run], load: Load<'_>) -> Result<Vec<Run>, E
             Access::Container { .. } => true,
             // It answers ENOSYS, and C libraries take the other.
             Access::Syscall { name, .. } if name == "clone3" => {
-                said(&layer, &calls::plain_clone()) != Some(Answer::Allowed)
+                said(layer, &calls::plain_clone()) != Some(Answer::Allowed)
             }
             // Whether it may go there; what it would gain is asked of the profile that is made.
             Access::File { moved: Some(_), .. } => {
-                said(&layer, &unmoved(&seen.access)) != Some(Answer::Allowed)
+                said(layer, &unmoved(&seen.access)) != Some(Answer::Allowed)
             }
-            access => said(&layer, access) != Some(Answer::Allowed),
+            access => said(layer, access) != Some(Answer::Allowed),
         });
     }
-    Ok(left)
+    left
 }
 
 /// The same, whatever comes there.
@@ -232,6 +254,10 @@ fn read(draft: &Draft, without: Option<usize>, load: Load<'_>) -> Result<Profile
                 cause: cause.to_string(),
             }
         }
+        Some(parent) if matches!(&cause.problem, Problem::ExceptLost { .. }) => Error::Except {
+            name: parent.clone(),
+            cause: cause.to_string(),
+        },
         _ => Error::Profile(Box::new(cause)),
     })
 }
@@ -328,7 +354,7 @@ fn is_denied(layer: &Layer, access: &Access) -> bool {
 }
 
 /// What a layer says to one access; none to what no profile decides about.
-fn said(layer: &Layer, access: &Access) -> Option<Answer> {
+pub fn said(layer: &Layer, access: &Access) -> Option<Answer> {
     let said = match access {
         Access::Syscall { name, args } => layer.call(name, &Known::of(name, args)),
         Access::File { .. } => layer.file(access),

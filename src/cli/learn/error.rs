@@ -55,6 +55,19 @@ pub enum Error {
         /// The container.
         id: String,
     },
+    /// It was looked at, and what was seen is lost.
+    #[error(
+        "container {:?} was looked at, and nothing that it did is in the recording, because {}: nobody knows what it \
+         needs; record it again",
+        escape(id),
+        lost_how(*lost)
+    )]
+    AllLost {
+        /// The container.
+        id: String,
+        /// Events that are missing; none: its supervisor ended before it.
+        lost: u64,
+    },
     /// All that was seen is of exec sessions, which are left out.
     #[error(
         "of container {:?} nothing was seen but what exec sessions did, which is left out; --exec-sessions takes \
@@ -131,9 +144,9 @@ pub enum Error {
         name: String,
     },
     /// One file for two things.
-    #[error("{} cannot hold both the profile and the recording; give --save another file", path.display())]
+    #[error("{} cannot hold two of profile, recording and JSON; give each a file of its own", path.display())]
     SameFile {
-        /// As given with -o.
+        /// As given.
         path: PathBuf,
     },
     /// The program has standard output.
@@ -149,6 +162,19 @@ pub enum Error {
     /// The profile cannot be judged.
     #[error(transparent)]
     Check(#[from] check::Error),
+    /// It would deny what it was made from, because the profile that it adds to does.
+    #[error(
+        "{} denies some of what was recorded, and nothing that is added to it can allow that; change {0}, or learn \
+         from runs in mode `learn` without --extends:\n  {}",
+        escape(parent),
+        denied.join("\n  ")
+    )]
+    ParentDenies {
+        /// The profile that is extended.
+        parent: String,
+        /// What, each with the reason.
+        denied: Vec<String>,
+    },
     /// It would deny what it was made from.
     #[error(
         "the profile made would deny what was recorded, which is a bug of mantlet's; please report it with the \
@@ -159,6 +185,15 @@ pub enum Error {
         /// What.
         denied: Vec<String>,
     },
+}
+
+/// Why nothing of a run is left.
+fn lost_how(lost: u64) -> String {
+    match lost {
+        0 => "the recording is cut off: its supervisor ended before the container".into(),
+        1 => "1 event of it is lost".into(),
+        _ => format!("{lost} events of it are lost"),
+    }
 }
 
 /// What an exit code says of a program that never ran.

@@ -1,11 +1,14 @@
 //! Expectations for the profile's own `tests`: a handful of what was seen, and of what was never seen
 //! and nobody should be able to do. They stay behind when a person edits the profile.
 
+use std::path::Path;
+
 use super::draft::{Draft, Section};
 use super::files::{Grant, Need};
 use super::union::Union;
 use crate::access::Access;
 use crate::policy::mounts::beneath;
+use crate::seal::aliased;
 use crate::yaml::scalar;
 
 /// Of each kind of thing that was seen.
@@ -49,7 +52,7 @@ pub fn expectations(union: &Union, grants: &[Grant], draft: &Draft) -> Vec<Strin
     for (path, access, need) in FOREIGN {
         // Every list grants reading beside what it is for.
         let granted = |grant: &Grant| {
-            (grant.need.has(need) || need == Need::READ) && beneath(path, &grant.place)
+            (grant.need.has(need) || need == Need::READ) && holds(&grant.place, path)
         };
         if !grants.iter().any(granted) {
             tests.push(format!(
@@ -64,6 +67,12 @@ pub fn expectations(union: &Union, grants: &[Grant], draft: &Draft) -> Vec<Strin
         tests.push("{capability: SYS_ADMIN, expect: denied}".into());
     }
     tests
+}
+
+/// Whether `path` lies in `place`, or in what `place` is another name of where `/bin` is a link.
+fn holds(place: &str, path: &str) -> bool {
+    let other = aliased(Path::new(place));
+    beneath(path, place) || other.is_some_and(|other| Path::new(path).starts_with(other))
 }
 
 fn seen(union: &Union, grants: &[Grant]) -> Vec<String> {
@@ -119,4 +128,19 @@ fn seen(union: &Union, grants: &[Grant]) -> Vec<String> {
         });
     }
     tests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_holds_what_it_is_another_name_of() {
+        for place in ["/bin", "/usr/bin", "/usr", "/"] {
+            assert!(holds(place, "/usr/bin/mantlet-was-here"), "{place}");
+        }
+        for place in ["/sbin", "/bin/app", "@devices", "/usr/b"] {
+            assert!(!holds(place, "/usr/bin/mantlet-was-here"), "{place}");
+        }
+    }
 }

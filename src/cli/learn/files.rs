@@ -218,7 +218,7 @@ pub fn places(union: &Union, whole: &Union, mounts: &[Place], options: &Options)
         for (need, least) in [(Need::READ, few), (Need::WRITE, few), (execute, programs)] {
             grants = crowded(grants, need, least, options);
         }
-        symbols(&mut grants, mounts);
+        symbols(&mut grants, mounts, options);
     }
     // 3. What lies beneath another place that grants as much is said by that.
     pruned(joined(grants))
@@ -551,16 +551,20 @@ fn may_stand_for_many(folder: &str) -> bool {
 }
 
 /// Where every volume, or every tmpfs, is written to as a whole, and all of them need the same, their symbol says
-/// that and holds for pods that mount them elsewhere. One that is executed from makes no other a place for programs.
-fn symbols(grants: &mut [Grant], mounts: &[Place]) {
+/// that and holds for pods that mount them elsewhere. One that is executed from makes no other a place for programs, and one that a person wants
+/// to stay as it was seen keeps its name.
+fn symbols(grants: &mut [Grant], mounts: &[Place], options: &Options) {
     for (kind, symbol) in [(Kind::Volume, "@volumes"), (Kind::Tmpfs, "@tmpfs")] {
         let all: BTreeSet<&str> = mounts
             .iter()
             .filter(|mount| mount.kind == kind && mount.writable && mount.destination != "/dev")
             .map(|mount| mount.destination.as_str())
             .collect();
-        let whole =
-            |grant: &Grant| all.contains(grant.place.as_str()) && grant.need.has(Need::WRITE);
+        let whole = |grant: &Grant| {
+            all.contains(grant.place.as_str())
+                && grant.need.has(Need::WRITE)
+                && !is_exact(&grant.place, options)
+        };
         let mut needs = grants
             .iter()
             .filter(|grant| whole(grant))

@@ -3,9 +3,10 @@
 
 use std::fmt;
 
-use super::build::{Choice, Parts};
+use super::build::{Choice, Parts, count};
 use super::check::{self, Error, Load};
 use super::draft::Draft;
+use super::parent::Parent;
 use super::run::Run;
 use super::union::Union;
 use super::{moves, write};
@@ -45,22 +46,25 @@ pub fn beside(
     if check::parent(Some(&choice.name), PARENT, load).is_err() {
         return Ok(None);
     }
-    let Ok(left) = check::lacking(PARENT, runs, load) else {
+    let Ok(parent) = Parent::find(PARENT, runs, load) else {
         return Ok(None);
     };
+    let (mut union, mut left) = (union.clone(), parent.lacking(runs));
+    let unlike = left != runs;
+    parent.except(&mut union, &mut left);
     let mut choice = choice.clone();
     choice.files.moves.clear();
     let parts = Parts {
         runs: &left,
-        union,
-        extends: Some(PARENT),
+        union: &union,
+        extends: Some(&parent),
     };
     let Ok(other) = moves::draft(&parts, &mut choice, runs, load) else {
         return Ok(None);
     };
     let length = |draft: &Draft| write::profile(draft, None).lines().count();
     let (lines, alone) = (length(&other), length(draft));
-    if left == runs || lines >= alone {
+    if !unlike || lines >= alone {
         return Ok(None);
     }
     let own = check::layer(draft, runs, load)?;
@@ -103,7 +107,8 @@ impl fmt::Display for Folded {
         write!(
             f,
             "With --extends {PARENT} this would be {lines} lines instead of {alone}. It would allow \
-             {calls} more calls, {files} and {ports}."
+             {}, {files} and {ports}.",
+            count(*calls, "more call")
         )
     }
 }

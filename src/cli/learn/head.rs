@@ -31,9 +31,17 @@ fn images(runs: &[Run]) -> BTreeSet<String> {
 pub fn lost(runs: &[Run]) -> BTreeMap<&str, u64> {
     let mut all = BTreeMap::new();
     for (cause, count) in runs.iter().flat_map(|run| &run.lost) {
-        *all.entry(cause.as_str()).or_default() += count;
+        let sum: &mut u64 = all.entry(cause.as_str()).or_default();
+        *sum = sum.saturating_add(*count);
     }
     all
+}
+
+/// How many that are, whatever the cause.
+#[must_use]
+pub fn events_lost(runs: &[Run]) -> u64 {
+    let all = runs.iter().map(Run::events_lost);
+    all.fold(0, u64::saturating_add)
 }
 
 /// Why the profile must not deny anything yet; none: it may.
@@ -42,7 +50,7 @@ pub fn reason_to_audit(runs: &[Run], union: &Union, choice: &Choice) -> Option<S
     if choice.accept_loss {
         return None;
     }
-    let lost: u64 = lost(runs).values().sum();
+    let lost = events_lost(runs);
     let what = match lost {
         0 if cut_off(runs) > 0 => {
             "A recording is cut off: its supervisor ended before the container, or its \
@@ -50,7 +58,7 @@ pub fn reason_to_audit(runs: &[Run], union: &Union, choice: &Choice) -> Option<S
                 .to_owned()
         }
         0 if unseen(union) => "What io_uring did is not in the recording".to_owned(),
-        0 => return denied_whatever_is_written(union),
+        0 => return excepted(union).or_else(|| denied_whatever_is_written(union)),
         1 => "1 event of the recording is lost".to_owned(),
         _ => format!("{lost} events of the recording are lost"),
     };
@@ -58,6 +66,19 @@ pub fn reason_to_audit(runs: &[Run], union: &Union, choice: &Choice) -> Option<S
         "{what}, so something that the program needs may be missing: this profile only reports what it \
          would deny. Record again, or write it with --accept-loss."
     ))
+}
+
+/// What the profile that is extended leaves out, and nothing that adds to it can grant.
+fn excepted(union: &Union) -> Option<String> {
+    let paths: BTreeSet<&str> = union.excepted.values().map(String::as_str).collect();
+    (!paths.is_empty()).then(|| {
+        format!(
+            "The program used files that the profile which this one adds to leaves out (`files.except`: {}), and no \
+             addition can grant them: this profile only reports what it would deny. Change that exception and learn \
+             again, or write the profile with --accept-loss.",
+            paths.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    })
 }
 
 /// What was seen that no line of a profile allows, so that a profile which denies does not let the program do again
@@ -151,10 +172,8 @@ pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice
     for what in blind {
         lines.push(row("not seen", what));
     }
-    let lost = lost(runs);
-    let total: u64 = lost.values().sum();
-    lines.push(row("events lost", &total.to_string()));
-    for (cause, count) in lost {
+    lines.push(row("events lost", &events_lost(runs).to_string()));
+    for (cause, count) in lost(runs) {
         lines.push(row("", &format!("{count}: {cause}")));
     }
     let unsaid: BTreeSet<&String> = runs.iter().flat_map(|run| &run.unsaid).collect();
@@ -164,13 +183,19 @@ pub fn lines(runs: &[Run], union: &Union, extends: Option<&str>, choice: &Choice
     let refused = union.refused.iter().map(in_words).collect();
     let why = "was tried, and denied by a layer that enforces: not allowed here";
     lines.extend(named("refused", refused, why));
+    let excepted = union.excepted.iter();
+    let excepted = excepted.map(|(access, out)| format!("{} (except: {out})", in_words(access)));
+    let why = "the profile it adds to leaves out (`files.except`): not allowed here";
+    lines.extend(named("left out", excepted.collect(), why));
     let sessions: u64 = runs.iter().map(|run| run.sessions).sum();
     if sessions > 0 {
         let what = match choice.exec_sessions {
             true => "what they did is in it (--exec-sessions)".to_owned(),
             false => format!(
-                "{} that they alone did left out (--exec-sessions adds them)",
-                count(union.left_out, "thing")
+                "{} that they alone did {} left out (--exec-sessions adds {})",
+                count(union.left_out, "thing"),
+                if union.left_out == 1 { "is" } else { "are" },
+                if union.left_out == 1 { "it" } else { "them" },
             ),
         };
         lines.push(row("sessions", &format!("{sessions}; {what}")));

@@ -1,8 +1,8 @@
 //! `mantlet learn`: makes a profile from what containers were recorded to do.
 //!
 //! `sources.rs` reads journals and recordings, this file writes the profile, and all between is pure:
-//! `run.rs` → `union.rs` → `files.rs`, `calls.rs` → `build.rs` → `write.rs` → `check.rs`. The same runs
-//! make the same bytes. Nothing of it runs with a container.
+//! `run.rs` → `union.rs` → `files.rs`, `calls.rs` → `build.rs` → `write.rs` → `check.rs`, and
+//! `parent.rs` for what is added to. The same runs make the same bytes. Nothing of it runs with a container.
 
 mod build;
 mod calls;
@@ -15,6 +15,7 @@ mod fold;
 mod head;
 mod moves;
 mod names;
+mod parent;
 mod recording;
 mod run;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use serde_json::{Value, json};
 use self::check::{Load, Proof};
 use self::draft::Draft;
 use self::fold::Folded;
+use self::parent::Parent;
 use self::run::{Run, Seen};
 use self::union::Union;
 use self::wish::Wish;
@@ -95,7 +97,10 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
     if ran {
         runs.extend(sources::run(&args.how, config)?);
     }
-    let runs = usable(runs, wish.exec_sessions)?;
+    let runs = run::each_once(runs);
+    if runs.is_empty() {
+        Err(Error::NoRuns)?;
+    }
     // 3. What was recorded is kept before anything is made of it, and the profile.
     let mut kept = false;
     let mut done = || {
@@ -103,11 +108,13 @@ pub fn learn(args: &Args, config: &Config) -> Result<ExitCode, CliError> {
             recording::save(path, &runs, wish.force)?;
             kept = true;
         }
+        let runs = usable(runs.clone(), wish.exec_sessions)?;
         profile(&runs, wish, &mut load)
     };
     let done = done();
     // 4. A program may never do the same again.
-    if ran && !kept && !matches!(done, Ok(ExitCode::SUCCESS)) {
+    let any = runs.iter().any(|run| !run.seen.is_empty());
+    if ran && any && !kept && !matches!(done, Ok(ExitCode::SUCCESS)) {
         let output = wish.output.as_deref().unwrap_or(Path::new(""));
         warn(&match recording::rescue(output, &runs) {
             Ok(path) => format!(
@@ -143,29 +150,34 @@ fn read(from: &[String], config: &Config) -> Result<Vec<Run>, CliError> {
 /// Makes the profile, proves it, and puts it where it is wanted.
 fn profile(runs: &[Run], wish: &Wish, load: Load<'_>) -> Result<ExitCode, CliError> {
     let mut choice = wish.choice(runs);
-    let union = Union::of(runs, wish.exec_sessions);
-    let (extends, left) = match (base(runs, wish.exec_sessions)?, &wish.extends) {
+    let mut union = Union::of(runs, wish.exec_sessions);
+    let (extends, mut left) = match (base(runs, wish.exec_sessions)?, &wish.extends) {
         (Some(audited), Some(parent)) => Err(Error::Audited {
             audited,
             parent: parent.clone(),
         })?,
         (Some(audited), None) => {
             check::parent(Some(&choice.name), &audited, load)?;
+            let audited = Parent::find(&audited, runs, load).map_err(Error::from)?;
             (Some(audited), runs.to_vec())
         }
         (None, None) => (None, runs.to_vec()),
         (None, Some(parent)) => {
             check::parent(Some(&choice.name), parent, load)?;
-            let left = check::lacking(parent, runs, load).map_err(Error::from)?;
+            let parent = Parent::find(parent, runs, load).map_err(Error::from)?;
+            let left = parent.lacking(runs);
             // Where it grants nothing of it, to extend it is to widen and nothing else.
-            ((left != runs).then(|| parent.clone()), left)
+            ((left != runs).then_some(parent), left)
         }
     };
+    if let Some(parent) = &extends {
+        parent.except(&mut union, &mut left);
+    }
     // 1. The draft.
     let parts = build::Parts {
         runs: &left,
         union: &union,
-        extends: extends.as_deref(),
+        extends: extends.as_ref(),
     };
     let mut draft = moves::draft(&parts, &mut choice, runs, load).map_err(Error::from)?;
     let folded = match draft.extends {
@@ -187,7 +199,10 @@ fn profile(runs: &[Run], wish: &Wish, load: Load<'_>) -> Result<ExitCode, CliErr
     progress.clear();
     if !proof.denied.is_empty() {
         let denied = proof.denied.iter().map(|text| escape(text)).collect();
-        Err(Error::Denies { denied })?;
+        Err(match draft.extends.clone() {
+            Some(parent) => Error::ParentDenies { parent, denied },
+            None => Error::Denies { denied },
+        })?;
     }
     // 3. What becomes of it.
     if let Some(path) = &wish.output {
@@ -214,7 +229,7 @@ fn profile(runs: &[Run], wish: &Wish, load: Load<'_>) -> Result<ExitCode, CliErr
 
 /// What was learned, for programs.
 fn told(draft: &Draft, proof: &Proof, runs: &[Run], wish: &Wish, text: &str) -> Value {
-    let lost: u64 = runs.iter().map(Run::events_lost).sum();
+    let lost = head::events_lost(runs);
     let of = runs.iter().map(|run| {
         json!({
             "container": run.container, "program": run.program, "began": run.began,
@@ -269,12 +284,18 @@ fn tell(draft: &Draft, proof: &Proof, wish: &Wish) {
 }
 
 /// Runs that were looked at, their exec sessions where `sessions` says so; those that were not are said, and
-/// it is an error where there is no other.
+/// it is an error where there is no other. One that lost all that it saw is kept beside others, for what it lost: nobody
+/// knows what that was.
 fn usable(runs: Vec<Run>, sessions: bool) -> Result<Vec<Run>, CliError> {
     let not_recorded = |run: &Run| {
         let (id, profiles) = (run.container.id.clone(), run.profiles.join(", "));
         if !run.seen.is_empty() {
             return Error::OnlySessions { id };
+        }
+        let known = run.recording.is_some() || run.report.is_none();
+        if known && run.is_incomplete() {
+            let lost = run.events_lost();
+            return Error::AllLost { id, lost };
         }
         match run.recording.as_ref().map(|of| of.mode.as_str()) {
             Some("learn") => Error::DidNothing { id },
@@ -282,8 +303,10 @@ fn usable(runs: Vec<Run>, sessions: bool) -> Result<Vec<Run>, CliError> {
             None => Error::NotRecorded { id, profiles },
         }
     };
-    let (good, bad): (Vec<Run>, Vec<Run>) =
-        runs.into_iter().partition(|run| run.was_seen(sessions));
+    let any = runs.iter().any(|run| run.was_seen(sessions));
+    let (mut good, bad): (Vec<Run>, Vec<Run>) = runs
+        .into_iter()
+        .partition(|run| run.was_seen(sessions) || any && run.is_incomplete());
     match (good.is_empty(), bad.first()) {
         (true, Some(run)) => Err(not_recorded(run))?,
         (true, None) => Err(Error::NoRuns)?,
@@ -291,7 +314,6 @@ fn usable(runs: Vec<Run>, sessions: bool) -> Result<Vec<Run>, CliError> {
             .iter()
             .for_each(|run| warn(&not_recorded(run).to_string())),
     }
-    let mut good = run::each_once(good);
     good.iter_mut()
         .for_each(Run::forget_who_audits_what_is_recorded);
     Ok(good)

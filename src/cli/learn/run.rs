@@ -91,7 +91,14 @@ impl Run {
     /// How many events are missing.
     #[must_use]
     pub fn events_lost(&self) -> u64 {
-        self.lost.values().sum()
+        let all = self.lost.values();
+        all.fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Whether something of it is missing, and nobody knows what.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.cut_off || self.events_lost() > 0
     }
 
     /// Its mounts as the policy sees them; none where the journal does not tell.

@@ -287,3 +287,49 @@ fn a_run_without_an_end_is_cut_off_unless_it_goes_on() {
     let end = event(3, end());
     assert_eq!(cut(&[&one, &two, &end], false), [false]);
 }
+
+#[test]
+fn more_lost_events_than_can_be_counted_are_not_few() {
+    let mut run = Run::default();
+    run.lost.insert("overflow".into(), u64::MAX);
+    run.lost.insert("a hole".into(), 2);
+    assert_eq!(run.events_lost(), u64::MAX);
+    let both = [run.clone(), run];
+    assert_eq!(super::head::events_lost(&both), u64::MAX);
+    assert_eq!(super::head::lost(&both)["overflow"], u64::MAX);
+}
+
+#[test]
+fn a_run_that_lost_all_it_saw_counts_beside_others() {
+    let good = runs(
+        [event(1, start()), event(2, call("brk")), event(3, end())]
+            .iter()
+            .map(Line::Event),
+        false,
+    );
+    let mut lost = good[0].clone();
+    lost.container.id = "c2".into();
+    lost.seen.clear();
+    lost.recording = Some(Box::default());
+    for (events, cut_off) in [(7, false), (0, true)] {
+        lost.cut_off = cut_off;
+        lost.lost = [("overflow".to_owned(), events)].into();
+        let kept = super::usable(vec![good[0].clone(), lost.clone()], false).unwrap();
+        assert_eq!(kept.len(), 2);
+        assert_eq!(super::head::events_lost(&kept), events);
+        // Alone it teaches nothing, for that reason.
+        let wrong = super::usable(vec![lost.clone()], false).unwrap_err();
+        assert!(
+            wrong.to_string().contains("nobody knows what it needs"),
+            "{wrong}"
+        );
+    }
+    // One that saw nothing and lost nothing tells nothing.
+    (lost.cut_off, lost.lost) = (false, std::collections::BTreeMap::new());
+    assert_eq!(
+        super::usable(vec![good[0].clone(), lost], false)
+            .unwrap()
+            .len(),
+        1
+    );
+}

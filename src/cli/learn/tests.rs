@@ -214,6 +214,13 @@ fn all_volumes_are_a_symbol_where_all_are_written_to() {
     let mixed = places(&mixed, &mounts, &asked);
     assert_eq!(names(&mixed), ["/data", "/logs"]);
     assert!(mixed[0].need.has(Need::EXECUTE) && !mixed[1].need.has(Need::EXECUTE));
+    // One that is to stay as it was seen keeps its name, and so does the other.
+    let exact = Options {
+        exact: vec!["/data".into()],
+        ..options(Level::Careful)
+    };
+    let kept = places(&union([data.clone(), logs.clone()]), &mounts, &exact);
+    assert_eq!(names(&kept), ["/data", "/logs"]);
     let one = places(&union([data.clone()]), &mounts, &options(Level::Careful));
     assert_eq!(names(&one), ["/data"]);
     let both = places(&union([data, logs]), &mounts, &options(Level::Careful));

@@ -48,6 +48,9 @@ pub struct Union {
     pub left_out: usize,
     /// What was tried, denied by a layer that enforces, and never done.
     pub refused: BTreeSet<Access>,
+    /// What the profile that is to be extended leaves out for all that add to it, each with the path of that exception.
+    /// It is not among what was done.
+    pub excepted: BTreeMap<Access, String>,
 }
 
 impl Union {

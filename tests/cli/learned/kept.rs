@@ -114,7 +114,7 @@ fn what_cannot_be_fulfilled_is_said_before_anything_is_read() {
                 &at("./web.yaml"),
                 "--force",
             ],
-            "both the profile and the recording",
+            "cannot hold two of profile, recording and JSON",
         ),
         (
             &["-o", &at("web.yaml"), "--json"],
@@ -260,4 +260,20 @@ fn how_it_would_be_on_top_of_baseline_is_told_as_it_is() {
     );
     assert!(!extending.contains("With --extends"), "{extending}");
     Profile::parse("web", &alone).expect("a profile");
+}
+
+#[test]
+fn what_sessions_alone_did_is_kept_though_nothing_is_learned_of_it() {
+    let node = Node::new();
+    let mut run = Recorded::new("d1", "/bin/app");
+    run.session().calls("ptrace");
+    node.journal("d1", &run.end());
+    let saved = node.path.join("saved.json");
+    let saved = saved.to_str().unwrap();
+    let learned = node.run(&["learn", "--from", "d1", "--save", saved]);
+    code(&learned, 1);
+    assert!(err(&learned).contains("--exec-sessions takes it in"));
+    let again = node.run(&["learn", "--from", saved, "--exec-sessions"]);
+    code(&again, 0);
+    assert!(out(&again).contains("- ptrace"), "{}", out(&again));
 }

@@ -198,7 +198,7 @@ fn exec_sessions_count_only_where_asked() {
     let text = out(&node.run(&["learn", "--from", "c1"]));
     assert!(!text.contains("- ptrace") && !text.contains("- /bin/sh"));
     assert!(
-        text.contains("# sessions     1; 2 things that they alone did left out"),
+        text.contains("# sessions     1; 2 things that they alone did are left out"),
         "{text}"
     );
     let text = out(&node.run(&["learn", "--from", "c1", "--exec-sessions"]));

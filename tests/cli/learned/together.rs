@@ -135,3 +135,125 @@ fn what_a_parent_grants_is_not_said_again_where_that_is_less() {
         err(&both)
     );
 }
+
+/// A parent of one's own, and a run that is learned on top of it.
+fn on_top(own: &str, run: &mut Recorded, more: &[&str]) -> std::process::Output {
+    let node = Node::new();
+    std::fs::write(node.path.join("other.yaml"), own).unwrap();
+    node.configure(&format!("profiles_dir: {}\n", node.path.display()));
+    node.journal("c1", &run.end());
+    let learn = ["learn", "--from", "c1", "--name", "app"];
+    node.run(&[&learn[..], more].concat())
+}
+
+#[test]
+fn what_nobody_saw_is_left_out_only_where_the_parent_has_it() {
+    let own = "version: 1\nname: other\nsyscalls: {groups: '2026.1', allow: [execve, brk, mmap, futex]}\n";
+    let learned = on_top(own, &mut small("c1"), &["--extends", "other"]);
+    code(&learned, 0);
+    let text = out(&learned);
+    assert!(text.contains("extends: [other]"), "{text}");
+    for name in ["rt_sigreturn", "exit", "restart_syscall"] {
+        assert!(text.contains(&format!("    - {name} ")), "{name}\n{text}");
+    }
+    assert!(
+        !text.contains("- futex") && !text.contains("- brk"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_rule_of_the_parent_is_lifted_under_its_own_conditions() {
+    let mut run = small("c1");
+    run.call("socket", 0, 40, None)
+        .call("socket", 0, 2, None)
+        .call("clone", 0, 0x1000_0000, Some(0x7e02_0000));
+    let learned = on_top("", &mut run, &["--extends", "baseline"]);
+    code(&learned, 0);
+    let text = out(&learned);
+    for rule in [
+        "- {name: socket, args: [{index: 0, op: ne, value: 0x1}, ",
+        "- {name: clone, args: [{index: 0, op: masked-ne, ",
+        "# in the place of the rule of baseline with these conditions, and as wide",
+    ] {
+        assert!(text.contains(rule), "{rule}\n{text}");
+    }
+    assert!(!text.contains("0x28") && !text.contains("op: eq"), "{text}");
+    // A rule that no line of a profile takes back.
+    let own = "version: 1\nname: other\nextends: [baseline]\ndetect: [{on: fileless-exec}]\n";
+    let mut run = small("c1");
+    run.call("memfd_create", 1, 0, Some(0x18)).calls("chroot");
+    let learned = on_top(own, &mut run, &["--extends", "other"]);
+    code(&learned, 1);
+    let told = err(&learned);
+    assert!(
+        told.contains("other denies some of what was recorded"),
+        "{told}"
+    );
+    assert!(!told.contains("a bug of mantlet's"), "{told}");
+}
+
+#[test]
+fn a_unix_socket_may_be_listened_on_though_the_parent_binds_no_port() {
+    let own = "version: 1\nname: other\nextends: [baseline]\nnetwork: {bind_tcp: []}\n";
+    let mut run = small("c1");
+    run.calls("bind listen");
+    let learned = on_top(own, &mut run, &["--extends", "other"]);
+    code(&learned, 0);
+    let text = out(&learned);
+    assert!(text.contains("  bind_tcp:\n    - 0 "), "{text}");
+    // One that says nothing of ports closes none by that.
+    let mut run = small("c1");
+    run.calls("bind listen");
+    let own = "version: 1\nname: other\nsyscalls: {groups: '2026.1', allow: [execve, brk, mmap]}\n";
+    let learned = on_top(own, &mut run, &["--extends", "other"]);
+    code(&learned, 0);
+    assert!(!out(&learned).contains("bind_tcp"), "{}", out(&learned));
+}
+
+#[test]
+fn what_the_parent_leaves_out_is_said_and_not_granted() {
+    let own = "version: 1\nname: other\nextends: [baseline]\nfiles: {read_write_execute: [/], except: [/root]}\n";
+    let own = own.replace(
+        "extends: [baseline]\n",
+        "syscalls: {groups: '2026.1', allow: [execve, brk, mmap]}\n",
+    );
+    let mut run = small("c1");
+    run.files("read-file", "/root/key").files("read-dir", "/");
+    let learned = on_top(&own, &mut run, &["--extends", "other"]);
+    code(&learned, 1);
+    let text = out(&learned);
+    assert!(
+        text.contains("# left out     2 things that the profile it adds to leaves out")
+            && text.contains("# read-file /root/key (except: /root)")
+            && text.contains("\nmode: audit\n")
+            && !text.contains("\nfiles:"),
+        "{text}\n{}",
+        err(&learned)
+    );
+    let accepted = ["--extends", "other", "--accept-loss"];
+    let mut run = small("c1");
+    run.files("read-file", "/root/key");
+    code(&on_top(&own, &mut run, &accepted), 0);
+    // A place that would stand for it too: whose line is in the way is said.
+    let own = own.replace(
+        "read_write_execute: [/], except: [/root]",
+        "read: [/], except: [/opt/app/key]",
+    );
+    let mut run = small("c1");
+    run.files(
+        "write-file",
+        "/opt/app/a /opt/app/b /opt/app/c /opt/app/d /opt/app/e /opt/app/f",
+    );
+    let learned = on_top(&own, &mut run, &["--extends", "other"]);
+    code(&learned, 1);
+    let told = err(&learned);
+    assert!(
+        told.contains("cannot extend other, which leaves out"),
+        "{told}"
+    );
+    assert!(
+        told.contains("/opt/app/key") && !told.contains("a bug of mantlet's"),
+        "{told}"
+    );
+}
