@@ -54,6 +54,14 @@ pub struct Texts {
     pub profiles: BTreeMap<String, Option<String>>,
 }
 
+impl Texts {
+    /// The text of profile `name` then; none where it was built in. For [`crate::profile::Profile::resolve`].
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.profiles.get(name).cloned().flatten()
+    }
+}
+
 /// What the front door decided at `create`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {

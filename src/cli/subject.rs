@@ -343,7 +343,7 @@ fn in_force(home: &Home, record: &Record, config: &Config) -> Result<Vec<Profile
     let Some(texts) = texts else {
         return profiles::layers(names, config);
     };
-    let mut load = |name: &str| Ok(texts.profiles.get(name).cloned().flatten());
+    let mut load = |name: &str| Ok(texts.text(name));
     let layers = names.map(|name| Ok(Profile::resolve(name, &mut load)?));
     layers.collect()
 }

@@ -28,17 +28,14 @@ fn line(door: &Door<'_>, home: &Home, record: &Record, message: &str) -> Option<
         .spec()
         .ok()?;
     let mounts = mounts::read(&spec).ok()?;
-    let mut read = |name: &str| config::profile(&door.config.profiles_dir, name);
     // As it was made; the site's files may be others by now.
     let kept = home.read_texts().ok().flatten();
+    let mut load = |name: &str| match &kept {
+        Some(kept) => Ok(kept.text(name)),
+        None => config::profile(&door.config.profiles_dir, name),
+    };
     for name in &record.profiles {
-        let profile = match &kept {
-            Some(kept) => {
-                let mut load = |name: &str| Ok(kept.profiles.get(name).cloned().flatten());
-                Profile::resolve(name, &mut load).ok()?
-            }
-            None => Profile::resolve(name, &mut read).ok()?,
-        };
+        let profile = Profile::resolve(name, &mut load).ok()?;
         // The youngest ABI, under which no rule is left out.
         let sources = landlock::sources(&profile, &spec, &mounts, u32::MAX);
         let named = sources.iter().find(|source| {

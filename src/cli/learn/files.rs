@@ -13,6 +13,7 @@ use super::names;
 use super::union::{Coverage, Union};
 use crate::access::Access;
 use crate::access::files::MAP_EXECUTE;
+use crate::policy::decide::folder_of;
 use crate::policy::mounts::{Kind, Place, beneath};
 use crate::profile::glob;
 
@@ -248,7 +249,7 @@ impl Made {
         let first = ends
             .chain([path.len()])
             .find(|end| self.0.contains(&path[..*end]))?;
-        Some(parent(&path[..first]))
+        Some(folder_of(&path[..first]))
     }
 }
 
@@ -261,13 +262,6 @@ pub fn is_path(path: &str) -> bool {
 
 fn child(folder: &str, name: &str) -> String {
     format!("{}/{name}", folder.trim_end_matches('/'))
-}
-
-fn parent(path: &str) -> &str {
-    match path.rfind('/') {
-        None | Some(0) => "/",
-        Some(at) => &path[..at],
-    }
 }
 
 /// Where one access is granted; none where no rule is asked.
@@ -295,7 +289,7 @@ fn placed(access: &Access, coverage: &Coverage, made: &Made, options: &Options) 
     let (mut place, mut why) = place(path, &whole, need, gone.is_some(), mount, made, options);
     // Neither does a rule on one of several names last, nor may a profile have one.
     if coverage.linked && place == path && place != *mount {
-        (place, why) = (parent(path).to_owned(), Some(Why::Linked));
+        (place, why) = (folder_of(path).to_owned(), Some(Why::Linked));
     }
     let on_mount = mount != "/" && place != *mount && beneath(&place, mount);
     let engine = ["/dev", "/proc", "/sys"]
@@ -385,13 +379,13 @@ fn place(
         return ("@devices".into(), Some(Why::Device));
     }
     if let Some(at) = path.find('*') {
-        return (parent(&path[..at]).into(), Some(Why::Unwritable));
+        return (folder_of(&path[..at]).into(), Some(Why::Unwritable));
     }
     if is_exact(path, options) {
         // What is not there when the workload starts cannot have a rule, whoever wants one.
         return match made.before(path) {
             Some(folder) => (folder.into(), Some(Why::Made)),
-            None if gone => (parent(path).into(), Some(Why::Made)),
+            None if gone => (folder_of(path).into(), Some(Why::Made)),
             None => (path.into(), None),
         };
     }
@@ -409,7 +403,7 @@ fn place(
         return (folder.into(), Some(Why::Made));
     }
     if gone {
-        return (parent(path).into(), Some(Why::Made));
+        return (folder_of(path).into(), Some(Why::Made));
     }
     // What the image shipped is called the same each time, `/usr/lib/postgresql/15` too.
     let passing = need.has(Need::WRITE) || mount != "/" || names::is_passing(path);
@@ -525,7 +519,7 @@ fn crowded(mut grants: Vec<Grant>, need: Need, least: usize, options: &Options) 
     loop {
         let mut by_folder: BTreeMap<&str, usize> = BTreeMap::new();
         for grant in grants.iter().filter(|grant| counts(grant)) {
-            *by_folder.entry(parent(&grant.place)).or_default() += 1;
+            *by_folder.entry(folder_of(&grant.place)).or_default() += 1;
         }
         let folder = by_folder
             .into_iter()

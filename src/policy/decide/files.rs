@@ -352,7 +352,7 @@ fn granting(grant: &Grant, right: &str, place: &str, beside: Option<&str>) -> Fo
 }
 
 /// `LANDLOCK_ACCESS_FS_REFER`, which is denied by every domain that does not grant it.
-const REFER: u64 = 1 << 13;
+pub(super) const REFER: u64 = 1 << 13;
 
 /// A right that the domain does not handle.
 fn free(bit: u64, right: &str) -> Found {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::files::REFER;
 use super::{Domain, Known, Layer};
 use crate::access::files::MAP_EXECUTE;
 use crate::access::{Access, Argument};
@@ -159,7 +160,8 @@ fn makes(domain: &Domain, folder: &str, mount: &str) -> bool {
 }
 
 /// The directory of what has this name.
-fn folder_of(path: &str) -> &str {
+#[must_use]
+pub fn folder_of(path: &str) -> &str {
     match path.rsplit_once('/') {
         Some(("", _)) | None => "/",
         Some((folder, _)) => folder,
@@ -178,8 +180,6 @@ fn list_of(right: &str, readable: bool) -> &'static str {
     }
 }
 
-/// `LANDLOCK_ACCESS_FS_REFER`.
-const REFER: u64 = 1 << 13;
 /// `LANDLOCK_ACCESS_FS_MAKE_REG`.
 const MAKE_REG: u64 = 1 << 8;
 /// `LANDLOCK_ACCESS_FS_READ_FILE`.

@@ -35,7 +35,7 @@ use crate::seal;
 
 pub use calls::{Known, answers, decision_in_words, in_words as conditions_in_words};
 pub use files::{AsWritten, Domain, Grant, Places, allows_port};
-pub use fix::{engine as engine_fix, excepted, file as file_fix};
+pub use fix::{engine as engine_fix, excepted, file as file_fix, folder_of};
 pub use layer::Layer;
 pub use rootfs::Rootfs;
 
